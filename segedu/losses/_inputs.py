@@ -1,0 +1,106 @@
+"""What every loss does first: check its arguments and leave half precision."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+import torch
+from torch import Tensor
+
+REDUCTIONS = ("mean", "sum", "none")
+
+_check_labels_on_cuda = os.environ.get("SEGEDU_CHECK_LABELS", "0") == "1"
+
+
+@contextmanager
+def check_labels(enabled: bool = True) -> Iterator[None]:
+    """Switch the label range check on CUDA tensors on (or off) inside a ``with`` block.
+
+    On the CPU labels are always checked. On CUDA reading the minimum and maximum back would stop
+    the host once per loss, so by default a label outside ``[0, num_classes)`` only trips the
+    device-side assertion of the gather that meets it. Inside ``with check_labels():``, or with the
+    environment variable ``SEGEDU_CHECK_LABELS=1``, it is a ``ValueError`` that names the labels.
+    """
+    global _check_labels_on_cuda
+    before, _check_labels_on_cuda = _check_labels_on_cuda, enabled
+    try:
+        yield
+    finally:
+        _check_labels_on_cuda = before
+
+
+def check_reduction(reduction: str) -> str:
+    """Return ``reduction`` if it is a known one, else raise ``ValueError``."""
+    if reduction not in REDUCTIONS:
+        raise ValueError(f"reduction must be one of {REDUCTIONS}, got {reduction!r}")
+    return reduction
+
+
+def full_precision(logits: Tensor) -> Tensor:
+    """Half-precision logits as float32 (a sum over a million pixels needs it); others unchanged."""
+    return logits.float() if logits.dtype in (torch.float16, torch.bfloat16) else logits
+
+
+def check_multiclass(logits: Tensor, target: Tensor, ignore_index: int) -> tuple[Tensor, Tensor]:
+    """Check ``logits (N, C, *S)`` against ``target (N, *S)``.
+
+    Returns:
+        The logits in at least float32 and the target as int64.
+
+    Raises:
+        TypeError: logits are not floating point or the target is not an integer tensor.
+        ValueError: the shapes do not fit, or a label is neither a class nor ``ignore_index``.
+    """
+    if not logits.is_floating_point():
+        raise TypeError(f"logits must be floating point, got {logits.dtype}")
+    if target.is_floating_point() or target.dtype == torch.bool:
+        raise TypeError(f"target must hold integer class indices, got {target.dtype}")
+    if logits.ndim < 2 or target.shape != logits.shape[:1] + logits.shape[2:]:
+        raise ValueError(
+            "logits must be (N, C, ...) and target (N, ...) with the same N and spatial size, "
+            f"got logits {tuple(logits.shape)} and target {tuple(target.shape)}"
+        )
+    if logits.device != target.device:
+        raise ValueError(
+            f"logits are on {logits.device} and target is on {target.device}: move one of them"
+        )
+    target = target.long()
+    check_label_range(target, logits.shape[1], ignore_index)
+    return full_precision(logits), target
+
+
+def check_label_range(target: Tensor, num_classes: int, ignore_index: int) -> None:
+    """Raise ``ValueError`` naming the labels that are no class (see :func:`check_labels`)."""
+    if target.is_cuda and not _check_labels_on_cuda:
+        return
+    # Two cheap reductions settle the usual case in which the ignored label is a large one.
+    bad = (target < 0) | (target >= num_classes)
+    bad &= target != ignore_index
+    if bad.any():
+        values = target[bad].unique().tolist()
+        shown = ", ".join(map(str, values[:10])) + (", ..." if len(values) > 10 else "")
+        raise ValueError(
+            f"target holds labels that are no class: {shown}; "
+            f"allowed are 0..{num_classes - 1} and ignore_index={ignore_index}"
+        )
+
+
+def check_class_weight(weight: Tensor | None, num_classes: int) -> None:
+    """Raise ``ValueError`` unless ``weight`` is ``None`` or has one entry for every class."""
+    if weight is not None and weight.shape != (num_classes,):
+        raise ValueError(
+            f"weight must have one entry for each of the {num_classes} classes, "
+            f"got shape {tuple(weight.shape)}"
+        )
+
+
+def as_weight(weight: Tensor | list[float] | None) -> Tensor | None:
+    """A class-weight vector as a float32 tensor, fit for ``register_buffer``."""
+    if weight is None:
+        return None
+    weight = torch.as_tensor(weight, dtype=torch.float32)
+    if weight.ndim != 1 or not bool(torch.isfinite(weight).all()) or bool((weight < 0).any()):
+        raise ValueError(f"weight must be a vector of finite numbers >= 0, got {weight}")
+    return weight

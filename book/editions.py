@@ -1,0 +1,168 @@
+"""Builds the three editions of the book (双语, English, 中文) from the stored notebooks.
+
+    python book/editions.py [--clean] [--out DIR]
+
+Each edition is a plain `jupyter-book build` with its own configuration, derived from `_config.yml`.
+They are built side by side and then nested: the bilingual edition at the top of the site, `en/` and
+`zh/` inside it. MathJax is shared. An edition is rebuilt from nothing when anything changed that
+Sphinx does not follow on every page (contents, configuration, extensions, a chapter's title);
+otherwise only the changed pages are.
+"""
+
+from __future__ import annotations
+
+import argparse
+import hashlib
+import json
+import os
+import re
+import shutil
+import subprocess
+import sys
+import time
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+from typing import Any
+
+import yaml
+
+ROOT = Path(__file__).resolve().parent.parent
+SHARED_MATHJAX = "../../_static/mathjax/tex-chtml-full.js"  # from en/_static or zh/_static
+
+EDITIONS: dict[str, dict[str, Any]] = {
+    "both": {"label": "双语", "folder": "", "config": {"language": "en"}},
+    "en": {
+        "label": "English",
+        "folder": "en",
+        "config": {"language": "en", "mathjax_path": SHARED_MATHJAX},
+    },
+    "zh": {
+        "label": "中文",
+        "folder": "zh",
+        "config": {"language": "zh_CN", "mathjax_path": SHARED_MATHJAX},
+    },
+}
+
+
+def derived_config(edition: str, editions: list[str]) -> dict[str, Any]:
+    """`_config.yml` for one edition, with paths that hold wherever the file is written."""
+    config = yaml.safe_load((ROOT / "_config.yml").read_text(encoding="utf-8"))
+    sphinx = config["sphinx"]
+    sphinx["local_extensions"] = {
+        name: str(ROOT / path) for name, path in sphinx["local_extensions"].items()
+    }
+    for key in ("templates_path", "html_static_path"):
+        sphinx["config"][key] = [str(ROOT / path) for path in sphinx["config"][key]]
+    config["logo"] = str(ROOT / config["logo"])
+    config["html"]["favicon"] = str(ROOT / config["html"]["favicon"])
+    sphinx["config"] |= EDITIONS[edition]["config"]
+    sphinx["config"]["bilingual_edition"] = edition
+    sphinx["config"]["bilingual_editions"] = editions
+    return config
+
+
+def fingerprint(source: Path) -> str:
+    """Changes with everything that can alter pages other than the one that was edited."""
+    digest = hashlib.sha256()
+    surroundings = [ROOT / "_config.yml", ROOT / "requirements.txt", source / "_toc.yml"]
+    for folder in ("ext", "static", "templates"):
+        surroundings += sorted((ROOT / "book" / folder).rglob("*"))
+    surroundings += [Path(__file__), *sorted((source / "book").glob("*.bib"))]
+    for path in surroundings:
+        if path.is_file() and path.suffix != ".pyc":
+            digest.update(path.name.encode() + path.read_bytes())
+    # Titles stand in the side bar of every page.
+    for page in sorted([*source.glob("book/*.md"), *source.glob("chapters/**/*.ipynb")]):
+        title = re.search(r'^\s*"?#\s[^"\n]*', page.read_text(encoding="utf-8"), re.M)
+        digest.update(f"{page.relative_to(source)} {title and title[0]}".encode())
+    for name in ("SEGEDU_REPOSITORY_URL", "GITHUB_REPOSITORY", "GITHUB_REF_NAME"):
+        digest.update(os.environ.get(name, "").encode())
+    return digest.hexdigest()
+
+
+def build_edition(source: Path, work: Path, edition: str, builder: str = "html") -> Path:
+    """Runs `jupyter-book build` for one edition and returns the folder of its pages.
+
+    Raises:
+        RuntimeError: the build failed or warned; the message holds what Sphinx said.
+    """
+    label, start = EDITIONS[edition]["label"], time.monotonic()
+    work.mkdir(parents=True, exist_ok=True)
+    config = work / f"_config.{edition}.yml"
+    editions = list(EDITIONS) if builder == "html" else []
+    text = yaml.safe_dump(derived_config(edition, editions), allow_unicode=True)
+    if not config.exists() or config.read_text(encoding="utf-8") != text:
+        config.write_text(text, encoding="utf-8")
+    output = work / f"{edition}-{builder}"
+    command = [sys.executable, "-c", "from jupyter_book.cli.main import main; main()"]
+    command += ["build", str(source), "-W"]
+    command += ["--keep-going", "--config", str(config), "--path-output", str(output)]
+    command += ["--builder", builder]
+    process = subprocess.Popen(
+        command,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        text=True,
+        encoding="utf-8",
+        env=os.environ | {"PYTHONUTF8": "1", "SPHINX_NO_COLOR": "1"},
+    )
+    assert process.stdout is not None
+    log: list[str] = []
+    for line in process.stdout:
+        line = re.sub(r"\x1b\[[0-9;]*[mK]", "", line).rstrip()
+        if match := re.match(r"(reading sources|writing output)\.\.\. \[\s*(\d+)%\] (.+)", line):
+            print(f"  {label:8}{match[1]:16}{match[2]:>4} %  {match[3]}", flush=True)
+        elif line:
+            log.append(line)
+    if process.wait() != 0:
+        raise RuntimeError(f"The {label} edition was not built:\n" + "\n".join(log[-60:]))
+    print(f"  {label:8}done in {time.monotonic() - start:.1f} s", flush=True)
+    return output / "_build" / builder
+
+
+def build_site(source: Path, out: Path, *, clean: bool = False) -> Path:
+    """Builds all editions of the book in `source` and returns the folder of the site."""
+    work, site = out / "editions", out / "site"
+    stamp, current = work / "fingerprint.json", fingerprint(source)
+    known = json.loads(stamp.read_text()) if stamp.exists() else None
+    if clean or known != current:
+        print("Building from nothing." if work.exists() else "First build.", flush=True)
+        shutil.rmtree(work, ignore_errors=True)
+    else:
+        print("Rebuilding what changed.", flush=True)
+    work.mkdir(parents=True, exist_ok=True)
+    with ThreadPoolExecutor(len(EDITIONS)) as pool:
+        folders = dict(
+            zip(
+                EDITIONS,
+                pool.map(lambda edition: build_edition(source, work, edition), EDITIONS),
+                strict=True,
+            )
+        )
+    stamp.write_text(json.dumps(current))
+    shutil.rmtree(site, ignore_errors=True)
+    for edition, folder in folders.items():
+        ignore = shutil.ignore_patterns("reports", ".buildinfo", "objects.inv")
+        target = site / EDITIONS[edition]["folder"]
+        shutil.copytree(folder, target, ignore=ignore, dirs_exist_ok=True)
+    return site
+
+
+def main() -> None:
+    """Command line."""
+    parser = argparse.ArgumentParser(description="Build the three editions of the book.")
+    parser.add_argument("--clean", action="store_true", help="build from nothing")
+    parser.add_argument("--out", type=Path, default=ROOT / "_build", help="default: _build")
+    arguments = parser.parse_args()
+    start = time.monotonic()
+    try:
+        site = build_site(ROOT, arguments.out, clean=arguments.clean)
+    except RuntimeError as error:
+        sys.exit(str(error))
+    shown = site.relative_to(Path.cwd()) if site.is_relative_to(Path.cwd()) else site
+    print(f"Three editions in {time.monotonic() - start:.0f} s. Open {shown}/index.html")
+    print("(or type `make serve`, and the search shows excerpts too).")
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,51 @@
+"""Sphinx extension: search that finds Chinese words without a dictionary.
+
+A run of Chinese characters is indexed as its single characters and its overlapping pairs. The same
+split is done in the browser, so that 概率图 is looked up as 概率 and 率图; English words are stemmed
+as in Sphinx's own English search.
+"""
+
+from __future__ import annotations
+
+import re
+from typing import Any
+
+from sphinx.application import Sphinx
+from sphinx.search.en import SearchEnglish
+
+HAN = "\u3400-\u4dbf\u4e00-\u9fff\uf900-\ufaff"
+RUN = re.compile(rf"([{HAN}]+)|([^\W{HAN}]+)")
+
+# The query needs only the pairs: a page that has them all has the word.
+JS_SPLITTER = rf"""
+function splitQuery(query) {{
+  const words = [];
+  for (const [run] of query.matchAll(/[{HAN}]+|(?:(?![{HAN}])[\p{{L}}\p{{N}}_])+/gu)) {{
+    if (run.length === 1 || !/^[{HAN}]/.test(run)) words.push(run);
+    else for (let i = 0; i + 1 < run.length; i++) words.push(run.slice(i, i + 2));
+  }}
+  return words;
+}}
+"""
+
+
+class SearchBigrams(SearchEnglish):
+    """English search that also knows Chinese."""
+
+    lang = "bigrams"
+    language_name = "English and Chinese"
+    js_splitter_code = JS_SPLITTER
+
+    def split(self, input: str) -> list[str]:
+        """Splits a text into words, Chinese runs into characters and pairs."""
+        words: list[str] = []
+        for chinese, other in RUN.findall(input):
+            pairs = (chinese[i : i + 2] for i in range(len(chinese) - 1))
+            words += [other] if other else [*chinese, *pairs]
+        return words
+
+
+def setup(app: Sphinx) -> dict[str, Any]:
+    """Registers the language ``bigrams`` for ``html_search_language``."""
+    app.add_search_language(SearchBigrams)
+    return {"version": "1", "parallel_read_safe": True, "parallel_write_safe": True}

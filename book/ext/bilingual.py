@@ -1,0 +1,288 @@
+"""Sphinx extension: one bilingual source tree, three editions.
+
+Prose cells (notebooks) and ``+++ {"tags": [...]}`` blocks (Markdown pages) tagged ``lang-en`` or
+``lang-zh`` are kept, dropped or wrapped in an element with the right ``lang`` attribute. Every short
+shared text (title, caption, table cell, list item, alternative text, toc part) is written
+``English ｜ 中文`` and split at the full-width bar.
+
+Anchors are computed by docutils from the full bilingual heading before the split, so that they are
+the same in every edition.
+
+Config values:
+    bilingual_edition: ``both`` (default), ``en`` or ``zh``: the edition that is built.
+    bilingual_editions: the editions that are published side by side; empty hides the switcher.
+"""
+
+from __future__ import annotations
+
+import json
+import re
+from typing import Any, Literal
+
+from docutils import nodes
+from sphinx import addnodes
+from sphinx.application import Sphinx
+from sphinx.config import Config
+from sphinx.errors import ExtensionError
+from sphinx.transforms import SphinxTransform
+from sphinx.util import logging
+
+logger = logging.getLogger(__name__)
+
+Language = Literal["en", "zh"]
+LANGUAGES: tuple[Language, ...] = ("en", "zh")
+LANG_ATTRIBUTE = {"en": "en", "zh": "zh-CN"}
+BAR = "｜"
+
+# Folder of each edition inside the site, and its name in the switcher.
+EDITIONS = {
+    "both": ("", "双语", "English and 中文"),
+    "en": ("en/", "English", "English edition"),
+    "zh": ("zh/", "中文", "中文版"),
+}
+
+BEGIN, END = "bilingual-begin", "bilingual-end"
+BLOCK_BREAK = re.compile(r"^\+\+\+\s*(\{.*\})?\s*$")
+FENCE = re.compile(r"^\s{0,3}(`{3,}|~{3,}|:{3,})")
+
+
+# --- short texts ------------------------------------------------------------------------------
+
+
+def halves(text: str) -> dict[Language, str] | None:
+    """Splits ``English ｜ 中文`` at its bar, or returns None where there is no bar."""
+    if BAR not in text:
+        return None
+    english, chinese = (half.strip() for half in text.split(BAR, 1))
+    return {"en": english, "zh": chinese}
+
+
+def plain(text: str, edition: str) -> str:
+    """The text of an edition where no markup is possible (attributes, config values)."""
+    split = halves(text)
+    if split is None:
+        return text
+    return f"{split['en']} · {split['zh']}" if edition == "both" else split[edition]
+
+
+def classes_of(language: Language) -> list[str]:
+    """Classes of an element in `language`; docutils turns ``language-…`` into ``lang="…"``."""
+    return [f"lang-{language}", f"language-{LANG_ATTRIBUTE[language]}"]
+
+
+# --- source: tagged cells and blocks ----------------------------------------------------------
+
+
+def language_of(tags: list[str], where: str) -> Language | None:
+    """The language that the tags of a cell name; None for a shared cell."""
+    found = [language for language in LANGUAGES if f"lang-{language}" in tags]
+    if len(found) > 1:
+        raise ExtensionError(f"{where}: a cell is tagged both lang-en and lang-zh")
+    return found[0] if found else None
+
+
+def marked(text: str, language: Language) -> str:
+    """Puts comment lines around `text`, from which `WrapLanguages` makes an element."""
+    return f"% {BEGIN} {language}\n\n{text}\n\n% {END}\n"
+
+
+def select_notebook(source: str, edition: str, docname: str) -> str:
+    """Drops the Markdown cells of the other language and marks those of this edition."""
+    notebook = json.loads(source)
+    kept = []
+    for cell in notebook["cells"]:
+        language = language_of(cell.get("metadata", {}).get("tags", []), docname)
+        if language and cell["cell_type"] == "markdown":
+            if edition not in ("both", language):
+                continue
+            cell["source"] = marked("".join(cell["source"]), language)
+        kept.append(cell)
+    notebook["cells"] = kept
+    return json.dumps(notebook, ensure_ascii=False)
+
+
+def blocks(source: str) -> list[tuple[str, list[str]]]:
+    """Splits a Markdown page at ``+++`` lines outside fences into (text, tags)."""
+    result: list[tuple[list[str], list[str]]] = [([], [])]
+    fence = ""
+    for line in source.splitlines():
+        if match := FENCE.match(line):
+            if not fence:
+                fence = match[1]
+            elif line.strip().startswith(fence) and not line.strip().strip(fence[0]):
+                fence = ""
+        if not fence and (match := BLOCK_BREAK.match(line)):
+            result.append(([], json.loads(match[1] or "{}").get("tags", [])))
+        else:
+            result[-1][0].append(line)
+    return [("\n".join(lines), tags) for lines, tags in result]
+
+
+def select_markdown(source: str, edition: str, docname: str) -> str:
+    """The same for the ``+++`` blocks of a Markdown page."""
+    parts = []
+    for text, tags in blocks(source):
+        language = language_of(tags, docname)
+        if language is None:
+            parts.append(text)
+        elif edition in ("both", language):
+            parts.append(marked(text, language))
+    return "\n\n".join(parts) + "\n"
+
+
+def select_source(app: Sphinx, docname: str, source: list[str]) -> None:
+    """``source-read``: what of the page belongs to this edition."""
+    notebook = app.env.doc2path(docname).endswith(".ipynb")
+    select = select_notebook if notebook else select_markdown
+    source[0] = select(source[0], app.config.bilingual_edition, docname)
+
+
+# --- document tree ----------------------------------------------------------------------------
+
+
+class WrapLanguages(SphinxTransform):
+    """Moves what stands between two marks into a container with a ``lang`` attribute."""
+
+    default_priority = 10
+
+    def apply(self, **kwargs: Any) -> None:
+        """Wraps every marked block of the document."""
+        for begin in list(self.document.findall(self._is_mark(BEGIN))):
+            siblings, start = begin.parent.children, begin.parent.index(begin)
+            after = range(start + 1, len(siblings))
+            is_end = self._is_mark(END)
+            end = next((i for i in after if is_end(siblings[i])), None)
+            if end is None:
+                raise ExtensionError(
+                    f"{self.env.docname}: a heading stands in a cell tagged with a language; "
+                    f"headings are shared: an untagged cell `## English {BAR} 中文`"
+                )
+            language = begin.astext().split()[1]
+            block = nodes.container(classes=["lang-block", *classes_of(language)])
+            block.extend(siblings[start + 1 : end])
+            begin.parent[start : end + 1] = [block]
+
+    @staticmethod
+    def _is_mark(mark: str) -> Any:
+        return lambda node: isinstance(node, nodes.comment) and node.astext().startswith(mark)
+
+
+class SplitShortTexts(SphinxTransform):
+    """Splits every shared text at its bar; runs before titles are collected."""
+
+    default_priority = 200  # after the toctrees of _toc.yml have been inserted (100)
+
+    # What is shown as it is written.
+    verbatim = (nodes.FixedTextElement, nodes.literal, nodes.math, nodes.math_block, nodes.raw)
+
+    def apply(self, **kwargs: Any) -> None:
+        """Splits the texts of the document and those kept in attributes."""
+        edition = self.config.bilingual_edition
+        for element in list(self.document.findall(nodes.TextElement)):
+            if not isinstance(element, self.verbatim):
+                self._split(element, edition)
+        for image in self.document.findall(nodes.image):
+            if "alt" in image:
+                image["alt"] = plain(image["alt"], edition)
+        for cell in self.document.findall(nodes.container):
+            for prompt in ("prompt_show", "prompt_hide"):
+                if prompt in cell:
+                    cell[prompt] = plain(cell[prompt], edition)
+        for toctree in self.document.findall(addnodes.toctree):
+            self._split_toctree(toctree, edition)
+
+    def _split(self, element: nodes.TextElement, edition: str) -> None:
+        bars = [i for i, node in enumerate(element) if isinstance(node, nodes.Text) and BAR in node]
+        if not bars:
+            return
+        if len(bars) > 1 or element[bars[0]].count(BAR) > 1:
+            logger.warning("more than one %s in %r", BAR, element.astext(), location=element)
+        i = bars[0]
+        before, after = element[i].split(BAR, 1)
+        sides = {
+            "en": [*element[:i], nodes.Text(before.rstrip())],
+            "zh": [nodes.Text(after.lstrip()), *element[i + 1 :]],
+        }
+        if edition != "both":
+            element[:] = sides[edition]
+            return
+        english, chinese = (
+            nodes.inline("", "", *sides[language], classes=classes_of(language))
+            for language in LANGUAGES
+        )
+        bar = nodes.inline("", f" {BAR} ", classes=["lang-bar"])
+        element[:] = [english, bar, chinese]
+
+    @staticmethod
+    def _split_toctree(toctree: addnodes.toctree, edition: str) -> None:
+        for key in ("caption", "rawcaption"):
+            if toctree.get(key):
+                toctree[key] = plain(toctree[key], edition)
+        toctree["entries"] = [
+            (title and plain(title, edition), target) for title, target in toctree["entries"]
+        ]
+
+
+def shorten_references(app: Sphinx, doctree: nodes.document, docname: str) -> None:
+    """``doctree-resolved``: a link inside a paragraph speaks the language of the paragraph."""
+    for block in doctree.findall(nodes.container):
+        language = next((k for k in LANGUAGES if f"lang-{k}" in block["classes"]), None)
+        if language is None:
+            continue
+        for reference in block.findall(nodes.reference):
+            for text in list(reference.findall(nodes.Text)):
+                if split := halves(text):
+                    text.parent.replace(text, nodes.Text(split[language]))
+
+
+# --- pages and configuration ------------------------------------------------------------------
+
+
+def add_switcher(
+    app: Sphinx, pagename: str, templatename: str, context: dict[str, Any], doctree: Any
+) -> None:
+    """``html-page-context``: the same page in the other editions."""
+    here = app.config.bilingual_edition
+    up = context.get("content_root", "") + ("../" if EDITIONS[here][0] else "")
+    context["edition"] = here
+    context["edition_links"] = [
+        {
+            "href": f"{up}{EDITIONS[name][0]}{pagename}.html",
+            "label": EDITIONS[name][1],
+            "title": EDITIONS[name][2],
+            "lang": "en" if name == "en" else "zh-CN",
+            "current": name == here,
+        }
+        for name in app.config.bilingual_editions
+    ]
+
+
+def split_config(app: Sphinx, config: Config) -> None:
+    """``config-inited``: the texts of the configuration, before other extensions read them."""
+    edition = config.bilingual_edition
+    if edition not in EDITIONS:
+        raise ExtensionError(f"bilingual_edition: got {edition!r}, allowed: {', '.join(EDITIONS)}")
+    for key in ("html_title", "project", "togglebutton_hint", "togglebutton_hint_hide"):
+        if isinstance(getattr(config, key, None), str):
+            setattr(config, key, plain(getattr(config, key), edition))
+    for options in (config.html_theme_options, config.numfig_format):
+        for key, value in options.items():
+            if isinstance(value, str):
+                options[key] = plain(value, edition)
+    # "Fig. %s · 图 %s" takes one number: "Fig. 图 %s".
+    for key, value in config.numfig_format.items():
+        if value.count("%s") > 1:
+            config.numfig_format[key] = value.replace("%s", "", 1).replace(" · ", " ").replace("  ", " ")
+
+
+def setup(app: Sphinx) -> dict[str, Any]:
+    """Registers the extension."""
+    app.add_config_value("bilingual_edition", "both", "env", [str])
+    app.add_config_value("bilingual_editions", [], "html", [list])
+    app.connect("config-inited", split_config, priority=100)
+    app.connect("source-read", select_source)
+    app.add_transform(WrapLanguages)
+    app.add_transform(SplitShortTexts)
+    app.connect("doctree-resolved", shorten_references)
+    app.connect("html-page-context", add_switcher)
+    return {"version": "1", "parallel_read_safe": True, "parallel_write_safe": True}

@@ -1,0 +1,54 @@
+"""Sphinx extension: where the launch and repository buttons lead.
+
+The address stands once, in ``_config.yml`` (``repository: url, branch``). A fork changes no file: the
+environment variable SEGEDU_REPOSITORY_URL wins, then GitHub's own GITHUB_REPOSITORY; the branch may
+come from SEGEDU_REPOSITORY_BRANCH or GITHUB_REF_NAME. Without an address there are no such buttons.
+"""
+
+from __future__ import annotations
+
+import os
+import re
+from collections.abc import Mapping
+from typing import Any
+
+from sphinx.application import Sphinx
+from sphinx.config import Config
+from sphinx.errors import ExtensionError
+
+ADDRESS = re.compile(r"https://[\w.-]+/[\w.-]+/[\w.-]+")
+
+
+def repository(options: Mapping[str, Any], environ: Mapping[str, str]) -> tuple[str, str]:
+    """The (url, branch) that the buttons lead to; url is empty where none is known."""
+    url, branch = options.get("repository_url", ""), options.get("repository_branch", "")
+    if environ.get("SEGEDU_REPOSITORY_URL"):
+        url = environ["SEGEDU_REPOSITORY_URL"]
+        branch = environ.get("SEGEDU_REPOSITORY_BRANCH", branch)
+    elif environ.get("GITHUB_REPOSITORY"):
+        server = environ.get("GITHUB_SERVER_URL", "https://github.com")
+        url = f"{server}/{environ['GITHUB_REPOSITORY']}"
+        branch = environ.get("GITHUB_REF_NAME", branch)
+    url = url.strip().rstrip("/").removesuffix(".git")
+    if url and not ADDRESS.fullmatch(url):
+        raise ExtensionError(
+            f"repository url: got {url!r}, allowed: https://host/owner/name or nothing"
+        )
+    return url, branch or "main"
+
+
+def set_buttons(app: Sphinx, config: Config) -> None:
+    """``config-inited``: hands the address to the theme, or takes the buttons away."""
+    options = config.html_theme_options
+    url, branch = repository(options, os.environ)
+    on_github = url.startswith("https://github.com/")
+    options["repository_url"], options["repository_branch"] = url, branch
+    options["repository_provider"] = "github" if url else ""
+    options["use_repository_button"] = bool(url)
+    options["launch_buttons"] = options.get("launch_buttons", {}) if on_github else {}
+
+
+def setup(app: Sphinx) -> dict[str, Any]:
+    """Registers the extension."""
+    app.connect("config-inited", set_buttons, priority=100)
+    return {"version": "1", "parallel_read_safe": True, "parallel_write_safe": True}

@@ -1,0 +1,105 @@
+"""Sphinx extension: forms that read well in plain Jupyter become the book's own.
+
+==============================================  ================================
+in the notebook                                 in the book
+==============================================  ================================
+``> ⚠️ **Title.** text`` (also 💡 and ℹ️)         warning, tip, note
+``[@key]``, ``[@one; @two]``                    citation
+``[Fig.](#fig-x)``, ``[图](#fig-x)``            "Fig. 2.1", "图 2.1"
+``[Eq.](#eq-x)``, ``[式](#eq-x)``               "Eq. (3)", "式 (3)"
+``$$ … $$ <!-- eq-x -->``                       numbered formula
+==============================================  ================================
+"""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Callable
+from typing import Any
+
+from docutils import nodes
+from sphinx.application import Sphinx
+from sphinx.transforms import SphinxTransform
+
+CALLOUTS = {"⚠": "warning", "💡": "tip", "ℹ": "note"}
+VARIATION_SELECTOR = "\ufe0f"  # asks for the coloured form of the sign before it
+
+CODE = re.compile(r"(^(?P<fence>`{3,}|~{3,})[^\n]*\n.*?^(?P=fence)[ \t]*$|`[^`\n]+`)", re.M | re.S)
+CITATION = re.compile(r"\[((?:@[\w:.+/-]+)(?:\s*;\s*@[\w:.+/-]+)*)\]")
+FIGURE = re.compile(r"\[([^\]\n]+)\]\([^)\s#]*#(fig-[\w-]+)\)")
+EQUATION = re.compile(r"\[([^\]\n]+)\]\([^)\s#]*#(eq-[\w-]+)\)")
+LABEL = re.compile(r"^(\$\$)[ \t]*<!--\s*(eq-[\w-]+)\s*-->", re.M)
+
+
+def _citation(match: re.Match[str]) -> str:
+    keys = [key.strip().removeprefix("@") for key in match[1].split(";")]
+    return "{cite}`" + ",".join(keys) + "`"
+
+
+RULES: tuple[tuple[re.Pattern[str], str | Callable[[re.Match[str]], str]], ...] = (
+    (CITATION, _citation),
+    (FIGURE, r"{numref}`\1 {number} <\2>`"),
+    (EQUATION, r"\1 {eq}`\2`"),
+    (LABEL, r"\1 (\2)"),
+)
+
+
+def rewrite(markdown: str) -> str:
+    """Turns the notebook forms of `markdown` into MyST roles; leaves code alone."""
+    pieces, last = [], 0
+    for code in [*CODE.finditer(markdown), None]:
+        prose = markdown[last : code.start() if code else None]
+        for pattern, replacement in RULES:
+            prose = pattern.sub(replacement, prose)
+        pieces += [prose, code[0] if code else ""]
+        last = code.end() if code else len(markdown)
+    return "".join(pieces)
+
+
+def rewrite_source(app: Sphinx, docname: str, source: list[str]) -> None:
+    """``source-read``: rewrites a page, or the Markdown cells of a notebook."""
+    if not app.env.doc2path(docname).endswith(".ipynb"):
+        source[0] = rewrite(source[0])
+        return
+    notebook = json.loads(source[0])
+    for cell in notebook["cells"]:
+        if cell["cell_type"] == "markdown":
+            cell["source"] = rewrite("".join(cell["source"]))
+    source[0] = json.dumps(notebook, ensure_ascii=False)
+
+
+class Callouts(SphinxTransform):
+    """Turns a block quote that starts with a sign and a bold title into an admonition."""
+
+    default_priority = 20
+
+    def apply(self, **kwargs: Any) -> None:
+        """Replaces every such quote of the document."""
+        for quote in list(self.document.findall(nodes.block_quote)):
+            if admonition := self._admonition(quote):
+                quote.replace_self(admonition)
+
+    @staticmethod
+    def _admonition(quote: nodes.block_quote) -> nodes.admonition | None:
+        first = quote[0] if len(quote) else None
+        if not isinstance(first, nodes.paragraph) or len(first) < 2:
+            return None
+        sign = first[0].astext().strip().removesuffix(VARIATION_SELECTOR)
+        if sign not in CALLOUTS or not isinstance(first[1], nodes.strong):
+            return None
+        title = nodes.title("", "", *first[1].children)
+        if title.children and isinstance(title[-1], nodes.Text):
+            title[-1] = nodes.Text(title[-1].rstrip(" .。：:"))
+        del first[:2]
+        if first.children and isinstance(first[0], nodes.Text):
+            first[0] = nodes.Text(first[0].lstrip())
+        body = quote.children if first.astext().strip() else quote.children[1:]
+        return nodes.admonition("", title, *body, classes=[CALLOUTS[sign]])
+
+
+def setup(app: Sphinx) -> dict[str, Any]:
+    """Registers the extension."""
+    app.connect("source-read", rewrite_source)
+    app.add_transform(Callouts)
+    return {"version": "1", "parallel_read_safe": True, "parallel_write_safe": True}

@@ -1,0 +1,94 @@
+"""Sphinx extension: pages that need nothing from elsewhere and load fast.
+
+- MathJax is copied from the package ``sphinx-mathjax-offline``: the one file that holds every TeX
+  extension, and the fonts. An edition whose ``mathjax_path`` points to another one's copy gets none.
+- ``fontawesome.js`` (1.4 MB) is blanked: the theme's icon font draws the same icons.
+- Source maps are removed. Figures get their size and are loaded when they come into view.
+- The theme's user interface texts that lack a Chinese translation get one.
+"""
+
+from __future__ import annotations
+
+import re
+import shutil
+from importlib.util import find_spec
+from pathlib import Path
+from typing import Any
+
+import imagesize
+from babel.messages.mofile import write_mo
+from babel.messages.pofile import read_po
+from sphinx.application import Sphinx
+from sphinx.errors import ExtensionError
+
+MATHJAX_FILE = "tex-chtml-full.js"
+MATHJAX_FONTS = "output/chtml/fonts/woff-v2"
+IMAGE = re.compile(r'<img\b(?![^>]*\bloading=)(?P<attributes>[^>]*?\bsrc="(?P<src>[^"]+)"[^>]*)>')
+
+
+def mathjax_folder() -> Path:
+    """The folder of MathJax in the installed package."""
+    spec = find_spec("sphinx-mathjax-offline")
+    if spec is None or spec.origin is None:
+        raise ExtensionError("sphinx-mathjax-offline is not installed (see requirements.txt)")
+    return Path(spec.origin).parent / "static" / "mathjax"
+
+
+def lazy_figures(
+    app: Sphinx, pagename: str, templatename: str, context: dict[str, Any], doctree: Any
+) -> None:
+    """``html-page-context``: figures say their size and wait until they are near."""
+    if "body" not in context:
+        return
+    sources = {name: Path(app.srcdir, source) for source, (_, name) in app.env.images.items()}
+
+    def lazy(match: re.Match[str]) -> str:
+        attributes, src = match["attributes"], match["src"]
+        if src.startswith("data:"):
+            return match[0]
+        source, size = sources.get(src.rsplit("/", 1)[-1]), ""
+        if source and source.exists() and not re.search(r"\b(width|height)=", attributes):
+            width, height = imagesize.get(source)
+            size = f' width="{width}" height="{height}"' if width > 0 else ""
+        return f'<img loading="lazy" decoding="async"{size}{attributes}>'
+
+    context["body"] = IMAGE.sub(lazy, context["body"])
+
+
+def finish(app: Sphinx, exception: Exception | None) -> None:
+    """``build-finished``: completes and slims ``_static``."""
+    if exception is not None or app.builder.format != "html":
+        return
+    static = Path(app.outdir, "_static")
+    if not app.config.mathjax_path.startswith(".."):
+        source, target = mathjax_folder(), static / "mathjax"
+        shutil.copytree(source / MATHJAX_FONTS, target / MATHJAX_FONTS, dirs_exist_ok=True)
+        shutil.copy2(source / MATHJAX_FILE, target / MATHJAX_FILE)
+    icons = static / "scripts" / "fontawesome.js"
+    if icons.exists():
+        icons.write_text("/* the icons come from the font */\n")
+    for source_map in static.rglob("*.map"):
+        source_map.unlink()
+
+
+def add_translations(app: Sphinx) -> None:
+    """Compiles ``locale/<language>.po`` and adds it to Sphinx's own texts."""
+    catalogue = Path(__file__).parent / "locale" / f"{app.config.language}.po"
+    if not catalogue.exists():
+        return
+    folder = Path(app.doctreedir, "locale")
+    compiled = folder / app.config.language / "LC_MESSAGES" / "sphinx.mo"
+    compiled.parent.mkdir(parents=True, exist_ok=True)
+    with catalogue.open("rb") as source, compiled.open("wb") as target:
+        write_mo(target, read_po(source, locale=app.config.language))
+    app.add_message_catalog("sphinx", str(folder))
+
+
+def setup(app: Sphinx) -> dict[str, Any]:
+    """Registers the extension and the book's own style sheet and script."""
+    add_translations(app)
+    app.add_css_file("book.css")
+    app.add_js_file("book.js", loading_method="defer")
+    app.connect("html-page-context", lazy_figures, priority=900)
+    app.connect("build-finished", finish)
+    return {"version": "1", "parallel_read_safe": True, "parallel_write_safe": True}

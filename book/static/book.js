@@ -1,0 +1,24 @@
+"use strict";
+
+// The switcher keeps the section that is being read.
+function currentSection() {
+  const line = 160; // pixels below the top of the window, under the header
+  let current = "";
+  for (const section of document.querySelectorAll("article.bd-article section[id]")) {
+    if (section.getBoundingClientRect().top <= line) current = section.id;
+  }
+  const top = document.querySelector("article.bd-article > section[id]");
+  return current && (!top || current !== top.id) ? "#" + current : "";
+}
+
+for (const link of document.querySelectorAll(".edition-switch a")) {
+  const page = link.getAttribute("href");
+  link.addEventListener("click", () => {
+    link.setAttribute("href", page + window.location.search + currentSection());
+  });
+}
+
+// What a screen reader says must hold the words that are seen.
+for (const summary of document.querySelectorAll("summary[aria-label]")) {
+  summary.removeAttribute("aria-label");
+}

@@ -1,0 +1,180 @@
+"""Checkpoints that are either whole or absent, and that notice damage.
+
+A checkpoint is an ordinary ``torch.save`` file followed by the SHA-256 of its bytes (74 bytes,
+which ``torch.load`` ignores). It is written to a temporary file, flushed to the disk and renamed
+over the old one, so a crash at any moment leaves the old or the new file, never half of one.
+"""
+
+import contextlib
+import hashlib
+import os
+import secrets
+from pathlib import Path
+from typing import Any, BinaryIO
+
+import torch
+from torch import nn
+
+_MARK = b"\nsha256:"
+_TRAILER = len(_MARK) + 64 + 1
+_TEMPORARY = ".tmp-"
+
+
+class CheckpointError(RuntimeError):
+    """A checkpoint cannot be written, or cannot be trusted."""
+
+
+def save_checkpoint(path: str | Path, state: dict[str, Any]) -> None:
+    """Write ``state`` to ``path`` atomically.
+
+    Args:
+        path: file to create or to replace; its folder is made if need be.
+        state: tensors, numbers, strings, lists and dicts: what
+            ``torch.load(weights_only=True)`` reads back.
+
+    Raises:
+        CheckpointError: if it cannot be written (no space, no permission); an older file at
+            ``path`` is left as it was.
+    """
+    path = Path(path)
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        with atomic_write(path) as file:
+            torch.save(state, file)
+            digest = _digest(file, file.tell())
+            file.write(_MARK + digest + b"\n")
+    except (OSError, RuntimeError) as error:  # torch reports a full disk as a RuntimeError
+        raise CheckpointError(f"cannot write {path}: {error}") from error
+
+
+def load_checkpoint(path: str | Path, map_location: str | torch.device = "cpu") -> dict[str, Any]:
+    """Read what ``save_checkpoint`` wrote, if its bytes are unchanged.
+
+    Args:
+        path: the file.
+        map_location: where the tensors go.
+
+    Raises:
+        FileNotFoundError: if there is no such file.
+        CheckpointError: if the file is damaged, is not one of ours, or holds more than data.
+    """
+    path = Path(path)
+    if not path.is_file():
+        raise FileNotFoundError(f"no checkpoint at {path}")
+    with open(path, "rb") as file:
+        length = path.stat().st_size - _TRAILER
+        if length <= 0:
+            raise CheckpointError(f"{path} is too short for a checkpoint")
+        expected = _MARK + _digest(file, length) + b"\n"
+        if file.read() != expected:
+            raise CheckpointError(f"{path} is damaged or was not written by save_checkpoint")
+        file.seek(0)
+        try:
+            return torch.load(file, map_location=map_location, weights_only=True)
+        except Exception as error:  # four classes, for four ways to be wrong
+            raise CheckpointError(f"{path} does not hold plain data: {error}") from error
+
+
+def save(
+    folder: str | Path,
+    parts: dict[str, Any],
+    best_model: nn.Module | None,
+    records: list[dict],
+    config: dict[str, Any] | None,
+) -> None:
+    """Write the state of a training to ``last.pt`` and, if there is one, the model to ``best.pt``.
+
+    Args:
+        folder: where both files are.
+        parts: everything that has a ``state_dict``, by name; absent parts are ``None``.
+        best_model: the model of this epoch if it is the best so far.
+        records: the history.
+        config: plain values that describe the training.
+
+    Raises:
+        CheckpointError: if a file cannot be written.
+    """
+    about = {"history": records, "config": config}
+    # The best first: if we die between the two, the epoch is repeated bit by bit.
+    if best_model is not None:
+        save_checkpoint(Path(folder, "best.pt"), {"model": best_model.state_dict(), **about})
+    states = {name: part.state_dict() for name, part in parts.items() if part is not None}
+    save_checkpoint(Path(folder, "last.pt"), {**states, **about})
+
+
+def restore(folder: str | Path | None, parts: dict[str, Any]) -> list[dict]:
+    """Give every part its state of ``last.pt``; without that file leave them as they are.
+
+    Args:
+        folder: where ``last.pt`` is.
+        parts: everything that has a ``load_state_dict``, by name; absent parts are ``None``.
+
+    Returns:
+        The history so far, empty if there is no ``last.pt``.
+
+    Raises:
+        ValueError: if there is no folder, or the training had other parts.
+        CheckpointError: if the file is damaged.
+    """
+    if folder is None:
+        raise ValueError("resume needs a checkpoint_dir")
+    sweep(folder)
+    path = Path(folder, "last.pt")
+    if not path.exists():
+        return []
+    states = load_checkpoint(path)
+    records = states.pop("history")
+    present = {name for name, part in parts.items() if part is not None}
+    if present != states.keys() - {"config"}:
+        raise ValueError(
+            f"cannot resume: {path} has {sorted(states.keys() - {'config'})}, "
+            f"this training has {sorted(present)}"
+        )
+    for name in present:
+        parts[name].load_state_dict(states[name])
+    return records
+
+
+def sweep(folder: str | Path) -> None:
+    """Remove the temporary files that a killed process left in ``folder``."""
+    for leftover in Path(folder).glob(f"{_TEMPORARY}*"):
+        leftover.unlink(missing_ok=True)
+
+
+@contextlib.contextmanager
+def atomic_write(path: Path):
+    """Open a temporary file that takes the place of ``path`` if the block succeeds.
+
+    Yields:
+        A binary file, readable and writable.
+
+    Raises:
+        OSError: as ``open`` and ``write`` do; ``path`` is then left as it was.
+    """
+    temporary = path.parent / f"{_TEMPORARY}{secrets.token_hex(4)}-{path.name}"
+    try:
+        with open(temporary, "x+b") as file:
+            yield file
+            file.flush()
+            os.fsync(file.fileno())
+        os.replace(temporary, path)
+    except BaseException:  # also Ctrl-C
+        temporary.unlink(missing_ok=True)
+        raise
+    if os.name == "posix":  # the new name must reach the disk, too
+        folder = os.open(path.parent, os.O_RDONLY)
+        try:
+            os.fsync(folder)
+        finally:
+            os.close(folder)
+
+
+def _digest(file: BinaryIO, length: int) -> bytes:
+    """SHA-256 of the first ``length`` bytes; leaves the file just behind them."""
+    file.seek(0)
+    sha = hashlib.sha256()
+    while length > 0:
+        block = file.read(min(length, 1 << 20))
+        sha.update(block)
+        length -= len(block)
+    return sha.hexdigest().encode()

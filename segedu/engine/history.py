@@ -1,0 +1,87 @@
+"""The record of a training: plain dicts, one per epoch."""
+
+import json
+import math
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import torch
+
+Record = dict[str, Any]
+
+
+@dataclass
+class History:
+    """What happened in each epoch.
+
+    ``history.records`` is a list of dicts with the keys ``epoch`` (from 1), ``loss`` (mean over
+    the training batches), ``lr`` (of the first group, at the end of the epoch), ``seconds``, and
+    with a validation set ``val_loss`` and each score of the metric as ``val_...`` (no matrices).
+    ``history["loss"]`` is one key over all epochs, ready to plot.
+    """
+
+    records: list[Record] = field(default_factory=list)
+
+    def __len__(self) -> int:
+        return len(self.records)
+
+    def __iter__(self) -> Iterator[Record]:
+        return iter(self.records)
+
+    def __getitem__(self, key: str) -> list:
+        if not any(key in record for record in self.records):
+            known = sorted({name for record in self.records for name in record})
+            raise KeyError(f"history has no {key!r}; it has {known}")
+        return [record.get(key) for record in self.records]
+
+    def best(self, monitor: str) -> int:
+        """The first best epoch: the lowest value if the key ends in ``loss``, else the highest."""
+        sign = -1 if monitor.endswith("loss") else 1
+        values = [-math.inf if v is None else sign * v for v in self[monitor]]
+        return 1 + values.index(max(values))
+
+    def stale(self, monitor: str) -> int:
+        """How many epochs have passed since the best one."""
+        return len(self) - self.best(monitor) if self.records else 0
+
+    def to_jsonl(self, path: str | Path) -> None:
+        """Write one JSON object per line."""
+        Path(path).write_text("".join(json.dumps(record) + "\n" for record in self.records))
+
+    @classmethod
+    def from_jsonl(cls, path: str | Path) -> "History":
+        """Read what ``to_jsonl`` wrote."""
+        return cls([json.loads(line) for line in Path(path).read_text().splitlines()])
+
+
+def plain(scores: dict[str, Any]) -> Record:
+    """Scores ready for JSON: tensors as lists, NaN as ``None``, matrices left out."""
+    return {key: _plain(value) for key, value in scores.items() if getattr(value, "ndim", 0) < 2}
+
+
+def _plain(value: Any) -> Any:
+    if isinstance(value, torch.Tensor):
+        value = value.tolist()
+    if isinstance(value, list):
+        return [_plain(item) for item in value]
+    return None if isinstance(value, float) and math.isnan(value) else value
+
+
+def tensorboard(folder: str | Path) -> Callable[[Record], None]:
+    """A function for ``fit(on_epoch=...)`` that draws the curves in TensorBoard.
+
+    Needs the extra ``segedu[tensorboard]``.
+    """
+    from torch.utils.tensorboard import SummaryWriter
+
+    writer = SummaryWriter(str(folder))
+
+    def write(record: Record) -> None:
+        for key, value in record.items():
+            if isinstance(value, float):
+                writer.add_scalar(key, value, record["epoch"])
+        writer.flush()
+
+    return write

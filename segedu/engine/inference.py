@@ -1,0 +1,141 @@
+"""Predicting large images piece by piece, and averaging over views of an image."""
+
+import math
+from collections.abc import Callable
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+Predictor = Callable[[Tensor], Tensor]
+
+
+def probabilities(logits: Tensor) -> Tensor:
+    """Logits (N,C,H,W) as probabilities: softmax over the classes, or sigmoid if C is 1."""
+    return logits.sigmoid() if logits.shape[1] == 1 else logits.softmax(dim=1)
+
+
+@torch.no_grad()
+def sliding_window(
+    model: Predictor,
+    images: Tensor,
+    window: int | tuple[int, int],
+    *,
+    overlap: float = 0.5,
+    weights: str = "gaussian",
+    activation: Predictor = probabilities,
+) -> Tensor:
+    """Predict ``images`` in overlapping windows and average their probabilities.
+
+    The last window of a row or column is moved inwards, so no padding is ever seen. An image no
+    larger than the window is predicted as a whole, and gives exactly what the model gives.
+
+    Args:
+        model: maps (N,3,h,w) to logits (N,C,h,w); call ``model.eval()`` before.
+        images: (N,3,H,W).
+        window: h and w, or one number for both.
+        overlap: share of a window that the next one sees again, 0 <= overlap < 1.
+        weights: ``"gaussian"`` trusts the centre of a window more than its border, where the
+            context is cut off (sigma is 1/8 of the side, as in Isensee et al. 2021);
+            ``"constant"`` trusts all alike.
+        activation: turns logits into probabilities; the identity for a ``model`` that does so.
+
+    Returns:
+        Probabilities (N,C,H,W).
+
+    Raises:
+        ValueError: if an argument is out of range.
+    """
+    _check_images(images)
+    window = (window, window) if isinstance(window, int) else tuple(window)
+    if min(window) < 1:
+        raise ValueError(f"window must be positive, got {window}")
+    if not 0 <= overlap < 1:
+        raise ValueError(f"overlap must be in [0, 1), got {overlap}")
+    if weights not in ("gaussian", "constant"):
+        raise ValueError(f"weights must be 'gaussian' or 'constant', got {weights!r}")
+    height, width = images.shape[-2:]
+    h, w = min(window[0], height), min(window[1], width)
+    if (h, w) == (height, width):
+        return activation(model(images))
+    weight = torch.outer(_profile(h, weights, images), _profile(w, weights, images))  # (h,w)
+    summed, weight_sum = None, images.new_zeros(height, width)
+    for top in _starts(height, h, overlap):
+        for left in _starts(width, w, overlap):
+            here = (..., slice(top, top + h), slice(left, left + w))
+            part = activation(model(images[here]))  # (N,C,h,w)
+            if summed is None:
+                summed = part.new_zeros(*part.shape[:2], height, width)  # (N,C,H,W)
+            summed[here] += part * weight
+            weight_sum[here] += weight
+    return summed / weight_sum
+
+
+@torch.no_grad()
+def predict_tta(
+    model: Predictor,
+    images: Tensor,
+    *,
+    scales: tuple[float, ...] = (1.0,),
+    flip: bool = True,
+    rotate: bool = False,
+    activation: Predictor = probabilities,
+) -> Tensor:
+    """Test-time augmentation: average the probabilities over views of ``images``.
+
+    Each view is predicted, turned back and only then averaged.
+
+    Args:
+        model: maps (N,3,h,w) of any size to logits (N,C,h,w); call ``model.eval()`` before.
+        images: (N,3,H,W).
+        scales: factors on height and width.
+        flip: also the mirror images (left and right swapped).
+        rotate: also the turns by 90, 180 and 270 degrees, where no direction is up.
+        activation: turns logits into probabilities; the identity for a ``model`` that does so.
+
+    Returns:
+        Probabilities (N,C,H,W).
+
+    Raises:
+        ValueError: if an argument is out of range.
+    """
+    _check_images(images)
+    if not scales or min(scales) <= 0:
+        raise ValueError(f"scales must be positive factors, at least one, got {scales}")
+    size = images.shape[-2:]
+    views = []
+    for scale in scales:
+        scaled = images
+        if scale != 1:
+            small = [max(1, round(side * scale)) for side in size]
+            scaled = F.interpolate(images, small, mode="bilinear", antialias=True)
+        for turns in range(4 if rotate else 1):
+            for mirrored in (False, True) if flip else (False,):
+                view = scaled.flip(-1) if mirrored else scaled
+                found = activation(model(view.rot90(turns, (-2, -1))))
+                found = found.rot90(-turns, (-2, -1))
+                found = found.flip(-1) if mirrored else found
+                if scale != 1:
+                    found = F.interpolate(found, size, mode="bilinear", antialias=True)
+                views.append(found)
+    return torch.stack(views).mean(dim=0)
+
+
+def _starts(length: int, window: int, overlap: float) -> list[int]:
+    """First rows of windows that cover ``length``, the last one flush with the end."""
+    stride = max(1, int(window * (1 - overlap)))
+    count = 1 + math.ceil((length - window) / stride)
+    return [min(i * stride, length - window) for i in range(count)]
+
+
+def _profile(side: int, weights: str, like: Tensor) -> Tensor:
+    """Weight of each row of a window (side,)."""
+    if weights == "constant":
+        return torch.ones(side).to(like)
+    offset = torch.arange(side) - (side - 1) / 2
+    return torch.exp(-0.5 * (offset / (side / 8)) ** 2).to(like)
+
+
+def _check_images(images: Tensor) -> None:
+    if images.ndim != 4:
+        raise ValueError(f"images must have the shape (N,3,H,W), got {tuple(images.shape)}")

@@ -1,0 +1,260 @@
+"""The training loop: what it computes, and that it can be stopped and continued."""
+
+import copy
+
+import pytest
+import torch
+from torch import nn
+from torch.utils.data import DataLoader
+from toy_training import LOSS, Stripes, toy_model
+
+from segedu.engine import evaluate, fit, make_loader
+from segedu.metrics import SemanticMetrics
+
+
+def train(model=None, *, epochs=2, batch_size=4, dataset=None, loader=None, **settings):
+    """A tiny training; returns (history, model)."""
+    model = model or toy_model()
+    loader = loader or make_loader(dataset or Stripes(), batch_size, shuffle=True)
+    if "optimizer" not in settings:
+        settings["optimizer"] = torch.optim.SGD(model.parameters(), lr=0.1, momentum=0.9)
+    loss = None if "compute_loss" in settings else LOSS
+    return fit(model, loader, loss, epochs=epochs, **settings), model
+
+
+def test_it_learns():
+    history, model = train(
+        epochs=8, val_loader=DataLoader(Stripes(6), 3), metric=SemanticMetrics(2)
+    )
+    assert history["loss"][-1] < 0.5 * history["loss"][0]
+    assert history["val_mean_iou"][-1] > 0.9
+    assert history["epoch"] == list(range(1, 9))
+    assert not model.training
+
+
+def test_one_step_is_the_textbook_step():
+    model, by_hand = toy_model(), toy_model()
+    batch = next(iter(DataLoader(Stripes(4), 4)))
+    LOSS(by_hand(batch["image"]), batch["mask"]).backward()
+    train(
+        model,
+        epochs=1,
+        loader=DataLoader(Stripes(4), 4),
+        optimizer=torch.optim.SGD(model.parameters(), lr=0.5),
+    )
+    for got, start in zip(model.parameters(), by_hand.parameters(), strict=True):
+        torch.testing.assert_close(got, start - 0.5 * start.grad)
+
+
+@pytest.mark.parametrize("loader", ["plain", "made"])
+def test_same_seed_same_bits_other_seed_other_bits(loader):
+    def losses(seed):
+        if loader == "plain":
+            data = DataLoader(Stripes(noise=True), 4, shuffle=True)
+        else:
+            data = make_loader(Stripes(noise=True), 4, shuffle=True, seed=seed)
+        return train(toy_model(dropout=0.3), loader=data, seed=seed)[0]["loss"]
+
+    assert losses(0) == losses(0) != losses(1)
+
+
+def test_accumulation_equals_the_big_batch():
+    _, small = train(epochs=3, batch_size=2, accumulate=4)
+    _, big = train(epochs=3, batch_size=8)
+    for a, b in zip(small.parameters(), big.parameters(), strict=True):
+        torch.testing.assert_close(a, b, rtol=1e-5, atol=1e-6)
+
+
+def test_a_short_last_group_is_averaged_over_what_it_has():
+    # 6 samples in batches of 2, accumulate=2: groups of 2 and of 1 batches.
+    _, got = train(epochs=1, dataset=Stripes(6), batch_size=2, accumulate=2)
+    want = toy_model()
+    optimizer = torch.optim.SGD(want.parameters(), lr=0.1, momentum=0.9)
+    loader = make_loader(Stripes(6), 2, shuffle=True)
+    loader.sampler.set_epoch(1)
+    first, second, third = loader
+    for group in ([first, second], [third]):
+        optimizer.zero_grad()
+        for batch in group:
+            (LOSS(want(batch["image"]), batch["mask"]) / len(group)).backward()
+        optimizer.step()
+    for a, b in zip(got.parameters(), want.parameters(), strict=True):
+        torch.testing.assert_close(a, b)
+
+
+def test_clipping_bounds_the_step():
+    model = toy_model()
+    start = copy.deepcopy(model)
+    optimizer = torch.optim.SGD(model.parameters(), lr=1.0)
+    train(model, epochs=1, loader=DataLoader(Stripes(4), 4), optimizer=optimizer, clip_norm=0.01)
+    moved = [a - b for a, b in zip(model.parameters(), start.parameters(), strict=True)]
+    assert torch.cat([m.flatten() for m in moved]).norm().item() == pytest.approx(0.01, rel=1e-3)
+
+
+def test_moving_average_is_the_formula():
+    decay = 0.7
+    weights = []
+    model = toy_model()
+    optimizer = torch.optim.SGD(model.parameters(), lr=0.1)
+    optimizer.register_step_post_hook(
+        lambda *_: weights.append([p.detach().clone() for p in model.parameters()])
+    )
+    train(model, optimizer=optimizer, ema_decay=decay)
+    average = weights[0]
+    for current in weights[1:]:
+        average = [decay * a + (1 - decay) * c for a, c in zip(average, current, strict=True)]
+    assert len(weights) == 6
+    for got, want in zip(model.parameters(), average, strict=True):
+        torch.testing.assert_close(got, want)
+
+
+def test_early_stopping_counts_epochs_without_a_better_one():
+    # A learning rate of 0 never improves: the first epoch is the best, then `patience` more.
+    model = toy_model()
+    optimizer = torch.optim.SGD(model.parameters(), lr=0.0)
+    val_loader = DataLoader(Stripes(4), 4)
+    history, _ = train(model, epochs=9, optimizer=optimizer, val_loader=val_loader, patience=2)
+    assert len(history) == 3
+
+
+def test_scheduler_steps_per_optimizer_step():
+    model = toy_model()
+    optimizer = torch.optim.SGD(model.parameters(), lr=1e-3)
+    scheduler = torch.optim.lr_scheduler.LambdaLR(optimizer, lambda step: 1 / (1 + step))
+    history, _ = train(model, optimizer=optimizer, scheduler=scheduler, accumulate=2)
+    # 12 samples, batches of 4, two batches per step: 2 steps an epoch
+    assert history["lr"] == pytest.approx([1e-3, 1e-3 / 3])
+    assert scheduler.last_epoch == 4
+
+
+def test_mixed_precision_on_the_cpu_stays_close():
+    full, _ = train(epochs=3)
+    mixed, _ = train(epochs=3, amp=True)
+    assert full["loss"] != mixed["loss"]
+    assert mixed["loss"] == pytest.approx(full["loss"], rel=0.05)
+
+
+@pytest.mark.gpu
+@pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a CUDA device")
+def test_gpu_stays_close_to_cpu():
+    cpu, _ = train(epochs=3, device="cpu")
+    gpu, model = train(epochs=3, device="cuda")
+    assert next(model.parameters()).is_cuda
+    assert gpu["loss"] == pytest.approx(cpu["loss"], rel=0.05)
+
+
+def test_models_with_several_outputs_and_other_batches():
+    # An instance model takes its targets and returns a dict of losses.
+    class Detector(nn.Module):
+        def __init__(self):
+            super().__init__()
+            self.net = toy_model()
+
+        def forward(self, images, targets):
+            return {"a": LOSS(self.net(images), targets), "b": self.net(images).square().mean()}
+
+    def collate(samples):
+        return torch.stack([s["image"] for s in samples]), [s["mask"] for s in samples]
+
+    def compute_loss(model, batch):
+        images, masks = batch
+        return sum(model(images, torch.stack(masks)).values())
+
+    loader = make_loader(Stripes(), 4, shuffle=True, collate_fn=collate)
+    history, _ = train(Detector(), epochs=6, loader=loader, compute_loss=compute_loss)
+    assert history["loss"][-1] < history["loss"][0]
+
+
+def test_class_weights_move_with_the_model():
+    loss = nn.CrossEntropyLoss(weight=torch.tensor([1.0, 2.0], dtype=torch.float64))
+    with pytest.raises(RuntimeError):  # float64 weights do not fit: they are really used
+        fit(toy_model(), DataLoader(Stripes(4), 4), loss, epochs=1)
+
+
+def test_not_a_number_stops_before_the_checkpoint(tmp_path):
+    model = toy_model()
+    optimizer = torch.optim.SGD(model.parameters(), lr=float("inf"))
+    with pytest.raises(FloatingPointError, match="epoch 1"):
+        train(model, optimizer=optimizer, checkpoint_dir=tmp_path)
+    assert not list(tmp_path.iterdir())
+
+
+def test_interrupt_and_continue_bit_by_bit(tmp_path):
+    whole, reference = train(toy_model(dropout=0.3), epochs=4)
+
+    def interrupt(record):
+        if record["epoch"] == 2:
+            raise KeyboardInterrupt
+
+    settings = {"epochs": 4, "checkpoint_dir": tmp_path, "resume": True}
+    with pytest.raises(KeyboardInterrupt):
+        train(toy_model(dropout=0.3), on_epoch=interrupt, **settings)
+    torch.manual_seed(99)  # the new process starts from other weights and another random state
+    continued, model = train(toy_model(dropout=0.3), **settings)
+    assert continued["loss"] == whole["loss"]
+    for a, b in zip(model.parameters(), reference.parameters(), strict=True):
+        assert torch.equal(a, b)
+
+
+def test_resume_restores_scheduler_average_and_patience(tmp_path):
+    def run(epochs, folder):
+        model = toy_model()
+        optimizer = torch.optim.AdamW(model.parameters(), lr=0.01)
+        scheduler = torch.optim.lr_scheduler.CosineAnnealingLR(optimizer, 12)
+        settings = {"scheduler": scheduler, "ema_decay": 0.9, "monitor": "loss", "patience": 3}
+        return train(
+            model,
+            epochs=epochs,
+            optimizer=optimizer,
+            checkpoint_dir=folder,
+            resume=True,
+            **settings,
+        )
+
+    run(2, tmp_path / "cut")
+    cut, cut_model = run(4, tmp_path / "cut")
+    whole, whole_model = run(4, tmp_path / "whole")
+    assert cut["loss"] == whole["loss"] and cut["lr"] == whole["lr"]
+    assert torch.equal(cut_model[0].weight, whole_model[0].weight)
+
+
+def test_resume_with_other_parts_is_refused(tmp_path):
+    train(checkpoint_dir=tmp_path)
+    with pytest.raises(ValueError, match="cannot resume.*ema"):
+        train(checkpoint_dir=tmp_path, resume=True, ema_decay=0.9)
+
+
+@pytest.mark.parametrize(
+    ("settings", "message"),
+    [
+        ({"epochs": 0}, "epochs must be at least 1, got 0"),
+        ({"accumulate": 0}, "accumulate must be at least 1"),
+        ({"patience": 0}, "patience must be at least 1"),
+        ({"ema_decay": 1.0}, "ema_decay must lie between 0 and 1"),
+        ({"resume": True}, "resume needs a checkpoint_dir"),
+        ({"seed": -1}, "seed|non-negative"),
+    ],
+)
+def test_bad_arguments(settings, message):
+    with pytest.raises(ValueError, match=message):
+        train(**settings)
+
+
+def test_a_loss_is_needed():
+    with pytest.raises(ValueError, match="either loss or compute_loss"):
+        fit(toy_model(), DataLoader(Stripes(4), 4), epochs=1)
+
+
+def test_an_unknown_monitor_names_what_there_is():
+    with pytest.raises(KeyError, match="val_recall.*'loss'"):
+        train(epochs=1, monitor="val_recall")
+
+
+def test_evaluate_weighs_images_not_batches():
+    model = toy_model()
+    whole = evaluate(model, DataLoader(Stripes(5), 5), SemanticMetrics(2), loss=LOSS)
+    parts = evaluate(model, DataLoader(Stripes(5), 2), SemanticMetrics(2), loss=LOSS)
+    assert parts["loss"] == pytest.approx(whole["loss"], rel=1e-6)
+    assert parts["mean_iou"] == whole["mean_iou"]
+    with pytest.raises(ValueError, match="metric or a loss"):
+        evaluate(model, DataLoader(Stripes(5), 2))

@@ -1,0 +1,86 @@
+"""A tiny data set and model, and a training that tests start as a process of its own.
+
+``python toy_training.py FOLDER`` (or under torchrun) trains, logs each epoch's loss to
+``FOLDER/losses.txt`` as it comes, and leaves the scores in ``FOLDER/result.json``.
+"""
+
+import json
+import sys
+from pathlib import Path
+
+import torch
+from torch import nn
+from torch.utils.data import Dataset
+
+from segedu.engine import fit, make_loader
+from segedu.engine.distributed import rank
+from segedu.metrics import SemanticMetrics
+
+LOSS = nn.CrossEntropyLoss()
+
+
+class Stripes(Dataset):
+    """Bright rows on a dark ground, (3,8,8) images whose brightness is the class; easy to learn."""
+
+    def __init__(self, length: int = 12, noise: bool = False) -> None:
+        self.length, self.noise = length, noise
+
+    def __len__(self) -> int:
+        return self.length
+
+    def __getitem__(self, index: int) -> dict[str, torch.Tensor]:
+        rows = (torch.arange(8) + index) % (2 + index % 3) == 0
+        mask = rows[:, None].repeat(1, 8).long()  # (8,8)
+        image = mask.float().repeat(3, 1, 1) * 2 - 0.5  # (3,8,8)
+        if self.noise:  # augmentation: a random number of this epoch and sample
+            image = image + 0.3 * torch.randn(image.shape)
+        return {"image": image, "mask": mask}
+
+
+def toy_model(dropout: float = 0.0) -> nn.Module:
+    """The same small weights at every call; group normalisation, which does not mix samples."""
+    with torch.random.fork_rng():
+        torch.manual_seed(0)
+        return nn.Sequential(
+            nn.Conv2d(3, 8, 3, padding=1),
+            nn.GroupNorm(2, 8),
+            nn.ReLU(),
+            nn.Dropout(dropout),
+            nn.Conv2d(8, 2, 1),
+        )
+
+
+def main(folder: Path) -> None:
+    """Train for a few epochs, going on from what is there."""
+    torch.set_num_threads(1)
+    distributed = "--distributed" in sys.argv  # dropout draws by rank: not for comparisons
+    model = toy_model(dropout=0.0 if distributed else 0.3)
+
+    def log(record: dict) -> None:
+        if rank() == 0:
+            with open(folder / "losses.txt", "a") as file:
+                file.write(f"{record['epoch']} {record['loss'].hex()}\n")
+
+    history = fit(
+        model,
+        make_loader(Stripes(16, noise=True), 8, shuffle=True, seed=5),
+        LOSS,
+        epochs=6,
+        optimizer=torch.optim.AdamW(model.parameters(), lr=0.01),
+        # 7 samples: two processes get unequal shares of the validation
+        val_loader=make_loader(Stripes(7), 2),
+        metric=SemanticMetrics(2),
+        device="cpu",
+        checkpoint_dir=folder,
+        resume=True,
+        on_epoch=log,
+        seed=5,
+    )
+    if rank() == 0:
+        weights = torch.cat([p.detach().flatten() for p in model.parameters()]).tolist()
+        result = {"records": history.records, "weights": weights}
+        (folder / "result.json").write_text(json.dumps(result))
+
+
+if __name__ == "__main__":
+    main(Path(sys.argv[1]))

@@ -1,0 +1,1 @@
+"""Command-line helpers for people who maintain or fork the book."""

@@ -1,0 +1,1 @@
+"""Data: procedural scenes, real photographs, loaders for data sets on disk, transforms."""

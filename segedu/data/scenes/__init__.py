@@ -1,0 +1,22 @@
+"""Procedural street and park scenes: image, semantic mask, instances and panoptic map at once.
+
+from segedu.data.scenes import CLASSES, SceneConfig, SceneDataset, generate
+
+scene = generate(seed=7)                          # numpy arrays
+dataset = SceneDataset(256, SceneConfig(size=96)) # torch samples
+"""
+
+from segedu.data.scenes.classes import CLASSES, VOID, SceneClass
+from segedu.data.scenes.dataset import SceneDataset
+from segedu.data.scenes.generator import Instances, Scene, SceneConfig, generate
+
+__all__ = [
+    "CLASSES",
+    "VOID",
+    "Instances",
+    "Scene",
+    "SceneClass",
+    "SceneConfig",
+    "SceneDataset",
+    "generate",
+]

@@ -1,0 +1,103 @@
+"""Scenes as a torch data set for the three tasks."""
+
+from collections.abc import Callable
+from typing import Any
+
+import torch
+from torch.utils.data import Dataset
+from torchvision import tv_tensors
+
+from segedu.data.scenes.classes import CLASSES
+from segedu.data.scenes.generator import Scene, SceneConfig, generate
+
+Sample = dict[str, Any]
+TASKS = ("semantic", "instance", "panoptic")
+
+
+class SceneDataset(Dataset):
+    """`num_images` scenes; number i depends on `seed` and i alone.
+
+    A scene is painted when it is first asked for and then kept in memory (as bytes: about 5 bytes
+    per pixel plus the instance masks), until `cache_bytes` are used; later ones are painted anew
+    each time.
+
+    Args:
+        num_images: length of the data set, at least 1.
+        config: the knobs; defaults to `SceneConfig()`.
+        seed: data sets with different seeds share no scene.
+        task: "semantic" gives `image`, `mask`; "instance" gives `image`, `boxes`, `masks`,
+            `labels`; "panoptic" gives `image`, `panoptic_seg`, `segments_info`.
+        transforms: called with the sample dict, e.g. a `torchvision.transforms.v2.Compose`.
+        cache_bytes: memory for painted scenes; 0 switches the cache off.
+
+    Raises:
+        ValueError: unknown task, `num_images` < 1, negative seed or cache size.
+    """
+
+    classes = tuple(c.name for c in CLASSES)
+    colors = tuple(c.color for c in CLASSES)
+    num_classes = len(CLASSES)
+
+    def __init__(
+        self,
+        num_images: int,
+        config: SceneConfig | None = None,
+        seed: int = 0,
+        task: str = "semantic",
+        transforms: Callable[[Sample], Sample] | None = None,
+        cache_bytes: int = 512 * 2**20,
+    ):
+        if num_images < 1:
+            raise ValueError(f"num_images must be >= 1; got {num_images}")
+        if seed < 0:
+            raise ValueError(f"seed must be >= 0; got {seed}")
+        if task not in TASKS:
+            raise ValueError(f"task must be one of {TASKS}; got {task!r}")
+        if cache_bytes < 0:
+            raise ValueError(f"cache_bytes must be >= 0; got {cache_bytes}")
+        self.num_images, self.config, self.seed = num_images, config or SceneConfig(), seed
+        self.task, self.transforms = task, transforms
+        self._free = cache_bytes
+        self._cache: dict[int, Sample] = {}
+
+    def __len__(self) -> int:
+        return self.num_images
+
+    def scene(self, index: int) -> Scene:
+        """The whole scene number `index`, freshly painted."""
+        if not 0 <= index < self.num_images:
+            raise IndexError(f"index must be within [0, {self.num_images}); got {index}")
+        return generate((self.seed << 32) + index, self.config)
+
+    def __getitem__(self, index: int) -> Sample:
+        sample = self._cache.get(index)
+        if sample is None:
+            sample = _to_sample(self.scene(index), self.task)
+            size = sum(v.numel() * v.element_size() for v in sample.values() if torch.is_tensor(v))
+            if size <= self._free:
+                self._free -= size
+                self._cache[index] = sample
+        # the caller may change what it gets, but not the cache
+        sample = {
+            k: v.clone() if torch.is_tensor(v) else [dict(s) for s in v] for k, v in sample.items()
+        }
+        return self.transforms(sample) if self.transforms else sample
+
+
+def _to_sample(scene: Scene, task: str) -> Sample:
+    # (H, W, 3) -> (3, H, W)
+    image = tv_tensors.Image(torch.from_numpy(scene.image).permute(2, 0, 1).contiguous())
+    if task == "semantic":
+        return {"image": image, "mask": tv_tensors.Mask(torch.from_numpy(scene.semantic))}
+    if task == "panoptic":
+        panoptic_seg = tv_tensors.Mask(torch.from_numpy(scene.panoptic))
+        return {"image": image, "panoptic_seg": panoptic_seg, "segments_info": scene.segments_info}
+    boxes = tv_tensors.BoundingBoxes(
+        torch.from_numpy(scene.instances.boxes), format="XYXY", canvas_size=scene.semantic.shape
+    )
+    return {
+        "image": image,
+        "boxes": boxes,
+        "masks": tv_tensors.Mask(torch.from_numpy(scene.instances.masks)),
+        "labels": torch.from_numpy(scene.instances.labels),
+    }

@@ -1,0 +1,55 @@
+"""Pictures: overlays, charts and explorers. It draws arrays and knows no model."""
+
+from segedu.viz.charts import (
+    class_bars,
+    confusion_matrix,
+    effective_receptive_field,
+    effective_size,
+    kernel,
+    learning_curves,
+    receptive_field,
+    receptive_fields,
+    schedules,
+)
+from segedu.viz.explorers import explore, frames, source
+from segedu.viz.fonts import use_style
+from segedu.viz.overlays import (
+    ERROR_COLORS,
+    colorize,
+    colorize_panoptic,
+    error_map,
+    instance_colors,
+    legend,
+    overlay,
+    overlay_instances,
+    overlay_panoptic,
+    show_instances,
+    show_row,
+)
+
+__all__ = [
+    "ERROR_COLORS",
+    "class_bars",
+    "colorize",
+    "colorize_panoptic",
+    "confusion_matrix",
+    "effective_receptive_field",
+    "effective_size",
+    "error_map",
+    "explore",
+    "frames",
+    "instance_colors",
+    "kernel",
+    "learning_curves",
+    "legend",
+    "overlay",
+    "overlay_instances",
+    "overlay_panoptic",
+    "receptive_field",
+    "receptive_fields",
+    "schedules",
+    "show_instances",
+    "show_row",
+    "source",
+    "use_style",
+]

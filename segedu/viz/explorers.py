@@ -1,0 +1,251 @@
+"""Interactive figures that need no server, and sources of the package shown in a notebook.
+
+:func:`frames` turns up to twelve pictures into one piece of HTML with a slider. It works in the
+built book, offline, in JupyterLab and in Colab; without scripts the first picture is shown. The
+HTML has no ids and no script tag, so any number of explorers share a page and the same pictures
+give the same bytes.
+"""
+
+import ast
+import base64
+import inspect
+import io
+import os
+import textwrap
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from html import escape
+from pathlib import Path
+from typing import Any
+
+import matplotlib.pyplot as plt
+import numpy as np
+from matplotlib.artist import Artist
+from matplotlib.figure import Figure
+from PIL import Image
+
+from segedu.viz.overlays import to_image
+
+MAX_FRAMES = 12
+MAX_BYTES = 150_000
+LIVE = "SEGEDU_LIVE"  # environment variable: live widgets rather than precomputed frames
+
+_ON_INPUT = (
+    "var root=this.closest('.segedu-frames'),n=+this.value;"
+    "root.querySelectorAll('.segedu-frame').forEach(function(frame,i){"
+    "frame.hidden=i!==n;"
+    "if(i===n)this.setAttribute('aria-valuetext',frame.dataset.label)},this)"
+)
+
+
+@dataclass(frozen=True, repr=False)
+class Explorer:
+    """A finished explorer; a notebook shows its ``html``."""
+
+    html: str
+    title: str
+
+    def _repr_html_(self) -> str:
+        return self.html
+
+    def __repr__(self) -> str:
+        return f"Explorer({self.title!r})"
+
+
+def _bilingual(text: str) -> str:
+    """HTML of ``English ｜ 中文``, each half marked with its language."""
+    english, bar, chinese = (escape(part.strip()) for part in text.partition("｜"))
+    if not bar:
+        return english
+    return (
+        f'<span class="lang-en" lang="en">{english}</span> '
+        f'<span class="lang-zh" lang="zh-CN">{chinese}</span>'
+    )
+
+
+def _render(picture: Any) -> Image.Image:
+    """Return a figure (or axes, or an image array) as an RGB picture; figures are closed."""
+    if isinstance(picture, np.ndarray) and picture.dtype == object:  # axes, from show_row
+        picture = picture.flat[0]
+    if not isinstance(picture, Artist):
+        return Image.fromarray(to_image(picture))
+    figure = picture if isinstance(picture, Figure) else picture.figure
+    buffer = io.BytesIO()
+    figure.savefig(buffer, format="png", bbox_inches=None)
+    plt.close(figure)
+    return Image.open(buffer).convert("RGB")
+
+
+def _encode(picture: Image.Image, quality: int) -> tuple[str, bytes]:
+    """Return media type and bytes: palette PNG (line drawings) or WebP, whichever is smaller."""
+    webp, png = io.BytesIO(), io.BytesIO()
+    picture.save(webp, "WEBP", quality=quality, method=6)
+    drawn = picture.quantize(64, dither=Image.Dither.NONE)
+    drawn.save(png, "PNG", optimize=True)
+    kinds = ("image/png", png.getvalue()), ("image/webp", webp.getvalue())
+    return min(kinds, key=lambda kind: len(kind[1]))
+
+
+def _encode_all(pictures: Sequence[Image.Image]) -> list[tuple[str, bytes]]:
+    for quality in (82, 65, 50):
+        encoded = [_encode(picture, quality) for picture in pictures]
+        size = sum(len(data) for _, data in encoded) * 4 // 3  # in base64
+        if size <= MAX_BYTES:
+            return encoded
+    raise ValueError(
+        f"the frames take {size // 1000} kB, the limit is {MAX_BYTES // 1000} kB: "
+        "use fewer, smaller or plainer frames (images rather than figures)"
+    )
+
+
+def frames(
+    images: Sequence[Any],
+    labels: Sequence[str],
+    title: str,
+    caption: str = "",
+    *,
+    start: int = 0,
+) -> Explorer:
+    """Return a slider over precomputed pictures.
+
+    Args:
+        images: 2 to 12 pictures of the same size: matplotlib figures (or their axes; the figures
+            are closed) or images as ``segedu.viz.overlay`` takes and returns them. Small images
+            are shown enlarged.
+        labels: what distinguishes each picture, such as ``"threshold 0.3 ｜ 阈值 0.3"``.
+        title: what the slider changes, ``English ｜ 中文``.
+        caption: a sentence below, ``English ｜ 中文``.
+        start: the picture shown first.
+
+    Raises:
+        ValueError: if the numbers of pictures and labels differ, there are too few or too many
+            pictures, their sizes differ, or they take more than 150 kB.
+    """
+    if not 2 <= len(images) <= MAX_FRAMES:
+        raise ValueError(f"images must hold 2 to {MAX_FRAMES} pictures, got {len(images)}")
+    if len(labels) != len(images):
+        raise ValueError(f"labels must name every picture, got {len(labels)} for {len(images)}")
+    if not 0 <= start < len(images):
+        raise ValueError(f"start must lie in 0..{len(images) - 1}, got {start}")
+    pictures = [_render(image) for image in images]
+    sizes = {picture.size for picture in pictures}
+    if len(sizes) > 1:
+        raise ValueError(f"all pictures must have the same size, got {sorted(sizes)}")
+    width, height = pictures[0].size
+    enlarged = max(1, 480 // width)
+    style = f"display:block;width:{width * enlarged}px;max-width:100%;height:auto;margin:0 auto"
+    if enlarged > 1:
+        style += ";image-rendering:pixelated"
+    parts = []
+    for number, (label, (kind, data)) in enumerate(zip(labels, _encode_all(pictures), strict=True)):
+        parts.append(
+            f'<div class="segedu-frame" data-label="{escape(label)}"'
+            f"{'' if number == start else ' hidden'}>"
+            f'<img class="dark-light" style="{style}" width="{width * enlarged}" '
+            f'height="{height * enlarged}" alt="{escape(f"{title}: {label}")}" '
+            f'src="data:{kind};base64,{base64.b64encode(data).decode()}">'
+            f'<div style="text-align:center">{_bilingual(label)}</div></div>'
+        )
+    slider = (
+        f'<label style="display:block;text-align:center">{_bilingual(title)}<br>'
+        f'<input type="range" min="0" max="{len(images) - 1}" step="1" value="{start}" '
+        f'style="width:min(100%,24em)" aria-valuetext="{escape(labels[start])}" '
+        f'oninput="{_ON_INPUT}"></label>'
+    )
+    if caption:
+        slider += f'<div style="text-align:center;font-size:0.9em">{_bilingual(caption)}</div>'
+    return Explorer(f'<div class="segedu-frames">{"".join(parts)}{slider}</div>', title)
+
+
+def explore(
+    draw: Callable[[Any], Any],
+    values: Sequence[Any],
+    title: str,
+    caption: str = "",
+    *,
+    label: Callable[[Any], str] = str,
+) -> Any:
+    """Return a slider over ``draw(value)``.
+
+    By default up to twelve values, evenly spaced, are drawn beforehand (:func:`frames`), so that
+    the notebook stores a figure which moves without a kernel. With the environment variable
+    ``SEGEDU_LIVE=1`` it is an ipywidgets slider over all values, which needs a running kernel and
+    must not be stored.
+
+    Args:
+        draw: returns a figure, axes or an image for one value.
+        values: the values in order.
+        title: what the slider changes, ``English ｜ 中文``.
+        caption: a sentence below, ``English ｜ 中文``.
+        label: text of a value.
+    """
+    if os.environ.get(LIVE, "0") in ("", "0"):
+        picks = np.linspace(0, len(values) - 1, min(len(values), MAX_FRAMES)).round().astype(int)
+        chosen = [values[pick] for pick in picks]
+        return frames([draw(value) for value in chosen], list(map(label, chosen)), title, caption)
+
+    import ipywidgets
+    from IPython.display import display
+
+    slider = ipywidgets.SelectionSlider(
+        options=[(label(value), value) for value in values],
+        description=title,
+        continuous_update=False,
+        style={"description_width": "initial"},
+    )
+    return ipywidgets.interactive(lambda value: display(_render(draw(value))), value=slider)
+
+
+@dataclass(frozen=True, repr=False)
+class Source:
+    """The source of an object; a notebook shows its ``markdown`` as highlighted code."""
+
+    name: str
+    markdown: str
+
+    def _repr_markdown_(self) -> str:
+        return self.markdown
+
+    def __repr__(self) -> str:
+        return f"Source({self.name!r})"
+
+
+def _without_docstrings(code: str) -> str:
+    lines = code.splitlines()
+    for node in ast.walk(ast.parse(code)):
+        is_scope = isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef | ast.ClassDef)
+        if is_scope and ast.get_docstring(node) is not None and len(node.body) > 1:
+            first, last = node.body[0].lineno - 1, node.body[0].end_lineno
+            if last < len(lines) and not lines[last]:
+                last += 1  # the empty line after it
+            lines[first:last] = [None] * (last - first)
+    return "\n".join(line for line in lines if line is not None)
+
+
+def source(*objects: Any, docstrings: bool = True) -> Source:
+    """Show the source of functions or classes of the package in a notebook.
+
+    The code comes from the installed package, so a chapter holds no second copy of it.
+
+    Args:
+        objects: functions, classes or methods, of one module.
+        docstrings: whether the docstrings are shown too.
+
+    Raises:
+        TypeError: if an object has no Python source, such as a number or a built-in.
+        ValueError: if no objects are given or they live in several modules.
+    """
+    modules = {inspect.getmodule(thing) for thing in objects}
+    if len(modules) != 1:
+        raise ValueError(f"objects must come from one module, got {len(modules)} modules")
+    pieces = [textwrap.dedent(inspect.getsource(thing)).strip() for thing in objects]
+    if not docstrings:
+        pieces = [_without_docstrings(piece) for piece in pieces]
+    code = "\n\n\n".join(pieces)
+    (module,) = modules
+    path = module.__name__.replace(".", "/")
+    path += "/__init__.py" if Path(inspect.getfile(module)).stem == "__init__" else ".py"
+    names = ", ".join(f"`{thing.__qualname__}`" for thing in objects)
+    fence = "````" if "```" in code else "```"
+    text = f"`{path}` · {names}\n\n{fence}python\n{code}\n{fence}\n"
+    return Source(f"{module.__name__}: {names.replace('`', '')}", text)

@@ -58,7 +58,7 @@ def halves(text: str) -> dict[Language, str] | None:
 
 
 def plain(text: str, edition: str) -> str:
-    """The text of an edition where no markup is possible (attributes, config values)."""
+    """The text for `edition` where no markup is possible (attributes, config values)."""
     split = halves(text)
     if split is None:
         return text
@@ -265,14 +265,14 @@ def split_config(app: Sphinx, config: Config) -> None:
     for key in ("html_title", "project", "togglebutton_hint", "togglebutton_hint_hide"):
         if isinstance(getattr(config, key, None), str):
             setattr(config, key, plain(getattr(config, key), edition))
-    for options in (config.html_theme_options, config.numfig_format):
+    theme = config.html_theme_options
+    for options in (theme, theme.get("logo", {}), config.numfig_format):
         for key, value in options.items():
             if isinstance(value, str):
                 options[key] = plain(value, edition)
-    # "Fig. %s · 图 %s" takes one number: "Fig. 图 %s".
+    # A label takes one number: "Fig. %s · 图 %s" becomes "Fig. 图 %s".
     for key, value in config.numfig_format.items():
-        if value.count("%s") > 1:
-            config.numfig_format[key] = value.replace("%s", "", 1).replace(" · ", " ").replace("  ", " ")
+        config.numfig_format[key] = value.replace("%s · ", "")
 
 
 def setup(app: Sphinx) -> dict[str, Any]:

@@ -1,0 +1,86 @@
+# The two commands: `make book` and `make test`. `make help` lists the rest.
+# Each makes .venv when it is missing or requirements.txt changed, and says what it does.
+
+PYTHON ?= python3
+VENV   := .venv
+BIN    := $(VENV)/bin
+STAMP  := $(VENV)/.requirements
+PORT   ?= 8000
+
+export OMP_NUM_THREADS ?= 2
+export TQDM_DISABLE = 1
+
+NOTEBOOKS = $(sort $(wildcard chapters/*/*.ipynb))
+.DEFAULT_GOAL := help
+.PHONY: help venv book serve pdf test lint unit notebooks check-notebooks check-book bench clean
+
+help: ## list these targets
+	@echo "Targets:"
+	@grep -E '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  make %-16s %s\n", $$1, $$2}'
+	@echo "Variables: PYTHON=$(PYTHON) (makes .venv), PORT=$(PORT) (make serve)"
+
+venv: $(STAMP) ## make .venv with everything in requirements.txt
+
+$(STAMP): requirements.txt pyproject.toml
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11) and "Python 3.11 or newer is needed: make PYTHON=python3.12 ...")'
+	@echo "== Making $(VENV) from requirements.txt (minutes; only when it changes) =="
+	@test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
+	@$(BIN)/python -m pip install --disable-pip-version-check --progress-bar off -r requirements.txt | grep -v "already satisfied" || true
+	@$(BIN)/python -m pip check >/dev/null || { $(BIN)/python -m pip install --disable-pip-version-check -q -r requirements.txt; }
+	@$(BIN)/python -m pip install --disable-pip-version-check -q --no-deps --no-build-isolation -e .
+	@touch $@
+
+book: $(STAMP) ## build the three editions into _build/site
+	@echo "== Building the book (双语, English, 中文) from the stored notebooks =="
+	@$(BIN)/python book/editions.py
+
+serve: $(STAMP) ## serve the built book on this machine only
+	@test -f _build/site/index.html || $(MAKE) --no-print-directory book
+	@echo "Open http://127.0.0.1:$(PORT)/ (Ctrl-C stops)"
+	@$(BIN)/python -m http.server $(PORT) --bind 127.0.0.1 --directory _build/site
+
+pdf: $(STAMP) ## print the English and the Chinese edition into _build/pdf
+	@$(BIN)/python book/print.py
+
+# Every part of the test runs, whatever the others say; the summary stands at the end.
+test: $(STAMP) ## run everything: lint, unit, notebooks, book
+	@summary=""; failed=0; \
+	for part in lint unit check-notebooks check-book; do \
+	  start=$$(date +%s); \
+	  if $(MAKE) --no-print-directory $$part; then verdict=passed; else verdict=FAILED; failed=1; fi; \
+	  summary="$$summary$$(printf '  %-16s %-7s %5d s' $$part $$verdict $$(( $$(date +%s) - start )))\n"; \
+	done; \
+	echo "== Summary =="; printf "$$summary"; exit $$failed
+
+lint: $(STAMP) ## check style (ruff)
+	@echo "== Lint =="
+	@$(BIN)/ruff check .
+	@$(BIN)/ruff format --check .
+
+unit: $(STAMP) ## unit, property and parity tests
+	@echo "== Unit, property and parity tests =="
+	@$(BIN)/python -m pytest -q tests --ignore=tests/chapters --ignore=tests/book -m "not browser"
+
+notebooks: $(STAMP) ## execute all notebooks again and store their outputs
+	@echo "== Executing $(words $(NOTEBOOKS)) notebooks in place =="
+	@for notebook in $(NOTEBOOKS); do \
+	  echo "  $$notebook"; \
+	  $(BIN)/jupyter nbconvert --to notebook --execute --inplace --log-level=ERROR \
+	    --ExecutePreprocessor.record_timing=False --ExecutePreprocessor.timeout=600 $$notebook || exit 1; \
+	done
+
+check-notebooks: $(STAMP) ## gates of the chapters; execute them and compare with what is stored
+	@echo "== Notebooks: bilingual gates =="
+	@$(BIN)/python -m pytest -q tests/chapters
+	@echo "== Notebooks: executed again and compared =="
+	@$(BIN)/python -m pytest -q --nbval chapters -p tests.chapters.nbval_results --dist loadfile -p no:cacheprovider
+
+check-book: $(STAMP) ## build the book with warnings as errors; open every page in a browser
+	@echo "== Book =="
+	@$(BIN)/python -m pytest -q tests/book
+
+bench: $(STAMP) ## compare segedu with its peers
+	@$(BIN)/python -m benchmarks
+
+clean: ## remove what was built (keeps .venv)
+	rm -rf _build .pytest_cache .ruff_cache .hypothesis build *.egg-info

@@ -87,7 +87,7 @@ def _encode(picture: Image.Image, quality: int) -> tuple[str, bytes]:
 
 
 def _encode_all(pictures: Sequence[Image.Image]) -> list[tuple[str, bytes]]:
-    for quality in (82, 65, 50):
+    for quality in (82, 65, 50, 35):
         encoded = [_encode(picture, quality) for picture in pictures]
         size = sum(len(data) for _, data in encoded) * 4 // 3  # in base64
         if size <= MAX_BYTES:

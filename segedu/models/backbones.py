@@ -1,0 +1,198 @@
+"""Torchvision's classifiers, adapted to give feature maps: random weights unless asked otherwise.
+
+Segmentation needs three things that a classifier does not offer: the maps of several stages,
+a smaller output stride (strides replaced by dilation), and narrow versions that train on a CPU.
+"""
+
+from collections.abc import Sequence
+from pathlib import Path
+from urllib.error import URLError
+
+import torch
+from torch import Tensor, nn
+from torchvision.models import ResNet, WeightsEnum
+from torchvision.models.resnet import Bottleneck
+
+Weights = WeightsEnum | str | Path | None
+
+VGG16_STAGES = (
+    (1, 2),
+    (2, 2),
+    (4, 3),
+    (8, 3),
+    (8, 3),
+)  # (width multiplier, convolutions) per stage
+RESNET_LAYERS = {50: (3, 4, 6, 3), 101: (3, 4, 23, 3), 152: (3, 8, 36, 3)}
+
+
+def read_weights(weights: WeightsEnum | str | Path) -> dict[str, Tensor]:
+    """Read a state dict from a torchvision weights enum (may download) or from a local file.
+
+    Args:
+        weights: a member such as ``ResNet50_Weights.IMAGENET1K_V2``, or the path of a file
+            written by ``torch.save(model.state_dict(), path)``.
+
+    Raises:
+        TypeError: for anything else.
+        FileNotFoundError: if the local file does not exist.
+        RuntimeError: if the weights must be downloaded and the network cannot be reached.
+    """
+    if isinstance(weights, WeightsEnum):
+        try:
+            return weights.get_state_dict(progress=False, check_hash=True)
+        except (URLError, TimeoutError) as error:
+            raise RuntimeError(
+                f"weights={weights} must be downloaded from {weights.url}, which failed ({error}); "
+                "fetch the file elsewhere and pass its path, or use weights=None (random)"
+            ) from error
+    if not isinstance(weights, str | Path):
+        raise TypeError(
+            f"weights must be a torchvision weights enum, a path or None, got {weights!r}"
+        )
+    if not Path(weights).is_file():
+        raise FileNotFoundError(f"weights: no file at {str(weights)!r}")
+    return torch.load(weights, map_location="cpu", weights_only=True)
+
+
+def load_weights(module: nn.Module, weights: Weights, drop: tuple[str, ...] = ()) -> None:
+    """Load ``weights`` into ``module`` by name, ignoring entries that start with ``drop``.
+
+    Args:
+        module: receives the tensors; every tensor it has must be present.
+        weights: see `read_weights`; None does nothing.
+        drop: prefixes of entries that the module does not have (a classifier's last layer).
+    """
+    if weights is not None:
+        state = read_weights(weights)
+        module.load_state_dict({k: v for k, v in state.items() if not k.startswith(drop)})
+
+
+class ResNetFeatures(ResNet):
+    """ResNet-50/101/152 (He et al., CVPR 2016) that returns the maps of its four stages.
+
+    The parameters keep torchvision's names (``conv1``, ``bn1``, ``layer1`` ... ``layer4``), so its
+    checkpoints load. As in torchvision, the stride sits in the 3x3 convolution of a bottleneck.
+
+    Args:
+        depth: 50, 101 or 152.
+        in_channels: channels of the images.
+        base_width: width of the first stage; 64 is the paper's. The stages have
+            4, 8, 16 and 32 times as many output channels.
+        layers: blocks per stage, overrides ``depth`` (for small networks).
+        output_stride: 32, 16 or 8; strides of the last stages become dilations.
+        multi_grid: factors on the dilation of the three blocks of the last stage
+            (DeepLabv3, section 3.3), e.g. ``(1, 2, 4)``.
+        first_block: dilation of the first block of a dilated stage: ``"previous"`` keeps that of
+            the stage before (torchvision), ``"own"`` takes the new one (PSPNet's code).
+        weights: see `read_weights`; needs ``in_channels=3`` and the paper's widths.
+    """
+
+    def __init__(
+        self,
+        depth: int = 50,
+        *,
+        in_channels: int = 3,
+        base_width: int = 64,
+        layers: Sequence[int] | None = None,
+        output_stride: int = 32,
+        multi_grid: Sequence[int] | None = None,
+        first_block: str = "previous",
+        weights: Weights = None,
+    ) -> None:
+        if layers is None and depth not in RESNET_LAYERS:
+            raise ValueError(f"depth must be one of {sorted(RESNET_LAYERS)}, got {depth}")
+        if output_stride not in (8, 16, 32):
+            raise ValueError(f"output_stride must be 8, 16 or 32, got {output_stride}")
+        if first_block not in ("previous", "own"):
+            raise ValueError(f"first_block must be 'previous' or 'own', got {first_block!r}")
+        self._base_width = base_width
+        super().__init__(Bottleneck, list(layers or RESNET_LAYERS[depth]))
+        del self.avgpool, self.fc
+        if (in_channels, base_width) != (3, 64):
+            self.conv1 = nn.Conv2d(in_channels, base_width, 7, stride=2, padding=3, bias=False)
+            nn.init.kaiming_normal_(self.conv1.weight, mode="fan_out", nonlinearity="relu")
+            self.bn1 = nn.BatchNorm2d(base_width)
+        self.channels = tuple(base_width * factor for factor in (4, 8, 16, 32))
+
+        dilation = 1
+        for stage, stride in ((self.layer3, 16), (self.layer4, 32)):
+            if output_stride < stride:
+                first = dilation if first_block == "previous" else 2 * dilation
+                dilation *= 2
+                _dilate(stage, [first] + [dilation] * (len(stage) - 1))
+        if multi_grid is not None:
+            _dilate(self.layer4, [dilation * factor for factor in multi_grid], keep_stride=True)
+        load_weights(self, weights, drop=("fc.",))
+
+    def _make_layer(self, block, planes, blocks, stride=1, dilate=False):
+        # torchvision fixes the widths at 64, 128, 256, 512; this is the one place that scales them
+        if planes == 64:
+            self.inplanes = self._base_width
+        return super()._make_layer(block, planes * self._base_width // 64, blocks, stride, dilate)
+
+    def stem(self, images: Tensor) -> Tensor:
+        """Images (N, 3, H, W) -> (N, base_width, H/4, W/4)."""
+        return self.maxpool(self.relu(self.bn1(self.conv1(images))))
+
+    def forward(self, images: Tensor) -> list[Tensor]:
+        """Images (N, 3, H, W) -> the outputs of ``layer1`` (stride 4) to ``layer4``."""
+        x, features = self.stem(images), []
+        for stage in (self.layer1, self.layer2, self.layer3, self.layer4):
+            x = stage(x)
+            features.append(x)
+        return features
+
+
+def _dilate(stage: nn.Sequential, dilations: Sequence[int], keep_stride: bool = False) -> None:
+    """Give each bottleneck of ``stage`` its dilation; remove the stride unless it is kept."""
+    if len(dilations) != len(stage):
+        raise ValueError(f"multi_grid needs {len(stage)} factors, got {len(dilations)}")
+    for block, dilation in zip(stage, dilations, strict=True):
+        block.conv2.dilation = block.conv2.padding = (dilation, dilation)
+        if not keep_stride:
+            block.conv2.stride = (1, 1)
+            if block.downsample is not None:
+                block.downsample[0].stride = (1, 1)
+
+
+def vgg16_stages(
+    in_channels: int = 3, base_width: int = 64, batch_norm: bool = False
+) -> nn.ModuleList:
+    """The 13 convolutions of VGG-16 (Simonyan & Zisserman, 2015) as five stages without pooling.
+
+    Args:
+        in_channels: channels of the images.
+        base_width: width of the first stage; 64 is the paper's (64-128-256-512-512).
+        batch_norm: a batch normalisation between each convolution and its ReLU.
+    """
+    stages, channels = nn.ModuleList(), in_channels
+    for multiplier, convolutions in VGG16_STAGES:
+        stage = nn.Sequential()
+        for _ in range(convolutions):
+            width = base_width * multiplier
+            stage.append(nn.Conv2d(channels, width, 3, padding=1))
+            nn.init.kaiming_normal_(stage[-1].weight, mode="fan_out", nonlinearity="relu")
+            nn.init.zeros_(stage[-1].bias)
+            if batch_norm:
+                stage.append(nn.BatchNorm2d(width))
+            stage.append(nn.ReLU(inplace=True))
+            channels = width
+        stages.append(stage)
+    return stages
+
+
+def load_vgg16(stages: nn.ModuleList, weights: WeightsEnum | str | Path) -> dict[str, Tensor]:
+    """Fill ``stages`` from torchvision's VGG-16 and return the entries of its classifier.
+
+    The layers come in the same order in both, so tensors are matched by position.
+    """
+    state = read_weights(weights)
+    features = [value for key, value in state.items() if key.startswith("features.")]
+    own = stages.state_dict()
+    if [v.shape for v in features] != [v.shape for v in own.values()]:
+        raise ValueError(
+            "weights do not fit: they need in_channels=3, base_width=64 and the batch_norm "
+            "setting that they were trained with"
+        )
+    stages.load_state_dict(dict(zip(own, features, strict=True)))
+    return {key: value for key, value in state.items() if key.startswith("classifier.")}

@@ -1,0 +1,184 @@
+"""What holds for every network of `list_models`, most of it on narrow versions."""
+
+import copy
+import subprocess
+import sys
+
+import pytest
+import torch
+import torch.nn.functional as F
+from torch import nn
+
+from segedu.models import get_model, list_models
+
+# Narrow versions, so that all tests of all networks take seconds on a CPU.
+RESNET = {"base_width": 8, "layers": (1, 1, 1, 1)}
+NARROW = {
+    "fcn32s_vgg16": {"base_width": 8, "head_width": 32, "batch_norm": True},
+    "fcn16s_vgg16": {"base_width": 8, "head_width": 32, "batch_norm": True},
+    "fcn8s_vgg16": {"base_width": 8, "head_width": 32, "batch_norm": True},
+    "fcn_resnet50": RESNET | {"aux_loss": True},
+    "fcn_resnet101": RESNET,
+    "unet": {"base_width": 8},
+    "unet_valid": {"base_width": 8, "in_channels": 3, "depth": 2},
+    "unet_plus_plus": {"base_width": 8, "deep_supervision": True},
+}
+NAMES = list(list_models())
+SAME_SIZE = [name for name in NAMES if name != "unet_valid"]  # the paper's valid convolutions
+SEED = 0
+
+
+def narrow(name: str, num_classes: int = 5, **settings) -> nn.Module:
+    torch.manual_seed(SEED)
+    return get_model(name, num_classes, **NARROW[name] | settings)
+
+
+def logits_of(output: torch.Tensor | tuple[torch.Tensor, ...]) -> tuple[torch.Tensor, ...]:
+    return output if isinstance(output, tuple) else (output,)
+
+
+def wake(model: nn.Module) -> nn.Module:
+    """Move every parameter off its initial value: layers that start at zero hide those below."""
+    generator = torch.Generator().manual_seed(SEED)
+    with torch.no_grad():
+        for parameter in model.parameters():
+            parameter.add_(0.02 * torch.randn(parameter.shape, generator=generator))
+    return model
+
+
+@pytest.fixture(scope="module")
+def models() -> dict[str, nn.Module]:
+    """One narrow network of each name in eval mode, to be used but not changed."""
+    return {name: wake(narrow(name)).eval() for name in NAMES}
+
+
+def test_every_network_has_a_narrow_version():
+    assert list(NARROW) == NAMES
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_parameters_are_as_listed(name):
+    with torch.device("meta"):
+        model = get_model(name, 21)
+    assert sum(p.numel() for p in model.parameters()) == list_models()[name].parameters
+
+
+@pytest.mark.parametrize("name", SAME_SIZE)
+@pytest.mark.parametrize("size", [(97, 131), (64, 64), (96, 65)])
+@torch.no_grad()
+def test_logits_have_the_size_of_the_images(models, name, size):
+    x = torch.randn(1, 3, *size)
+    logits = models[name](x)
+    assert logits.shape == (1, 5, *size)
+    assert logits.isfinite().all()
+
+
+@pytest.mark.parametrize("name", NAMES)
+@torch.no_grad()
+def test_images_of_a_batch_do_not_see_each_other(models, name):
+    x = torch.randn(2, 3, 76, 76)
+    both = models[name](x)
+    assert torch.allclose(both[1:], models[name](x[1:]), atol=1e-4)
+
+
+@pytest.mark.parametrize("num_classes", [1, 150])
+@pytest.mark.parametrize("name", NAMES)
+@torch.no_grad()
+def test_one_channel_and_any_number_of_classes(name, num_classes):
+    model = narrow(name, num_classes, in_channels=1).eval()
+    assert model(torch.randn(1, 1, 76, 76)).shape[:2] == (1, num_classes)
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_training_returns_logits_and_auxiliary_logits(name):
+    x = torch.randn(2, 3, 76, 76)
+    model = narrow(name)
+    outputs = logits_of(model.train()(x))
+    assert {output.shape for output in outputs} == {outputs[0].shape}
+    assert outputs[0].shape[:2] == (2, 5)
+    assert isinstance(model.eval()(x), torch.Tensor)
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_a_batch_of_one_trains_or_says_why_not(name):
+    model = narrow(name).train()
+    try:
+        loss = sum(output.square().mean() for output in logits_of(model(torch.randn(1, 3, 76, 76))))
+    except ValueError as error:
+        assert "batch" in str(error) or "more than 1 value per channel" in str(error)
+    else:
+        loss.backward()
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_a_gradient_reaches_every_parameter(name):
+    model = wake(narrow(name)).train()
+    torch.manual_seed(SEED)
+    outputs = logits_of(model(torch.randn(2, 3, 76, 76)))
+    target = torch.randint(5, (2, *outputs[0].shape[-2:]))
+    sum(F.cross_entropy(output, target) for output in outputs).backward()
+    without = [
+        key for key, p in model.named_parameters() if p.grad is None or not p.grad.abs().sum() > 0
+    ]
+    assert not without
+
+
+@pytest.mark.parametrize("name", NAMES)
+@torch.no_grad()
+def test_a_state_dict_restores_the_network(models, name, tmp_path):
+    torch.save(models[name].state_dict(), tmp_path / "model.pt")
+    other = narrow(name).eval()
+    other.load_state_dict(torch.load(tmp_path / "model.pt", weights_only=True))
+    x = torch.randn(1, 3, 76, 76)
+    assert torch.equal(other(x), models[name](x))
+
+
+@pytest.mark.parametrize("name", NAMES)
+@torch.no_grad()
+def test_channels_last_changes_nothing(models, name):
+    x = torch.randn(1, 3, 76, 76)
+    model = copy.deepcopy(models[name]).to(memory_format=torch.channels_last)
+    expected = models[name](x)
+    actual = model(x.to(memory_format=torch.channels_last))
+    assert torch.allclose(actual, expected, atol=1e-4 * max(1, expected.abs().max().item()))
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_bfloat16_autocast_trains(name):
+    model = narrow(name).train()
+    with torch.autocast("cpu", torch.bfloat16):
+        outputs = logits_of(model(torch.randn(2, 3, 76, 76)))
+        loss = sum(output.float().square().mean() for output in outputs)
+    loss.backward()
+    assert all(p.grad is None or p.grad.isfinite().all() for p in model.parameters())
+
+
+@pytest.mark.parametrize("name", NAMES)
+@torch.no_grad()
+def test_exports(models, name):
+    x = torch.randn(1, 3, 76, 76)
+    exported = torch.export.export(models[name], (x,)).module()
+    assert torch.allclose(exported(x), models[name](x), atol=1e-4)
+
+
+def test_unknown_names_settings_and_classes_are_refused():
+    with pytest.raises(ValueError, match="did you mean unet"):
+        get_model("u-net", 2)
+    with pytest.raises(TypeError, match="colour"):
+        get_model("unet", 2, colour=True)
+    for num_classes in (0, -1, 2.0, True):
+        with pytest.raises(ValueError, match="num_classes"):
+            get_model("unet", num_classes)
+
+
+def test_the_list_cannot_be_changed_from_outside():
+    list_models().clear()
+    assert list_models()
+
+
+def test_importing_the_package_imports_no_network():
+    code = (
+        "import sys, segedu.models; "
+        "sys.exit(any(m.startswith(('torchvision', 'segedu.models.')) for m in sys.modules))"
+    )
+    subprocess.run([sys.executable, "-c", code], check=True)

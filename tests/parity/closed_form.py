@@ -1,0 +1,107 @@
+"""Closed-form tensors: two networks filled alike must answer alike, and no weights are stored.
+
+A fixture (`golden/*.json`) holds at most 256 sampled outputs of a reference implementation whose
+every tensor was filled by `fill`; ours is filled the same way and must give the same numbers.
+"""
+
+import json
+import math
+from collections.abc import Callable
+from pathlib import Path
+
+import torch
+from torch import Tensor, nn
+
+GOLDEN = Path(__file__).parent / "golden"
+_PERIOD = 9973  # a prime, so that rows of a tensor do not repeat each other
+_TABLE = torch.sin(torch.arange(_PERIOD, dtype=torch.float64).square()).float()
+
+
+def sequence(shape: torch.Size | tuple[int, ...], phase: int) -> Tensor:
+    """Sin of the squared index: bounded by 1, close to white, the same everywhere."""
+    count = math.prod(shape)
+    start = phase * 127 % _PERIOD
+    repeats = (start + count) // _PERIOD + 1
+    return _TABLE.repeat(repeats)[start : start + count].reshape(shape)
+
+
+def images(shape: tuple[int, ...]) -> Tensor:
+    return sequence(shape, phase=0)
+
+
+def value(name: str, shape: torch.Size, position: int) -> Tensor:
+    """The tensor for the entry ``name`` at ``position``, scaled so that signals keep their size."""
+    s = sequence(shape, position + 1)
+    if name.endswith("running_mean"):
+        return 0.1 * s
+    if name.endswith("running_var"):
+        return 1 + 0.5 * s
+    if len(shape) >= 2:
+        return s * (2 / math.sqrt(math.prod(shape[1:])))
+    if name.endswith("bias"):
+        return 0.1 * s
+    return 1 + 0.25 * s  # scales of normalisations, slopes, gates
+
+
+def blank(build: Callable[..., nn.Module], *args: object, **settings: object) -> nn.Module:
+    """The module with memory but no values: `fill` writes all, so no time goes to drawing them."""
+    with torch.device("meta"):
+        return build(*args, **settings).to_empty(device="cpu")
+
+
+def entries(module: nn.Module) -> list[str]:
+    return [name for name in module.state_dict() if not name.endswith("num_batches_tracked")]
+
+
+def fill(module: nn.Module, order: list[str] | None = None) -> nn.Module:
+    """Fill every tensor of ``module`` in place, taking the entries in ``order``."""
+    state = module.state_dict()
+    names = order if order is not None else entries(module)
+    assert sorted(names) == sorted(entries(module))
+    for position, name in enumerate(names):
+        state[name].copy_(value(name, state[name].shape, position))
+    return module.eval()
+
+
+def by_prefix(module: nn.Module, prefixes: list[str]) -> list[str]:
+    """The entries of ``module`` in the order of the first prefix that each begins with."""
+
+    def rank(name: str) -> int:
+        return next(i for i, prefix in enumerate(prefixes) if name.startswith(prefix))
+
+    return sorted(entries(module), key=rank)  # stable: within a prefix the order stays
+
+
+def sample(output: Tensor, count: int = 256) -> list[float]:
+    flat = output.detach().flatten()
+    indices = torch.linspace(0, flat.numel() - 1, count, dtype=torch.float64).long()
+    return [float(f"{number:.7g}") for number in flat[indices].tolist()]
+
+
+def save(name: str, output: Tensor, **description: object) -> None:
+    fixture = {**description, "output_shape": list(output.shape), "values": sample(output)}
+    GOLDEN.mkdir(exist_ok=True)
+    (GOLDEN / f"{name}.json").write_text(json.dumps(fixture) + "\n", encoding="utf-8")
+
+
+def load(name: str) -> dict:
+    return json.loads((GOLDEN / f"{name}.json").read_text(encoding="utf-8"))
+
+
+@torch.no_grad()
+def check(name: str, model: nn.Module, order: list[str] | None = None, atol: float = 1e-4) -> float:
+    """Fill ``model``, run the fixture's input, `compare`."""
+    fixture = load(name)
+    output = fill(model, order)(images(tuple(fixture["input_shape"])))
+    return compare(output, fixture, atol)
+
+
+def compare(output: Tensor, fixture: dict, atol: float = 1e-4) -> float:
+    """The largest difference, relative to the largest sampled output; fails above ``atol``."""
+    assert list(output.shape) == fixture["output_shape"]
+    expected = torch.tensor(fixture["values"])
+    scale = expected.abs().max().item()
+    assert expected.std() > 0.05 * scale, "a constant output proves nothing"
+    difference = (torch.tensor(sample(output)) - expected).abs().max().item() / scale
+    assert difference <= atol, difference
+    return difference

@@ -1,0 +1,41 @@
+"""Ours against fixtures of reference implementations that are not on a package index."""
+
+import pytest
+import torch
+from closed_form import blank, by_prefix, check, compare, fill, images, load
+
+from segedu.models import get_model
+
+
+def test_unet_equals_milesial():
+    assert check("unet", blank(get_model, "unet", 2)) < 1e-5
+
+
+# 4uiiurz1 declares the encoder column first, then the columns of nested nodes: our order too.
+def test_unet_plus_plus_equals_4uiiurz1():
+    assert check("unet_plus_plus", blank(get_model, "unet_plus_plus", 2)) < 1e-5
+
+
+def test_unet_plus_plus_heads_equal_4uiiurz1():
+    fixture = load("unet_plus_plus_deep")
+    model = fill(blank(get_model, "unet_plus_plus", 2, deep_supervision=True))
+    with torch.no_grad():
+        heads = model.forward_heads(images(tuple(fixture["input_shape"])))
+    assert compare(torch.cat(heads[::-1]), fixture) < 1e-5  # theirs are shallowest first
+
+
+# Full-size VGG-16, 134 million parameters each: the reference has fixed widths.
+# Its 8s declares score_fr, score_pool3, score_pool4, upscore2, upscore8, upscore_pool4.
+@pytest.mark.slow
+@pytest.mark.parametrize(
+    ("stride", "last"),
+    [
+        (32, ["score.0", "upsample.0"]),
+        (16, ["score.0", "score.1", "upsample.0", "upsample.1"]),
+        (8, ["score.0", "score.2", "score.1", "upsample.0", "upsample.2", "upsample.1"]),
+    ],
+)
+def test_fcn_equals_wkentaro(stride, last):
+    model = blank(get_model, f"fcn{stride}s_vgg16", 5, paper_padding=True)
+    order = by_prefix(model, ["stages", "head", *last])
+    assert check(f"fcn{stride}s_vgg16", model, order) < 1e-5

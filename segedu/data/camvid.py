@@ -1,0 +1,80 @@
+"""CamVid in the version with 11 classes that came with SegNet.
+
+    <root>/{train,val,test}/<name>.png
+    <root>/{train,val,test}annot/<name>.png      values 0..10, 11 = unlabelled
+    <root>/{train,val,test}.txt                  lines "/SegNet/CamVid/train/<name>.png /SegNet/…"
+
+Sources: Brostow, Fauqueur and Cipolla 2009, "Semantic object classes in video: a high-definition
+ground truth database"; Badrinarayanan, Kendall and Cipolla 2017, "SegNet", section 4.1.
+"""
+
+from collections.abc import Callable
+from pathlib import Path, PurePosixPath
+from typing import Any
+
+from segedu.data.pairs import IGNORE_INDEX, PairDataset, check_folder, check_split, read_lines
+
+SPLITS = ("train", "val", "test")
+CLASSES = (
+    *("sky", "building", "pole", "road", "pavement", "tree", "sign", "fence", "car"),
+    *("pedestrian", "bicyclist"),
+)
+CLASSES_ZH = (
+    *("天空", "建筑", "杆", "道路", "人行道", "树", "标志", "围栏", "汽车", "行人", "骑车人"),
+)
+COLORS = (
+    *((128, 128, 128), (128, 0, 0), (192, 192, 128), (128, 64, 128), (60, 40, 222)),
+    *((128, 128, 0), (192, 128, 128), (64, 64, 128), (64, 0, 128), (64, 64, 0), (0, 128, 192)),
+)
+UNLABELLED = 11
+_PREFIX = PurePosixPath("/SegNet/CamVid")  # where the data lay on the authors' machine
+
+
+def _path(root: Path, entry: str, listing: Path) -> Path:
+    path = PurePosixPath(entry)
+    if path.is_relative_to(_PREFIX):
+        path = path.relative_to(_PREFIX)
+    if path.is_absolute() or ".." in path.parts:
+        raise ValueError(
+            f"{listing}: the path {entry!r} leads out of the data set; "
+            f"expected it below {_PREFIX} or relative"
+        )
+    return root / path
+
+
+class CamVid(PairDataset):
+    """CamVid street scenes: 11 classes; the value 11 (unlabelled) becomes 255 and is ignored.
+
+    A sample is ``{"image": uint8 (3, H, W), "mask": uint8 (H, W)}`` before ``transforms``.
+
+    Args:
+        root: the folder that holds the lists ``train.txt``, ``val.txt`` and ``test.txt``.
+        split: ``train``, ``val`` or ``test``.
+        transforms: called with each sample, such as ``segedu.data.transforms.training(360)``.
+
+    Raises:
+        ValueError: for an unknown ``split`` or a malformed list; on access if a label file has
+            another size than its image, holds colours, or a value that is no class.
+        FileNotFoundError: if the list of the split or a listed file is missing.
+    """
+
+    def __init__(
+        self,
+        root: str | Path,
+        split: str = "train",
+        *,
+        transforms: Callable[[dict[str, Any]], Any] | None = None,
+    ):
+        check_split(split, SPLITS)
+        root = Path(root)
+        check_folder(root, "train.txt, train and trainannot, and the same for val and test")
+        listing = root / f"{split}.txt"
+        pairs = []
+        for line in read_lines(listing, "an image path and a label path per line"):
+            entries = line.split()
+            if len(entries) != 2:
+                raise ValueError(f"{listing}: expected two paths in a line, got {line!r}")
+            image, labels = (_path(root, entry, listing) for entry in entries)
+            pairs.append((image, labels))
+        label_of = {**{label: label for label in range(len(CLASSES))}, UNLABELLED: IGNORE_INDEX}
+        super().__init__(pairs, label_of, CLASSES, CLASSES_ZH, COLORS, transforms)

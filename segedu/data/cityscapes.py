@@ -1,0 +1,101 @@
+"""Cityscapes, read from the layout of its archives.
+
+    <root>/leftImg8bit/<split>/<city>/<city>_<sequence>_<frame>_leftImg8bit.png
+    <root>/gtFine/<split>/<city>/<city>_<sequence>_<frame>_gtFine_labelIds.png
+
+The files hold 34 "label ids"; training uses 19 of them, renumbered ("train ids"), and ignores the
+rest. The archives are for registered users of cityscapes-dataset.com.
+
+Source: Cordts et al. 2016, "The Cityscapes dataset for semantic urban scene understanding"; the
+table of ids is that of the official evaluation scripts.
+"""
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any, NamedTuple
+
+from segedu.data.pairs import IGNORE_INDEX, PairDataset, check_folder, check_split
+
+SPLITS = ("train", "val", "test")
+
+
+class TrainClass(NamedTuple):
+    """A class that is trained: its id in the files, names and colour."""
+
+    label_id: int
+    name: str
+    name_zh: str
+    color: tuple[int, int, int]
+
+
+# In the order of the train ids 0..18.
+TRAIN_CLASSES = (
+    TrainClass(7, "road", "道路", (128, 64, 128)),
+    TrainClass(8, "sidewalk", "人行道", (244, 35, 232)),
+    TrainClass(11, "building", "建筑", (70, 70, 70)),
+    TrainClass(12, "wall", "墙", (102, 102, 156)),
+    TrainClass(13, "fence", "围栏", (190, 153, 153)),
+    TrainClass(17, "pole", "杆", (153, 153, 153)),
+    TrainClass(19, "traffic light", "交通信号灯", (250, 170, 30)),
+    TrainClass(20, "traffic sign", "交通标志", (220, 220, 0)),
+    TrainClass(21, "vegetation", "植被", (107, 142, 35)),
+    TrainClass(22, "terrain", "地面", (152, 251, 152)),
+    TrainClass(23, "sky", "天空", (70, 130, 180)),
+    TrainClass(24, "person", "行人", (220, 20, 60)),
+    TrainClass(25, "rider", "骑行者", (255, 0, 0)),
+    TrainClass(26, "car", "汽车", (0, 0, 142)),
+    TrainClass(27, "truck", "卡车", (0, 0, 70)),
+    TrainClass(28, "bus", "公交车", (0, 60, 100)),
+    TrainClass(31, "train", "火车", (0, 80, 100)),
+    TrainClass(32, "motorcycle", "摩托车", (0, 0, 230)),
+    TrainClass(33, "bicycle", "自行车", (119, 11, 32)),
+)
+NUM_LABEL_IDS = 34
+TRAIN_ID_OF = {
+    **dict.fromkeys(range(NUM_LABEL_IDS), IGNORE_INDEX),
+    **{item.label_id: train_id for train_id, item in enumerate(TRAIN_CLASSES)},
+}
+
+
+class Cityscapes(PairDataset):
+    """Cityscapes street scenes: 19 classes by their train ids; all other ids become 255.
+
+    A sample is ``{"image": uint8 (3, H, W), "mask": uint8 (H, W)}`` before ``transforms``.
+
+    Args:
+        root: the folder that holds ``leftImg8bit`` and ``gtFine``.
+        split: ``train``, ``val`` or ``test`` (whose published label files are empty dummies).
+        transforms: called with each sample, such as ``segedu.data.transforms.training(768)``.
+
+    Raises:
+        ValueError: for an unknown ``split``; on access if a label file has another size than its
+            image, holds colours, or a value that is no label id.
+        FileNotFoundError: if a folder is missing or empty, or an image has no label file.
+    """
+
+    def __init__(
+        self,
+        root: str | Path,
+        split: str = "train",
+        *,
+        transforms: Callable[[dict[str, Any]], Any] | None = None,
+    ):
+        check_split(split, SPLITS)
+        images = Path(root) / "leftImg8bit" / split
+        labels = Path(root) / "gtFine" / split
+        check_folder(images, "a folder per city with *_leftImg8bit.png")
+        check_folder(labels, "a folder per city with *_gtFine_labelIds.png")
+        pairs = []
+        for image in sorted(images.glob("*/*_leftImg8bit.png")):
+            name = image.name.removesuffix("_leftImg8bit.png") + "_gtFine_labelIds.png"
+            pairs.append((image, labels / image.parent.name / name))
+        if not pairs:
+            raise FileNotFoundError(f"{images}: no */*_leftImg8bit.png below this folder")
+        super().__init__(
+            pairs,
+            TRAIN_ID_OF,
+            [item.name for item in TRAIN_CLASSES],
+            [item.name_zh for item in TRAIN_CLASSES],
+            [item.color for item in TRAIN_CLASSES],
+            transforms,
+        )

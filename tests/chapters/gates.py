@@ -209,6 +209,8 @@ def is_valid(chapter: Chapter) -> Iterator[Problem]:
     for key in {"widgets", "papermill", "vscode", "colab"} & chapter.notebook["metadata"].keys():
         yield None, f"notebook metadata holds {key!r}"
     for index, cell in enumerate(chapter.cells):
+        if "id" not in cell:
+            yield index, "the cell has no id"
         for key in sorted(cell["metadata"].keys() - CELL_METADATA):
             yield index, f"cell metadata holds {key!r}"
 
@@ -549,27 +551,35 @@ def shows_an_explorer(chapter: Chapter) -> Iterator[Problem]:
 
 
 def poses_exercises(chapter: Chapter) -> Iterator[Problem]:
-    """Four to six exercises, each with a hint in both languages and a solution that runs."""
-    start = next(
-        (i for i, _, text in chapter.headings if re.search("exercises?", text, re.I)), None
-    )
-    if start is None:
-        yield None, "no heading for the exercises"
-        return
-    hint = re.compile(r"<summary>")
-    hints = [
-        (index, len(hint.findall(source(cell))))
-        for index, cell in enumerate(chapter.cells)
-        if "lang-en" in tags(cell) and index > start and hint.search(source(cell))
-    ]
-    count = sum(number for _, number in hints)
-    if not 4 <= count <= 6:
-        yield None, f"{count} exercises with a hint (<details><summary>), wanted are 4 to 6"
-    solutions = [index for index, _ in chapter.code_cells("solution")]
-    ends = [index for index, _ in hints[1:]] + [len(chapter.cells)]
-    for (index, number), end in zip(hints, ends, strict=False):
-        if sum(index < s < end for s in solutions) < number:
-            yield index, f"{number} hint(s), but fewer solution cells before the next exercise"
+    """Four to six numbered exercises, hints in both languages, a solution for each that runs."""
+    texts = exercise_texts(chapter)
+    asked = {
+        int(n) for n in re.findall(r"^(?:\*\*)?(?:Exercise )?([1-9])[.:]", texts["lang-en"], re.M)
+    }
+    if not 4 <= len(asked) <= 6 or asked != set(range(1, len(asked) + 1)):
+        yield None, f"exercises {sorted(asked)}, wanted are four to six, numbered from 1 ('1. …')"
+    for tag, text in texts.items():
+        if "<summary>" not in text:
+            yield None, f"the exercises have no hint in {tag} (<details><summary>)"
+    solved = set()
+    for index, cell in chapter.code_cells("solution"):
+        number = re.match(r"# Exercise (\d)", source(cell))
+        solved |= {int(number[1])} if number else set()
+        if not number:
+            yield index, "a solution starts with the comment '# Exercise N'"
+    if solved != asked:
+        yield None, f"exercises {sorted(asked)}, but solutions {sorted(solved)}"
+
+
+def exercise_texts(chapter: Chapter) -> dict[str, str]:
+    """The text between the heading of the exercises and the next one of its level, per language."""
+    texts, inside = {"lang-en": "", "lang-zh": ""}, False
+    for index, cell in enumerate(chapter.cells):
+        for level, text in [(level, text) for i, level, text in chapter.headings if i == index]:
+            inside = "exercise" in text.lower() or (inside and level > 2)
+        for tag in tags(cell) & texts.keys() if inside else ():
+            texts[tag] += source(cell) + "\n"
+    return texts
 
 
 def keeps_its_promise(chapter: Chapter) -> Iterator[Problem]:

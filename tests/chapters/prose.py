@@ -22,8 +22,8 @@ _AUTOLINK = re.compile(r"<(?P<body>https?://[^>\s]+)>")
 _TAG = re.compile(r"</?[a-zA-Z][^>]*>")
 _NUMBER = re.compile(r"(?<![\w.])\d+(?:[,，]\d{3})*(?:\.\d+)?")
 
-# What stands in the remaining text for a formula or a piece of code, so that spacing can be judged.
-FORMULA, IDENTIFIER = "\ue000", "\ue001"
+# What stands in the remaining text for formulas, code and citations, so that spacing can be judged.
+FORMULA, IDENTIFIER, CITATION = "\ue000", "\ue001", "\ue002"
 
 
 def squeeze(text: str) -> str:
@@ -34,7 +34,7 @@ def squeeze(text: str) -> str:
 class Prose:
     """One piece of Markdown, taken apart."""
 
-    text: str  # words and punctuation; formulas and code are one private character each
+    text: str  # words and punctuation; formulas, code and citations are one private character each
     formulas: set[str] = field(default_factory=set)
     code: set[str] = field(default_factory=set)
     links: set[str] = field(default_factory=set)
@@ -79,7 +79,7 @@ def parse(markdown: str) -> Prose:
     text = _COMMENT.sub("", text)
     text = take("formulas", _DISPLAY, FORMULA, text)
     text = take("formulas", _INLINE, FORMULA, text)
-    text = take("citations", _CITATION, "", text)
+    text = take("citations", _CITATION, CITATION, text)
     text = take("links", _LINK, r"\g<text>", text)
     text = take("links", _AUTOLINK, "", text)
     text = _TAG.sub("", text)

@@ -1,0 +1,125 @@
+"""Sliding windows and test-time augmentation."""
+
+import pytest
+import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from torch import nn
+
+from segedu.engine import predict_tta, sliding_window
+from segedu.engine.inference import _profile, _starts
+
+IMAGES = torch.rand(2, 3, 23, 31, generator=torch.Generator().manual_seed(0))
+
+
+def pointwise(images):
+    """A model that looks at single pixels: windows and flips cannot change what it sees."""
+    return torch.stack([images[:, 0], images[:, 1] * 2, images.sum(1)], dim=1)
+
+
+def directional(images):
+    """A model that looks to the left."""
+    return pointwise(images.roll(1, dims=-1))
+
+
+@pytest.mark.parametrize("weights", ["gaussian", "constant"])
+@pytest.mark.parametrize("window", [8, (5, 31), (23, 7), 100])
+@pytest.mark.parametrize("overlap", [0, 0.25, 0.9])
+def test_windows_equal_the_whole_image(weights, window, overlap):
+    got = sliding_window(pointwise, IMAGES, window, overlap=overlap, weights=weights)
+    torch.testing.assert_close(got, pointwise(IMAGES).softmax(1))
+
+
+def test_an_image_that_fits_is_seen_whole():
+    model = nn.Conv2d(3, 4, 5, padding=2)
+    assert torch.equal(sliding_window(model, IMAGES, 32), model(IMAGES).softmax(1))
+
+
+def test_context_is_enough_away_from_the_cuts():
+    # Receptive field 3: with a constant weight only pixels beside a cut can differ.
+    torch.manual_seed(0)
+    model = nn.Conv2d(3, 2, 3, padding=1)
+    got = sliding_window(model, IMAGES, (23, 20), overlap=0.5, weights="constant")
+    same = (got - model(IMAGES).softmax(1)).abs().amax(dim=(0, 1, 2)) < 1e-6
+    assert not same.all() and same.sum() >= 31 - 6
+
+
+def test_weights_are_what_they_are_called():
+    # Two windows of width 4 over 6 columns: 0..3 and 2..5; each says which one it is.
+    calls = iter([0.0, 1.0])
+
+    def model(images):
+        return torch.full((1, 1, 1, 4), next(calls))
+
+    image = torch.zeros(1, 3, 1, 6)
+    found = sliding_window(model, image, (1, 4), weights="constant", activation=nn.Identity())
+    assert found.flatten().tolist() == [0, 0, 0.5, 0.5, 1, 1]
+    calls = iter([0.0, 1.0])
+    found = sliding_window(model, image, (1, 4), activation=nn.Identity()).flatten()
+    w = _profile(4, "gaussian", image)
+    want = torch.stack([w[0] / (w[0] + w[2]), w[1] / (w[1] + w[3])])
+    torch.testing.assert_close(found[2:4], want)
+    assert 0 < found[2] < 0.5 < found[3] < 1
+
+
+@settings(deadline=None, max_examples=200)
+@given(st.integers(1, 300), st.integers(1, 300), st.floats(0, 0.99))
+def test_starts_cover_everything(length, window, overlap):
+    window = min(window, length)
+    starts = _starts(length, window, overlap)
+    assert starts[0] == 0 and starts[-1] == length - window
+    assert sorted(set(starts)) == starts
+    assert all(b - a <= window for a, b in zip(starts, starts[1:], strict=False))
+
+
+@pytest.mark.parametrize("rotate", [False, True])
+@pytest.mark.parametrize("flip", [False, True])
+def test_tta_of_an_equivariant_model_is_plain(flip, rotate):
+    got = predict_tta(pointwise, IMAGES, flip=flip, rotate=rotate)
+    torch.testing.assert_close(got, pointwise(IMAGES).softmax(1))
+
+
+def test_tta_averages_probabilities_of_aligned_views():
+    got = predict_tta(directional, IMAGES)
+    plain = directional(IMAGES).softmax(1)
+    mirrored = directional(IMAGES.flip(-1)).softmax(1).flip(-1)
+    torch.testing.assert_close(got, (plain + mirrored) / 2)
+
+
+def test_tta_scales():
+    flat = IMAGES[:, :, :1, :1].expand(-1, -1, 23, 31)
+    got = predict_tta(pointwise, flat, scales=(0.5, 1.0, 1.5), rotate=True)
+    torch.testing.assert_close(got, pointwise(flat).softmax(1))
+    got = predict_tta(pointwise, IMAGES, scales=(0.7, 1.3))
+    assert got.shape == (2, 3, 23, 31)
+    torch.testing.assert_close(got.sum(1), torch.ones(2, 23, 31))
+
+
+def test_they_combine():
+    def inner(images):
+        return sliding_window(pointwise, images, 9)
+
+    got = predict_tta(inner, IMAGES, activation=nn.Identity())
+    torch.testing.assert_close(got, pointwise(IMAGES).softmax(1))
+
+
+def test_one_channel_is_a_sigmoid():
+    got = predict_tta(lambda images: images[:, :1], IMAGES, flip=False)
+    torch.testing.assert_close(got, IMAGES[:, :1].sigmoid())
+
+
+@pytest.mark.parametrize(
+    ("call", "message"),
+    [
+        (lambda: sliding_window(pointwise, IMAGES[0], 8), r"images .*\(3, 23, 31\)"),
+        (lambda: sliding_window(pointwise, IMAGES, 0), "window must be positive"),
+        (lambda: sliding_window(pointwise, IMAGES, 8, overlap=1), "overlap must be in"),
+        (lambda: sliding_window(pointwise, IMAGES, 8, weights="hann"), "'hann'"),
+        (lambda: predict_tta(pointwise, IMAGES[0]), r"images .*\(3, 23, 31\)"),
+        (lambda: predict_tta(pointwise, IMAGES, scales=()), "scales"),
+        (lambda: predict_tta(pointwise, IMAGES, scales=(1, -1)), "scales"),
+    ],
+)
+def test_bad_input(call, message):
+    with pytest.raises(ValueError, match=message):
+        call()

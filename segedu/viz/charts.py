@@ -53,7 +53,8 @@ def learning_curves(
     if not records:
         raise ValueError("history holds no records")
     if keys is None:
-        keys = [key for key in records[0] if key.endswith("loss")]
+        found = dict.fromkeys(key for record in records for key in record)
+        keys = [key for key in found if key.endswith("loss")]
     ax = ax or plt.subplots(figsize=(5.0, 3.0))[1]
     for key in keys:
         points = [

@@ -24,6 +24,7 @@ from matplotlib.artist import Artist
 from matplotlib.figure import Figure
 from PIL import Image
 
+from segedu.viz.compact import palette_png, rasterize
 from segedu.viz.overlays import to_image
 
 MAX_FRAMES = 12
@@ -70,25 +71,24 @@ def _render(picture: Any) -> Image.Image:
     if not isinstance(picture, Artist):
         return Image.fromarray(to_image(picture))
     figure = picture if isinstance(picture, Figure) else picture.figure
-    buffer = io.BytesIO()
-    figure.savefig(buffer, format="png", bbox_inches=None)
+    rendered = rasterize(figure, tight=False)
     plt.close(figure)
-    return Image.open(buffer).convert("RGB")
+    return rendered
 
 
-def _encode(picture: Image.Image, quality: int) -> tuple[str, bytes]:
-    """Return media type and bytes: palette PNG (line drawings) or WebP, whichever is smaller."""
-    webp, png = io.BytesIO(), io.BytesIO()
-    picture.save(webp, "WEBP", quality=quality, method=6)
-    drawn = picture.quantize(64, dither=Image.Dither.NONE)
-    drawn.save(png, "PNG", optimize=True)
-    kinds = ("image/png", png.getvalue()), ("image/webp", webp.getvalue())
-    return min(kinds, key=lambda kind: len(kind[1]))
+def _encode(pictures: Sequence[Image.Image]) -> list[tuple[str, bytes]]:
+    """Return media type and bytes of each picture, all of them within the limit.
 
-
-def _encode_all(pictures: Sequence[Image.Image]) -> list[tuple[str, bytes]]:
+    Palette PNG (best for line drawings) or WebP (photographs), whichever is smaller.
+    """
+    drawings = [("image/png", palette_png(picture, 64)) for picture in pictures]
     for quality in (82, 65, 50, 35):
-        encoded = [_encode(picture, quality) for picture in pictures]
+        encoded = []
+        for picture, drawing in zip(pictures, drawings, strict=True):
+            webp = io.BytesIO()
+            picture.save(webp, "WEBP", quality=quality)
+            photograph = ("image/webp", webp.getvalue())
+            encoded.append(min(drawing, photograph, key=lambda kind: len(kind[1])))
         size = sum(len(data) for _, data in encoded) * 4 // 3  # in base64
         if size <= MAX_BYTES:
             return encoded
@@ -137,7 +137,7 @@ def frames(
     if enlarged > 1:
         style += ";image-rendering:pixelated"
     parts = []
-    for number, (label, (kind, data)) in enumerate(zip(labels, _encode_all(pictures), strict=True)):
+    for number, (label, (kind, data)) in enumerate(zip(labels, _encode(pictures), strict=True)):
         parts.append(
             f'<div class="segedu-frame" data-label="{escape(label)}"'
             f"{'' if number == start else ' hidden'}>"

@@ -8,6 +8,8 @@ import matplotlib
 from cycler import cycler
 from matplotlib import font_manager
 
+from segedu.viz.compact import store_figures_small
+
 FONT_FILE = Path(__file__).with_name("fonts") / "SegeduSansSC-Regular.otf"
 FONT_FAMILY = "Segedu Sans SC"
 
@@ -65,6 +67,8 @@ _raise_on_missing_glyph = _RaiseOnMissingGlyph()
 def use_style() -> None:
     """Make matplotlib draw as the book does: packaged Chinese font, colours, sizes.
 
+    In a notebook figures are also stored as palette PNG, a third as large.
+
     A character that the font lacks then raises when the figure is drawn, rather than leaving an
     empty box in print.
 
@@ -78,3 +82,4 @@ def use_style() -> None:
     matplotlib.rcParams.update(STYLE)
     warnings.filterwarnings("error", message="Glyph .* missing from", category=UserWarning)
     logging.getLogger("matplotlib.mathtext").addHandler(_raise_on_missing_glyph)
+    store_figures_small()

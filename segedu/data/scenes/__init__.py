@@ -7,8 +7,9 @@ dataset = SceneDataset(256, SceneConfig(size=96)) # torch samples
 """
 
 from segedu.data.scenes.classes import CLASSES, VOID, SceneClass
+from segedu.data.scenes.config import SceneConfig
 from segedu.data.scenes.dataset import SceneDataset
-from segedu.data.scenes.generator import Instances, Scene, SceneConfig, generate
+from segedu.data.scenes.generator import Instances, Scene, generate
 
 __all__ = [
     "CLASSES",

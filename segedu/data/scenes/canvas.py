@@ -1,6 +1,7 @@
 """A pinhole camera and a canvas that paints colour, segment ids and cast shadows together."""
 
 from collections.abc import Sequence
+from math import exp
 from typing import NamedTuple
 
 import numpy as np
@@ -68,8 +69,11 @@ class Camera(NamedTuple):
 class Canvas:
     """Colour, segment ids and ground shadows of one picture, drawn at `OVERSAMPLE` resolution."""
 
-    def __init__(self, height: int, width: int, camera: Camera, light: Light):
+    def __init__(
+        self, height: int, width: int, camera: Camera, light: Light, detail: float, clutter: float
+    ):
         self.camera, self.light = camera, light
+        self.detail, self.clutter = detail, clutter  # knobs that many painters obey
         self.height, self.width = height, width
         self.segment = 0  # what is painted from now on belongs to this segment
         self.scale = height * OVERSAMPLE
@@ -84,6 +88,9 @@ class Canvas:
         """Fill a polygon given in image coordinates; `mark=False` leaves the segments alone."""
         s = self.scale
         xy = [(x * s, y * s) for x, y in points]
+        columns = [x for x, _ in xy]
+        if max(columns) < 0 or min(columns) > self._colors.width:
+            return
         self._paint.polygon(xy, fill=color)
         if mark:
             self._mark.polygon(xy, fill=self.segment)
@@ -120,7 +127,7 @@ class Canvas:
 
     def air(self, color: Color, z: float) -> Color:
         """Aerial perspective: the colour of a thing at distance z."""
-        return mix(color, self.light.sky_low, 1.0 - 2.718281828 ** (-z / self.light.haze))
+        return mix(color, self.light.sky_low, 1.0 - exp(-z / self.light.haze))
 
     def pixels(self, metres: float, z: float) -> float:
         """Length in output pixels of something `metres` long at distance z."""
@@ -149,7 +156,7 @@ class Stand:
     """
 
     def __init__(self, canvas: Canvas, x: float, z: float, size: float = 1.0, facing: int = 1):
-        self.canvas, self.z = canvas, z
+        self.canvas, self.z, self.size = canvas, z, size
         self.x0, self.y0 = canvas.camera.project(x, 0.0, z)
         self.unit = size * canvas.camera.focal / z
         self.facing = facing

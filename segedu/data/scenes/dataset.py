@@ -8,7 +8,8 @@ from torch.utils.data import Dataset
 from torchvision import tv_tensors
 
 from segedu.data.scenes.classes import CLASSES
-from segedu.data.scenes.generator import Scene, SceneConfig, generate
+from segedu.data.scenes.config import SceneConfig
+from segedu.data.scenes.generator import Scene, generate
 
 Sample = dict[str, Any]
 TASKS = ("semantic", "instance", "panoptic")

@@ -1,6 +1,8 @@
 """How the amorphous regions are painted: hills, streets, buildings, walls, water."""
 
+from itertools import pairwise
 from math import cos, pi, sin
+from typing import NamedTuple
 
 import numpy as np
 
@@ -32,9 +34,9 @@ def hills(canvas: Canvas, rng: np.random.Generator) -> None:
         color = canvas.air((112, 142, 84), distance)
         canvas.polygon(
             [
-                (0, horizon + 0.01),
+                (0, horizon + 0.02),
                 *zip(xs.tolist(), ys.tolist(), strict=True),
-                (aspect, horizon + 0.01),
+                (aspect, horizon + 0.02),
             ],
             color,
         )
@@ -49,12 +51,12 @@ def lawn(canvas: Canvas, rng: np.random.Generator) -> None:
         band(canvas, -400, 400, near, far, canvas.air(base, 0.5 * (near + far)))
 
 
-def tufts(canvas: Canvas, rng: np.random.Generator, count: int, segments: np.ndarray) -> None:
+def tufts(canvas: Canvas, rng: np.random.Generator, segments: np.ndarray) -> None:
     """Blades of grass and small flowers near the camera, only where there is a lawn."""
     canvas.segment = GRASS
     height, width = segments.shape
     light = canvas.light
-    for u, v, w, k in rng.random((count, 4)).tolist():
+    for u, v, w, k in rng.random((40 + int(180 * canvas.detail), 4)).tolist():
         z = 3.0 + 12 * v * v
         x = (2 * u - 1) * 0.75 * z * width / height
         px, py = canvas.camera.project(x, 0, z)
@@ -62,6 +64,8 @@ def tufts(canvas: Canvas, rng: np.random.Generator, count: int, segments: np.nda
         if not (0 <= row < height and 0 <= column < width) or segments[row, column] != GRASS:
             continue
         unit = canvas.camera.focal / z
+        if canvas.pixels(0.2, z) < 1.5:
+            continue
         color = mix((92, 138, 50), (176, 186, 92), k)
         for lean in (-0.09, 0.0, 0.08):
             tip = (px + (lean + 0.05 * (w - 0.5)) * unit, py - (0.1 + 0.12 * w) * unit)
@@ -127,23 +131,31 @@ def street(
             band(canvas, x - 0.2, x + 0.2, z, z + 2.4, canvas.air(paint, z))
 
 
-def path(canvas: Canvas, rng: np.random.Generator) -> None:
-    """A winding path through the park."""
+def cross_road(canvas: Canvas, z: float) -> None:
+    """A road from left to right with pavements, 5 m wide, at distance z."""
     canvas.segment = PAVEMENT
-    sand = mix((196, 178, 148), (180, 170, 156), rng.random())
+    band(canvas, -200, 200, z - 1.4, z + 6.0, canvas.air((184, 178, 168), z))
+    canvas.segment = ROAD
+    band(canvas, -200, 200, z, z + 4.8, canvas.air((100, 98, 102), z))
+    for i in range(-20, 20):
+        band(canvas, 2.4 * i, 2.4 * i + 1.3, z + 2.3, z + 2.5, canvas.air((226, 224, 214), z))
+
+
+def path(canvas: Canvas, end: float, rng: np.random.Generator) -> None:
+    """A winding path through the park, up to the distance `end`."""
+    canvas.segment = PAVEMENT
+    sand = mix((200, 182, 152), (186, 176, 162), rng.random())
     x0, swing, phase = 3.0 * (rng.random() - 0.5), 1.6 + 3 * rng.random(), 2 * pi * rng.random()
     width = 1.0 + 0.6 * rng.random()
-    zs = [2.0 * 1.17**i for i in range(20)]
-    mids = [x0 + swing * sin(phase + 0.16 * z) * min(1.0, z / 8) for z in zs]
+    zs = [2.0 * (end / 2.0) ** (i / 24) for i in range(25)]
+    middles = [x0 + swing * sin(phase + 0.16 * z) * min(1.0, z / 8) for z in zs]
     for i in range(len(zs) - 1, 0, -1):
         far, near = zs[i], zs[i - 1]
-        a, b = mids[i], mids[i - 1]
-        for extra, color in ((0.14, tone(sand, 0.72)), (0.0, sand)):
+        a, b = middles[i], middles[i - 1]
+        for extra, color in ((0.12, tone(sand, 0.72)), (0.0, sand)):
             w = width + extra
-            canvas.face(
-                [(b - w, 0, near), (a - w, 0, far), (a + w, 0, far), (b + w, 0, near)],
-                canvas.air(color, far),
-            )
+            corners = [(b - w, 0, near), (a - w, 0, far), (a + w, 0, far), (b + w, 0, near)]
+            canvas.face(corners, canvas.air(color, far))
 
 
 def pond(
@@ -210,23 +222,24 @@ class _Facade:
                 )
             )
         z = 0.5 * (corners[0][2] + corners[3][2])
-        self.canvas.face(corners, self.canvas.air(color, z))
+        self.canvas.face(corners, self.canvas.air(color, z), mark=False)
 
-    def windows(self, height: float, rng: np.random.Generator, detail: float) -> None:
+    def windows(self, height: float, rng: np.random.Generator) -> None:
         """Storeys of windows with frames, sills and panes; a plinth and a cornice."""
         wall = tone(self.color, self.light)
         storeys, bays = max(1, int(height / 3.0)), max(1, int(self.length / 2.5))
         luck = rng.random((storeys, bays, 2)).tolist()
         glass = mix((58, 74, 92), self.canvas.light.sky_top, 0.25)
-        lamp_chance = 0.75 * (1 - self.canvas.light.day)
+        lamp_chance = max(0.0, 0.8 - self.canvas.light.day)
         self.rectangle(0, self.length, 0, 0.7, tone(wall, 0.74))
         self.rectangle(0, self.length, height - 0.35, height, tone(wall, 1.12))
         self.rectangle(0, self.length, height - 0.5, height - 0.35, tone(wall, 0.72))
         pitch, rise = self.length / bays, height / storeys
         depth = min(self.start[2], self.end[2])
-        if self.canvas.pixels(1.2, depth) < 1.0:
+        size = self.canvas.pixels(1.2, depth)
+        if size < 1.0:
             return
-        close = self.canvas.pixels(1.2, depth) > 5.0
+        near, close = size > 2.5, size > 6.0
         for storey in range(storeys):
             low = storey * rise + 0.34 * rise
             high = storey * rise + 0.84 * rise
@@ -237,7 +250,9 @@ class _Facade:
                 if storey == 0 and (bay + int(7 * luck[0][0][0])) % 3 == 0:
                     self.rectangle(left, right, 0.0, 0.78 * rise, tone((92, 62, 50), 0.8 + 0.5 * v))
                     continue
-                self.rectangle(left - 0.1, right + 0.1, low - 0.12, high + 0.1, tone(wall, 1.16))
+                if near:
+                    frame = tone(wall, 1.16)
+                    self.rectangle(left - 0.1, right + 0.1, low - 0.12, high + 0.1, frame)
                 self.rectangle(left, right, low, high, pane)
                 if close:
                     shine = mix(pane, (255, 255, 255), 0.22)
@@ -245,15 +260,15 @@ class _Facade:
                     self.rectangle(
                         left - 0.16, right + 0.16, low - 0.26, low - 0.1, tone(wall, 0.8)
                     )
-                    bar = 0.05 - 0.025 * detail
+                    bar = 0.05 - 0.025 * self.canvas.detail
                     middle = 0.5 * (left + right)
                     self.rectangle(middle - bar, middle + bar, low, high, tone(wall, 1.2))
 
-    def posters(self, rng: np.random.Generator, clutter: float) -> None:
+    def posters(self, rng: np.random.Generator) -> None:
         """Bright posters and awnings that look like cars, signs and people, but are wall."""
         bright = ((196, 52, 60), (36, 78, 150), (238, 190, 60), (226, 226, 224), (20, 112, 118))
         for u, v, w, k in rng.random((6, 4)).tolist():
-            if k > 0.85 * clutter:
+            if k > 0.85 * self.canvas.clutter:
                 continue
             a, b = u * (self.length - 1.8), 0.5 + 1.6 * v
             color = bright[int(50 * w) % 5]
@@ -263,7 +278,7 @@ class _Facade:
 
 def house(
     canvas: Canvas, side: int, x: float, z0: float, z1: float, height: float,
-    rng: np.random.Generator, detail: float, clutter: float,
+    rng: np.random.Generator,
 ) -> None:  # fmt: skip
     """A house along the street: its gable, its roof and the facade that faces the road."""
     canvas.segment = BUILDING
@@ -280,7 +295,7 @@ def house(
         [(x, 0, z0), (x, height, z0), (middle, ridge, z0), (back, height, z0), (back, 0, z0)],
         canvas.air(tone(color, gable_light), z0),
     )
-    gable.windows(height, rng, detail)
+    gable.windows(height, rng)
     if pitched:
         eave = x - side * 0.35
         canvas.face(
@@ -294,14 +309,13 @@ def house(
         )
     facade = _Facade(canvas, (x, 0, z0), (x, 0, z1), color, facade_light)
     canvas.face(_quad(x, z0, z1, 0, height), canvas.air(tone(color, facade_light), 0.5 * (z0 + z1)))
-    facade.windows(height, rng, detail)
-    facade.posters(rng, clutter)
+    facade.windows(height, rng)
+    facade.posters(rng)
 
 
 def cottage(
-    canvas: Canvas, x: float, z: float, width: float, height: float, rng: np.random.Generator,
-    detail: float, clutter: float,
-) -> None:  # fmt: skip
+    canvas: Canvas, x: float, z: float, width: float, height: float, rng: np.random.Generator
+) -> None:
     """A house seen from the front, in the distance."""
     canvas.segment = BUILDING
     color = tone(FACADES[int(rng.integers(len(FACADES)))], 0.9 + 0.2 * rng.random())
@@ -310,8 +324,8 @@ def cottage(
     left, right = x - width / 2, x + width / 2
     canvas.face(_front(z, left, right, 0, height), canvas.air(tone(color, light), z))
     facade = _Facade(canvas, (left, 0, z), (right, 0, z), color, light)
-    facade.windows(height, rng, detail)
-    facade.posters(rng, clutter)
+    facade.windows(height, rng)
+    facade.posters(rng)
     inset, rise = 0.18 * width, 1.2 + 1.3 * rng.random()
     canvas.face(
         [
@@ -334,7 +348,7 @@ def cottage(
 
 def wall(
     canvas: Canvas, start: Point3, end: Point3, height: float, normal: Point3,
-    rng: np.random.Generator, clutter: float,
+    rng: np.random.Generator,
 ) -> None:  # fmt: skip
     """A stone wall with courses and a coping between two points of the ground."""
     canvas.segment = WALL
@@ -358,7 +372,7 @@ def wall(
                     c0, c1, b + 0.04, b + height / courses - 0.04, tone(base, 0.84 + 0.34 * s)
                 )
     facade.rectangle(0, facade.length, height, height + 0.16, tone(base, 1.2))
-    facade.posters(rng, clutter)
+    facade.posters(rng)
 
 
 def _along(facade: _Facade, t: float) -> float:
@@ -369,38 +383,55 @@ def _along(facade: _Facade, t: float) -> float:
     return (z - z0) / (z1 - z0) * facade.length
 
 
-def railing(canvas: Canvas, start: Point3, end: Point3, detail: float, color: Color) -> None:
-    """Thin posts and two rails; the finer the detail, the thinner and the denser."""
-    canvas.segment = WALL
-    project, count = canvas.camera.project, 8 + int(22 * detail)
-    thickness = 0.07 - 0.04 * detail
-    bars = []
+class RailingPiece(NamedTuple):
+    """One span of a railing; pieces are painted between the things, by their depth."""
+
+    start: Point3
+    end: Point3
+    thickness: float
+    color: Color
+
+    @property
+    def depth(self) -> float:
+        """Distance of the far end from the camera plane."""
+        return max(self.start[2], self.end[2])
+
+    def paint(self, canvas: Canvas) -> None:
+        """Two rails and the post at the near end."""
+        canvas.segment = WALL
+        (xa, _, za), (xb, _, zb) = self.start, self.end
+        project, color = canvas.camera.project, canvas.air(self.color, za)
+        width = self.thickness * canvas.camera.focal / za
+        for top in (0.92, 0.15):
+            canvas.line([project(xa, top, za), project(xb, top, zb)], 1.3 * width, color)
+        canvas.line([project(xb, 0, zb), project(xb, 1.0, zb)], width, tone(color, 0.85))
+
+
+def railing(start: Point3, end: Point3, detail: float, color: Color) -> list[RailingPiece]:
+    """A railing from far to near; the higher `detail`, the thinner and denser its bars."""
+    count = 6 + int(30 * detail)
+    points = []
     for i in range(count + 1):
-        t = i / count
-        z = 1 / ((1 - t) / start[2] + t / end[2])
-        share = (z - start[2]) / (end[2] - start[2]) if abs(end[2] - start[2]) > 1e-6 else t
-        bars.append((start[0] + share * (end[0] - start[0]), z))
-    for top in (0.95, 0.18):
-        for (xa, za), (xb, zb) in zip(bars[:-1], bars[1:], strict=True):
-            width = 1.4 * thickness * canvas.camera.focal / za
-            canvas.line([project(xa, top, za), project(xb, top, zb)], width, canvas.air(color, za))
-    for x, z in reversed(bars):
-        width = thickness * canvas.camera.focal / z
-        canvas.line([project(x, 0, z), project(x, 1.0, z)], width, canvas.air(tone(color, 0.85), z))
+        z = 1 / ((1 - i / count) / start[2] + i / count / end[2])  # even steps in the picture
+        t = (z - start[2]) / (end[2] - start[2])
+        points.append((start[0] + t * (end[0] - start[0]), 0.0, z))
+    thickness = 0.075 - 0.05 * detail
+    return [RailingPiece(a, b, thickness, color) for a, b in pairwise(points)]
 
 
-def litter(canvas: Canvas, center: float, half: float, clutter: float, rng: np.random.Generator):
-    """Leaves, patches of tar, manholes and puddles on a road or a path: texture, not objects."""
-    for u, v, w, k in rng.random((60, 4)).tolist():
-        if k > clutter:
+def litter(canvas: Canvas, center: float, half: float, rng: np.random.Generator) -> None:
+    """Leaves, tar patches and manholes on the ground: texture, not objects."""
+    for u, v, w, k in rng.random((80, 4)).tolist():
+        if k > canvas.clutter:
             continue
-        z, x = 3.0 + 20 * v * v, center + (2 * u - 1) * half
+        z, x = 3.2 + 18 * v * v, center + 0.9 * (2 * u - 1) * half
         px, py = canvas.camera.project(x, 0, z)
         unit = canvas.camera.focal / z
         flat = canvas.camera.height / z
-        if w < 0.72:
-            color = mix((186, 112, 40), (214, 178, 70), k / max(clutter, 1e-6))
-            canvas.ellipse(px, py, 0.09 * unit, 0.09 * unit * flat + 0.001, color, mark=False)
-        else:
-            color = (58, 58, 62) if w < 0.88 else (142, 158, 170)
-            canvas.ellipse(px, py, 0.42 * unit, 0.42 * unit * flat, color, mark=False)
+        if w < 0.8:
+            color = mix((186, 106, 36), (222, 186, 80), 3 * w % 1.0)
+            canvas.ellipse(px, py, 0.07 * unit, 0.07 * unit * flat + 0.001, color, mark=False)
+        elif canvas.segment == ROAD:
+            dark = (70, 68, 70)
+            canvas.ellipse(px, py, 0.27 * unit, 0.27 * unit * flat, dark, mark=False)
+            canvas.ellipse(px, py, 0.21 * unit, 0.21 * unit * flat, (104, 100, 98), mark=False)

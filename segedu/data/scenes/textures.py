@@ -5,7 +5,7 @@ from functools import cache
 import numpy as np
 from PIL import Image, ImageFilter
 
-from segedu.data.scenes.canvas import Camera, Light
+from segedu.data.scenes.canvas import Canvas, Light
 from segedu.data.scenes.classes import GRASS, PAVEMENT, ROAD, WATER
 
 BANK = 256  # side of the square noise tiles
@@ -35,15 +35,39 @@ def noise_bank() -> np.ndarray:
 
 
 @cache
-def grain() -> np.ndarray:
-    """White Gaussian noise, float32 (256, 256), the sensor noise that scenes look into."""
+def brush_tile() -> np.ndarray:
+    """Colour variation of about 5 % as a brush leaves it: float32 (256, 256, 3) around 1."""
+    tile = np.stack(list(noise_bank()[:3]), -1)
+    middle = tile.mean(-1, keepdims=True)
+    return 1 + 0.05 * middle + 0.05 * (tile - middle)
+
+
+@cache
+def grain_tile() -> np.ndarray:
+    """Sensor noise in grey levels, float32 (256, 256, 3): mostly brightness, a little colour."""
     rng = np.random.Generator(np.random.PCG64(21))
-    return rng.standard_normal((BANK, BANK), dtype=np.float32)
+    brightness = rng.standard_normal((BANK, BANK, 1), dtype=np.float32)
+    return 13 * brightness + 5 * rng.standard_normal((BANK, BANK, 3), dtype=np.float32)
 
 
 def look(tile: np.ndarray, u: np.ndarray, v: np.ndarray) -> np.ndarray:
-    """Values of a periodic tile at the integer parts of (u, v)."""
+    """Values of a periodic tile (256, 256) at the integer parts of (u, v)."""
     return tile[v.astype(np.int32) & (BANK - 1), u.astype(np.int32) & (BANK - 1)]
+
+
+def look_smooth(tile: np.ndarray, u: np.ndarray, v: np.ndarray) -> np.ndarray:
+    """Values of a periodic tile (256, 256) at (u, v), bilinearly interpolated."""
+    u0, v0 = np.floor(u), np.floor(v)
+    s, t = u - u0, v - v0
+    low = look(tile, u0, v0) * (1 - s) + look(tile, u0 + 1, v0) * s
+    high = look(tile, u0, v0 + 1) * (1 - s) + look(tile, u0 + 1, v0 + 1) * s
+    return low * (1 - t) + high * t
+
+
+def window(tile: np.ndarray, rows: np.ndarray, columns: np.ndarray) -> np.ndarray:
+    """A tile (256, 256, ...) at all pairs of the given rows (H,) and columns (W,)."""
+    rows, columns = rows.astype(np.int32) % BANK, columns.astype(np.int32) % BANK
+    return tile[rows[:, None], columns]
 
 
 def smoothstep(x: np.ndarray, low: float, high: float) -> np.ndarray:
@@ -52,52 +76,45 @@ def smoothstep(x: np.ndarray, low: float, high: float) -> np.ndarray:
     return t * t * (3 - 2 * t)
 
 
-def sky(
-    height: int, width: int, camera: Camera, light: Light, rng: np.random.Generator
-) -> np.ndarray:
+def sky(canvas: Canvas, rng: np.random.Generator) -> np.ndarray:
     """A sky with a gradient, a glow around the sun and clouds, uint8 (H, W, 3)."""
+    height, width, camera, light = canvas.height, canvas.width, canvas.camera, canvas.light
     bank = noise_bank()
-    offset = rng.integers(0, BANK, 4)
-    cover = 0.25 - 0.75 * rng.random()
-    y = (np.arange(height, dtype=np.float32)[:, None] + 0.5) / height  # (H, 1)
+    offset = rng.integers(0, BANK, 2)
+    cover = 0.3 - 0.75 * rng.random()
+    rows = min(height, int((camera.horizon + 0.04) * height) + 2)  # below is no sky
+    y = (np.arange(rows, dtype=np.float32)[:, None] + 0.5) / height  # (h, 1)
     x = (np.arange(width, dtype=np.float32)[None] + 0.5) / height  # (1, W)
     up = np.clip(1 - y / camera.horizon, 0, 1)  # 0 at the horizon, 1 at the top
     top, low = np.array(light.sky_top, np.float32), np.array(light.sky_low, np.float32)
-    t = (1 - (1 - up) * (1 - up))[..., None]
-    colors = low + (top - low) * t  # (H, 1, 3)
+    colors = low + (top - low) * (1 - (1 - up) ** 2)[..., None]  # (h, 1, 3)
     side = width / height if light.sun[0] > 0 else 0.0
     glow = np.clip(1 - 0.9 * np.abs(x - side) - 0.6 * up, 0, 1)[..., None]
     warm = np.array((255, 226, 170), np.float32)
-    colors = colors + (warm - colors) * glow * glow * 0.55  # (H, W, 3)
+    colors = colors + (warm - colors) * glow * glow * 0.55  # (h, W, 3)
     # clouds lie on a plane overhead, so they crowd towards the horizon
-    distance = 1 / (up + 0.22)
-    u = (x - camera.center) * distance * 62 + 1024 + offset[0]
-    v = distance * 95 + offset[1] + 0 * x
-    density = look(bank[0], u, v) + 0.35 * look(bank[1], 2.7 * u, 2.7 * v)
-    above = look(bank[0], u - 7 * np.sign(light.sun[0]), v - 9)
-    alpha = (
-        smoothstep(density, cover, cover + 0.7)[..., None] * (0.25 + 0.7 * np.sqrt(up))[..., None]
-    )
-    bright = np.clip(0.86 + 0.3 * (density - above), 0.68, 1.06)[..., None]
-    cloud = np.minimum(255, (0.82 * np.array((255, 252, 248), np.float32) + 0.18 * warm) * bright)
-    colors = colors + (cloud - colors) * alpha
-    return np.clip(colors, 0, 255).astype(np.uint8)
+    distance = 1 / (up + 0.25)
+    u = (x - camera.center) * distance * 48 + 1024 + offset[0]
+    v = distance * 80 + offset[1] + 0 * x
+    density = look_smooth(bank[0], u, v) + 0.3 * look_smooth(bank[1], 2.7 * u, 2.7 * v)
+    above = look_smooth(bank[0], u - 7 * np.sign(light.sun[0]), v - 9)
+    alpha = smoothstep(density, cover, cover + 0.7) * (0.2 + 0.75 * np.sqrt(up))
+    bright = np.clip(0.88 + 0.28 * (density - above), 0.7, 1.06)[..., None]
+    cloud = np.minimum(255, (0.8 * np.array((255, 252, 248), np.float32) + 0.2 * warm) * bright)
+    colors += (cloud - colors) * alpha[..., None]
+    out = np.zeros((height, width, 3), np.uint8)
+    out[:rows] = np.clip(colors, 0, 255)
+    return out
 
 
 def ground(
-    colors: np.ndarray,
-    segments: np.ndarray,
-    shadows: np.ndarray,
-    camera: Camera,
-    light: Light,
-    clutter: float,
-    rng: np.random.Generator,
+    colors: np.ndarray, segments: np.ndarray, canvas: Canvas, rng: np.random.Generator
 ) -> np.ndarray:
     """Give asphalt, stone, grass and water their textures and lay the cast shadows on them.
 
-    colors uint8 (H, W, 3), segments and shadows uint8 (H, W); returns uint8 (H, W, 3).
+    colors uint8 (H, W, 3), segments uint8 (H, W); returns uint8 (H, W, 3).
     """
-    height, width = segments.shape
+    height, width, camera, light = canvas.height, canvas.width, canvas.camera, canvas.light
     first = min(height - 1, int(camera.horizon * height))
     region = segments[first:]
     bank = noise_bank()
@@ -106,25 +123,21 @@ def ground(
     x = (np.arange(width, dtype=np.float32)[None] + 0.5) / height
     z = camera.focal * camera.height / np.maximum(y - camera.horizon, 0.25 / height)  # (h, 1)
     wx = (x - camera.center) * z / camera.focal + 512  # world x, kept positive
-    near = np.clip(9 / z, 0.1, 1)  # fine texture fades where a pixel covers much of it
+    # texture fades where a pixel covers much of it
+    near, middle = np.clip(9 / z, 0.0, 1), np.clip(18 / z, 0.0, 1)
     u, v = wx * 7 + offset[0], z * 7 + offset[1] + 0 * x
-    coarse = look(bank[0], u, v)
+    coarse = look_smooth(bank[0], u, v) * middle
     fine = look(bank[1], 5 * u, 3 * v) * near
-    pixel = look(grain(), x * height + offset[0], y * height + offset[1] + 0 * x)
     gain = np.zeros_like(coarse)
-    for label, a, b, c in (
-        (ROAD, 0.07, 0.1, 0.025),
-        (PAVEMENT, 0.07, 0.07, 0.015),
-        (GRASS, 0.16, 0.26, 0.07),
-        (WATER, 0.0, 0.0, 0.0),
-    ):
-        k = 1 + 1.1 * clutter
-        gain += (region == label) * (a * k * coarse + b * k * fine + c * pixel)
+    strength = 0.8 + 1.2 * canvas.clutter
+    for label, a, b in ((ROAD, 0.08, 0.11), (PAVEMENT, 0.08, 0.08), (GRASS, 0.17, 0.28)):
+        gain += (region == label) * strength * (a * coarse + b * fine)
     ripple = look(bank[2], wx * 5 + offset[1], z * 26 + 18 * coarse + offset[0]) * (
         0.35 + 0.65 * near
     )
     gain += (region == WATER) * 0.14 * ripple
-    soft = Image.fromarray(shadows[first:]).filter(ImageFilter.GaussianBlur(0.004 * height))
+    soft = Image.fromarray(canvas.shadows()[first:])
+    soft = soft.filter(ImageFilter.GaussianBlur(0.004 * height))
     dark = np.asarray(soft, np.float32) / 255 * (0.22 + 0.26 * light.day)
     dark *= np.where(region == WATER, 0.25, 1.0) * ((region >= ROAD) & (region <= WATER))
     dark *= 1 + 0.25 * fine
@@ -182,27 +195,17 @@ def soften_boundaries(colors: np.ndarray, segments: np.ndarray, amount: float) -
 def grade(colors: np.ndarray, light: Light, rng: np.random.Generator) -> np.ndarray:
     """Light tint, brush-like colour variation and vignette; float32 (H, W, 3) to uint8."""
     height, width = colors.shape[:2]
-    bank = noise_bank()
-    offset = rng.integers(0, BANK, 6).astype(np.float32)
-    y = (np.arange(height, dtype=np.float32)[:, None] + 0.5) / height
-    x = (np.arange(width, dtype=np.float32)[None] + 0.5) / height
-    brush = np.stack(
-        [look(bank[i], x * 150 + offset[i], y * 150 + offset[i + 3] + 0 * x) for i in range(3)], -1
-    )
-    middle = brush.mean(-1, keepdims=True)
-    colors = colors * (1 + 0.05 * middle + 0.045 * (brush - middle))
-    aspect = width / height
-    r2 = (2 * x / aspect - 1) ** 2 + (2 * y - 1) ** 2
-    colors *= np.array(light.tint, np.float32) * (1.02 - 0.09 * r2)[..., None]
+    row, column = rng.integers(0, BANK, 2)
+    y, x = (np.arange(n, dtype=np.float32) + 0.5 for n in (height, width))
+    colors = colors * window(brush_tile(), y * (150 / height) + row, x * (150 / height) + column)
+    r2 = (2 * y[:, None] / height - 1) ** 2 + (2 * x / width - 1) ** 2  # (H, W)
+    colors *= (1.03 - 0.07 * r2)[..., None] * np.array(light.tint, np.float32)
     return np.clip(colors, 0, 255).astype(np.uint8)
 
 
 def add_noise(colors: np.ndarray, amount: float, rng: np.random.Generator) -> np.ndarray:
-    """Sensor noise, mostly in brightness and a little in colour; uint8 (H, W, 3)."""
-    height, width = colors.shape[:2]
-    windows = []
-    for row, column in rng.integers(0, BANK, (4, 2)).tolist():
-        rows, columns = (np.arange(height) + row) % BANK, (np.arange(width) + column) % BANK
-        windows.append(grain()[rows[:, None], columns])
-    noise = 13 * windows[0][..., None] + 5 * np.stack(windows[1:], -1)  # (H, W, 3)
-    return np.clip(np.rint(colors + amount * noise), 0, 255).astype(np.uint8)
+    """Add sensor noise to a picture, uint8 (H, W, 3)."""
+    row, column = rng.integers(0, BANK, 2)
+    rows, columns = np.arange(colors.shape[0]) + row, np.arange(colors.shape[1]) + column
+    noise = window(grain_tile(), rows, columns)
+    return np.clip(colors + (amount * noise + 0.5), 0, 255).astype(np.uint8)

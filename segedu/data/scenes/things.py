@@ -2,11 +2,12 @@
 
 Every function paints one thing that stands on the ground at ``(thing.x, thing.z)`` with the random
 numbers of its own generator, so that a thing looks the same wherever and in whatever order it is
-painted. ``detail`` is the fine-detail knob: the higher, the thinner and the more there is.
+painted. ``canvas.detail`` is the fine-detail knob: the higher, the thinner and the more there is.
 """
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from itertools import pairwise
 from math import cos, pi, sin
 
 import numpy as np
@@ -19,6 +20,7 @@ from segedu.data.scenes.classes import ANIMAL, CAR, PERSON, SIGN, TREE
 class Thing:
     """One thing of the scene: what, where on the ground (metres), how big and which way."""
 
+    slot: int  # number of the thing; its look depends on it
     kind: str  # a key of PAINTERS
     x: float
     z: float
@@ -26,6 +28,7 @@ class Thing:
     facing: int = 1  # +1 looks to the right, -1 to the left
     heading: float = 0.0  # cars: angle of the driving direction, 0 to the right, pi/2 away
     lift: float = 0.0  # birds: metres above the ground
+    hand: Point | None = None  # dogs: the hand that holds the leash, metres from the dog's foot
 
     @property
     def category(self) -> int:
@@ -60,49 +63,34 @@ def pick(rng: np.random.Generator, colors: tuple[Color, ...]) -> Color:
 # ------------------------------------------------------------------------------------- trees
 
 
-def _clumps(
-    stand: Stand,
-    rng: np.random.Generator,
-    center: Point,
-    radii: Point,
-    leaf: Color,
-    leaf_size: float,
+def _crown(
+    stand: Stand, rng: np.random.Generator, center: Point, radii: Point, leaf: Color
 ) -> None:
-    """A leafy crown: dark lobes, then clumps of leaves that get lighter towards the sun."""
+    """Dark lobes, then clumps of leaves that get lighter towards the sun."""
     a0, b0 = center
     ra, rb = radii
-    lobes = rng.random((7, 3))
-    for i, (u, v, w) in enumerate(lobes.tolist()):
-        angle = 2 * pi * (i + 0.5 * u) / 7
-        reach = 0.42 + 0.16 * v
-        stand.ellipse(
-            a0 + cos(angle) * reach * ra,
-            b0 + sin(angle) * reach * rb,
-            (0.42 + 0.14 * w) * ra,
-            (0.42 + 0.14 * w) * rb,
-            stand.color(leaf, 0.6),
-        )
-    stand.ellipse(a0, b0, 0.62 * ra, 0.62 * rb, stand.color(leaf, 0.6))
-    pixels = stand.unit * stand.canvas.height * min(ra, rb)
-    count = int(min(150, max(18, 3.2 * pixels)))
-    grain = rng.random((150, 5))[:count]
-    radius = np.sqrt(grain[:, 0])
-    angle = 2 * pi * grain[:, 1]
+    shade = stand.color(leaf, 0.66)
+    stand.ellipse(a0, b0, 0.7 * ra, 0.7 * rb, shade)
+    for i, (u, v, w) in enumerate(rng.random((7, 3)).tolist()):
+        angle, reach, k = 2 * pi * (i + 0.5 * u) / 7, 0.4 + 0.12 * v, 0.4 + 0.12 * w
+        a, b = a0 + cos(angle) * reach * ra, b0 + sin(angle) * reach * rb
+        stand.ellipse(a, b, k * ra, k * rb, shade)
+    # as many clumps as the size in the picture can show
+    r = min(ra, rb)
+    pixels = stand.unit * stand.canvas.height * r
+    count = int(min(400, max(20, 3.4 * pixels * max(1.0, 0.5 * (ra + rb) / r))))
+    grain = rng.random((400, 5))[:count]
+    radius, angle = np.sqrt(grain[:, 0]), 2 * pi * grain[:, 1]
     a, b = radius * np.cos(angle), radius * np.sin(angle)
     order = np.argsort(0.9 * b + 0.5 * a * stand.lit + 0.25 * grain[:, 4])
-    light = 0.5 + 0.5 * (0.62 * b + 0.5 * a * stand.lit)
-    size = leaf_size * (1.25 if count < 40 else 0.85 if count < 120 else 0.62)
-    warm = mix(leaf, (236, 222, 110), 0.32)
+    light = 0.5 + 0.31 * b + 0.25 * a * stand.lit + 0.35 * (grain[:, 2] - 0.5)
+    size = (1.5 - 0.4 * stand.canvas.detail) * r * (ra * rb / r / r / count) ** 0.5
+    size = (0.75 + 0.6 * grain[:, 3]) * min(size, 0.36 * r)
+    dark, bright = tone(leaf, 0.7), tone(mix(leaf, (236, 222, 110), 0.32), 1.24)
     for i in order.tolist():
-        shade = light[i] + 0.35 * (grain[i, 2] - 0.5)
-        color = mix(tone(leaf, 0.66), tone(warm, 1.22), min(1.0, max(0.0, shade)))
-        k = size * (0.6 + 0.7 * grain[i, 3])
+        color = mix(dark, bright, min(1.0, max(0.0, light[i])))
         stand.ellipse(
-            a0 + 0.9 * a[i] * ra,
-            b0 + 0.9 * b[i] * rb,
-            k * ra,
-            0.8 * k * rb,
-            stand.color(color),
+            a0 + 0.9 * a[i] * ra, b0 + 0.9 * b[i] * rb, size[i], 0.85 * size[i], stand.color(color)
         )
 
 
@@ -137,31 +125,51 @@ def _trunk(
         )
 
 
-def _tree(canvas: Canvas, thing: Thing, rng: np.random.Generator, detail: float) -> None:
-    stand = Stand(canvas, thing.x, thing.z, thing.size, thing.facing)
+def _tree(canvas: Canvas, thing: Thing, rng: np.random.Generator) -> None:
+    stand = Stand(canvas, thing.x, thing.z, thing.size)
     leaf = pick(rng, LEAVES)
-    wide = 1.5 + 0.7 * rng.random()
-    tall = 1.5 + 0.6 * rng.random()
-    bole = 1.5 + 0.7 * rng.random()
-    _trunk(stand, bole + 0.6 * tall, 0.2 - 0.06 * detail, rng, 3 + int(5 * detail))
-    _clumps(stand, rng, (0.0, bole + tall), (wide, tall), leaf, 0.3 - 0.08 * detail)
+    wide, tall, bole, bare = rng.random(4).tolist()
+    wide, tall, bole = 1.5 + 0.7 * wide, 1.5 + 0.6 * tall, 1.5 + 0.7 * bole
+    if bare < 0.9 * (canvas.detail - 0.4):
+        _twigs(stand, rng, (0.0, 0.0), 0.5 * pi, 0.3 * (bole + 2 * tall), 0.17, depth=6)
+        return
+    _trunk(stand, bole + 0.6 * tall, 0.2 - 0.06 * canvas.detail, rng, 3 + int(5 * canvas.detail))
+    _crown(stand, rng, (0.0, bole + tall), (wide, tall), leaf)
 
 
-def _poplar(canvas: Canvas, thing: Thing, rng: np.random.Generator, detail: float) -> None:
-    stand = Stand(canvas, thing.x, thing.z, thing.size, thing.facing)
+def _twigs(
+    stand: Stand,
+    rng: np.random.Generator,
+    foot: Point,
+    angle: float,
+    length: float,
+    width: float,
+    depth: int,
+) -> None:
+    """A bare tree: every branch forks into two thinner ones."""
+    tip = foot[0] + length * cos(angle), foot[1] + length * sin(angle)
+    stand.limb(foot, tip, width, 0.7 * width, stand.color((92, 76, 64), 1.15 - 0.06 * depth))
+    if depth:
+        for side, u, v in zip((-1, 1), *rng.random((2, 2)).tolist(), strict=True):
+            turn = angle + side * (0.2 + 0.45 * u)
+            _twigs(stand, rng, tip, turn, length * (0.66 + 0.2 * v), 0.64 * width, depth - 1)
+
+
+def _poplar(canvas: Canvas, thing: Thing, rng: np.random.Generator) -> None:
+    stand = Stand(canvas, thing.x, thing.z, thing.size)
     leaf = pick(rng, LEAVES[:5])
-    tall = 2.4 + 0.8 * rng.random()
-    _trunk(stand, 1.6 + tall, 0.16 - 0.04 * detail, rng, 0)
-    _clumps(stand, rng, (0.0, 1.0 + tall), (0.85 + 0.25 * rng.random(), tall), leaf, 0.28)
+    tall = 2.1 + 0.7 * rng.random()
+    _trunk(stand, 1.6 + tall, 0.16 - 0.04 * canvas.detail, rng, 0)
+    _crown(stand, rng, (0.0, 1.0 + tall), (0.8 + 0.25 * rng.random(), tall), leaf)
 
 
-def _conifer(canvas: Canvas, thing: Thing, rng: np.random.Generator, detail: float) -> None:
+def _conifer(canvas: Canvas, thing: Thing, rng: np.random.Generator) -> None:
     stand = Stand(canvas, thing.x, thing.z, thing.size, thing.facing)
     leaf = mix((36, 84, 62), (66, 104, 74), rng.random())
     height, width = 4.2 + 1.6 * rng.random(), 1.25 + 0.4 * rng.random()
     _trunk(stand, 1.0, 0.14, rng, 0)
-    tiers = 6 + int(4 * detail)
-    jags = 3 + int(4 * detail)
+    tiers = 6 + int(4 * canvas.detail)
+    jags = 3 + int(4 * canvas.detail)
     jitter = rng.random((12, 10)).tolist()
     for i in range(tiers):
         low = 0.6 + (height - 0.6) * i / (tiers + 0.6)
@@ -185,42 +193,19 @@ def _conifer(canvas: Canvas, thing: Thing, rng: np.random.Generator, detail: flo
 
 # -------------------------------------------------------------------------------------- cars
 
+# side views (forward, up), from the rear bumper over the roof to the front bumper, in metres
 SEDAN = (
-    (-2.1, 0.32),
-    (-2.12, 0.72),
-    (-2.0, 0.95),
-    (-1.5, 1.0),
-    (-1.0, 1.42),
-    (0.25, 1.46),
-    (0.95, 1.02),
-    (1.95, 0.86),
-    (2.12, 0.66),
-    (2.1, 0.32),
-)
+    (-2.1, 0.32), (-2.12, 0.72), (-2.0, 0.95), (-1.5, 1.0), (-1.0, 1.42), (0.25, 1.46),
+    (0.95, 1.02), (1.95, 0.86), (2.12, 0.66), (2.1, 0.32),
+)  # fmt: skip
 VAN = (
-    (-2.2, 0.34),
-    (-2.22, 0.9),
-    (-2.18, 1.1),
-    (-2.14, 1.15),
-    (-1.98, 1.9),
-    (0.9, 1.94),
-    (1.55, 1.15),
-    (2.15, 0.98),
-    (2.25, 0.7),
-    (2.2, 0.34),
-)
+    (-2.2, 0.34), (-2.22, 0.9), (-2.18, 1.1), (-2.14, 1.15), (-1.98, 1.8), (0.8, 1.84),
+    (1.5, 1.12), (2.15, 0.98), (2.25, 0.7), (2.2, 0.34),
+)  # fmt: skip
 HATCH = (
-    (-1.75, 0.32),
-    (-1.8, 0.78),
-    (-1.76, 0.98),
-    (-1.7, 1.02),
-    (-1.35, 1.48),
-    (0.2, 1.52),
-    (0.85, 1.04),
-    (1.6, 0.9),
-    (1.78, 0.68),
-    (1.75, 0.32),
-)
+    (-1.75, 0.32), (-1.8, 0.78), (-1.76, 0.98), (-1.7, 1.02), (-1.35, 1.48), (0.2, 1.52),
+    (0.85, 1.04), (1.6, 0.9), (1.78, 0.68), (1.75, 0.32),
+)  # fmt: skip
 PANES = {3: (0.1, 0.9), 5: (0.1, 0.92)}  # which strips of the profile are glass
 GLASS: Color = (54, 70, 86)
 
@@ -259,39 +244,25 @@ class _Car:
         color = self.canvas.air(color, self.thing.z)
         self.canvas.face([self.world(*corner) for corner in corners], color, mark)
 
-    def wheel(self, along: float, across: float) -> None:
-        ring = [
-            (along + cos(t) * r, 0.33 + sin(t) * r, across)
-            for r in (0.34,)
-            for t in np.linspace(0, 2 * pi, 14)[:-1].tolist()
-        ]
-        self.face(ring, (26, 26, 30))
-        hub = [(along + 0.55 * (a - along), 0.33 + 0.55 * (b - 0.33), w) for a, b, w in ring]
-        self.face(hub, (150, 152, 156), mark=False)
+    def disc(self, along: float, radius: float, across: float, color: Color, part: float) -> None:
+        """A disc (part = 2) or half a disc (part = 1) around the axle at `along`."""
+        angles = [part * pi * i / 14 for i in range(15)]
+        ring = [(along + cos(t) * radius, 0.33 + sin(t) * radius, across) for t in angles]
+        self.face(ring, color)
 
     def paint(self) -> None:
         """Wheels, then faces from far to near, then windows, lights and the near wheels."""
-        axles = (0.62 * self.profile[0][0], 0.62 * self.profile[-1][0])
+        rear, front = self.profile[0], self.profile[-1]
+        axles = 0.62 * rear[0], 0.62 * front[0]
+        black = (24, 24, 28)
+        floor = [(rear[0], 0.34, -0.8), (front[0], 0.34, -0.8), (front[0], 0.34, 0.8)]
+        self.face([*floor, (rear[0], 0.34, 0.8)], black)
         for along in axles:
-            for across in (0.7, -0.7):
-                tyre = [
-                    (along - 0.3, 0.0),
-                    (along + 0.3, 0.0),
-                    (along + 0.3, 0.5),
-                    (along - 0.3, 0.5),
-                ]
-                self.face([(a, b, across) for a, b in tyre], (22, 22, 26))
-        ends = [self.profile[0], self.profile[-1]]
-        self.face(
-            [
-                (ends[0][0], 0.3, -0.8),
-                (ends[1][0], 0.3, -0.8),
-                (ends[1][0], 0.3, 0.8),
-                (ends[0][0], 0.3, 0.8),
-            ],
-            (20, 20, 24),
-        )
-        strips = list(zip(self.profile[:-1], self.profile[1:], strict=True))
+            for end in (-0.3, 0.3):
+                for inner, outer in ((0.52, 0.8), (-0.8, -0.52)):
+                    corners = ((inner, 0.0), (outer, 0.0), (outer, 0.45), (inner, 0.45))
+                    self.face([(along + end, b, w) for w, b in corners], black)
+        strips = list(pairwise(self.profile))
         order = sorted(
             range(len(strips)),
             key=lambda i: -self.world((strips[i][0][0] + strips[i][1][0]) / 2, 0, 0)[2],
@@ -378,12 +349,9 @@ class _Car:
         ):
             self.face([(a, b, side * self.half_width(b)) for a, b in quad], glass, mark=False)
         for along in axles:
-            arch = [
-                (along + cos(t) * 0.42, 0.32 + sin(t) * 0.42, side * 0.86)
-                for t in np.linspace(0, pi, 9).tolist()
-            ]
-            self.face(arch, tone(self.color, 0.4), mark=False)
-            self.wheel(along, side * 0.87)
+            self.disc(along, 0.43, side * 0.86, tone(self.color, 0.4), 1)
+            self.disc(along, 0.34, side * 0.87, (26, 26, 30), 2)
+            self.disc(along, 0.19, side * 0.87, (150, 152, 156), 2)
 
 
 def mid(p: tuple[float, ...], q: tuple[float, ...], t: float) -> tuple[float, float, float]:
@@ -391,7 +359,7 @@ def mid(p: tuple[float, ...], q: tuple[float, ...], t: float) -> tuple[float, fl
     return p[0] + (q[0] - p[0]) * t, p[1] + (q[1] - p[1]) * t, p[2] + (q[2] - p[2]) * t
 
 
-def _car(canvas: Canvas, thing: Thing, rng: np.random.Generator, detail: float) -> None:
+def _car(canvas: Canvas, thing: Thing, rng: np.random.Generator) -> None:
     profile = (SEDAN, HATCH, VAN)[int(rng.integers(3))]
     _Car(canvas, thing, profile, pick(rng, PAINT)).paint()
 
@@ -399,7 +367,7 @@ def _car(canvas: Canvas, thing: Thing, rng: np.random.Generator, detail: float) 
 # ------------------------------------------------------------------------------------ people
 
 
-def _person(canvas: Canvas, thing: Thing, rng: np.random.Generator, detail: float) -> None:
+def _person(canvas: Canvas, thing: Thing, rng: np.random.Generator) -> None:
     s = Stand(canvas, thing.x, thing.z, thing.size, thing.facing)
     skin, hair = pick(rng, SKIN), pick(rng, HAIR)
     top, bottom = pick(rng, CLOTHES), pick(rng, TROUSERS)
@@ -468,10 +436,10 @@ def _plate(sides: int, radius: float, turn: float) -> list[Point]:
     return [(radius * cos(t), radius * sin(t)) for t in angles]
 
 
-def _sign(canvas: Canvas, thing: Thing, rng: np.random.Generator, detail: float) -> None:
+def _sign(canvas: Canvas, thing: Thing, rng: np.random.Generator) -> None:
     s = Stand(canvas, thing.x, thing.z, thing.size, 1)
-    height = 1.9 + 0.6 * rng.random()
-    width = 0.085 - 0.06 * detail
+    height = 2.0 + 0.5 * rng.random()
+    width = 0.085 - 0.06 * canvas.detail
     steel = (148, 152, 158)
     s.limb((0, 0), (0, height), width, width, s.color(steel, 0.62))
     s.limb(
@@ -484,7 +452,7 @@ def _sign(canvas: Canvas, thing: Thing, rng: np.random.Generator, detail: float)
     )
     kind = int(rng.integers(5))
     red, blue, white, yellow = (204, 34, 40), (24, 86, 170), (244, 244, 240), (250, 206, 32)
-    r = 0.5
+    r = 0.42
     shape, rim, field = (
         (_plate(8, r, pi / 8), white, red),  # stop
         (_plate(3, 1.15 * r, pi / 2), red, white),  # warning
@@ -525,7 +493,7 @@ def _sign(canvas: Canvas, thing: Thing, rng: np.random.Generator, detail: float)
 # ----------------------------------------------------------------------------------- animals
 
 
-def _dog(canvas: Canvas, thing: Thing, rng: np.random.Generator, detail: float) -> None:
+def _dog(canvas: Canvas, thing: Thing, rng: np.random.Generator) -> None:
     s = Stand(canvas, thing.x, thing.z, 1.15 * thing.size, thing.facing)
     coats = ((156, 100, 52), (96, 62, 40), (206, 168, 116), (54, 48, 48), (222, 206, 184))
     coat = pick(rng, coats)
@@ -546,14 +514,16 @@ def _dog(canvas: Canvas, thing: Thing, rng: np.random.Generator, detail: float) 
     s.ellipse(0.73, 0.72, 0.035, 0.03, s.color((24, 20, 20)))
     s.limb((0.43, 0.82), (0.37, 0.66), 0.07, 0.05, s.color(coat, 0.55))
     s.ellipse(0.55, 0.79, 0.02, 0.02, s.color((20, 16, 16)), mark=False)
-    if detail > 0.15:  # the leash belongs to the dog
-        width = 0.035 - 0.02 * detail
-        slack = [(0.34, 0.62), (0.0, 0.66), (-0.45, 0.82), (-0.95, 1.05)]
-        for p, q in zip(slack[:-1], slack[1:], strict=True):
-            s.limb(p, q, width, width, s.color((178, 38, 48)))
+    if thing.hand and canvas.detail > 0.15:  # the leash belongs to the dog
+        a, b = thing.hand[0] / s.size, thing.hand[1] / s.size
+        width = 0.034 - 0.02 * canvas.detail
+        collar, red = (0.36, 0.64), s.color((178, 38, 48))
+        sag = (0.5 * (a + collar[0]), 0.5 * (b + collar[1]) - 0.12)
+        s.limb(collar, sag, width, width, red)
+        s.limb(sag, (a, b), width, width, red)
 
 
-def _cow(canvas: Canvas, thing: Thing, rng: np.random.Generator, detail: float) -> None:
+def _cow(canvas: Canvas, thing: Thing, rng: np.random.Generator) -> None:
     s = Stand(canvas, thing.x, thing.z, 0.95 * thing.size, thing.facing)
     coat, spot = (
         ((232, 226, 216), (52, 46, 46)),
@@ -586,7 +556,7 @@ def _cow(canvas: Canvas, thing: Thing, rng: np.random.Generator, detail: float) 
     s.ellipse(1.09, 1.34 - low, 0.03, 0.03, s.color((24, 18, 18)), mark=False)
 
 
-def _bird(canvas: Canvas, thing: Thing, rng: np.random.Generator, detail: float) -> None:
+def _bird(canvas: Canvas, thing: Thing, rng: np.random.Generator) -> None:
     s = Stand(canvas, thing.x, thing.z, 1.1 * thing.size, thing.facing)
     body = pick(rng, ((214, 210, 204), (120, 124, 138), (150, 110, 74), (240, 238, 232)))
     wing = tone(body, 0.62)
@@ -626,7 +596,7 @@ def _bird(canvas: Canvas, thing: Thing, rng: np.random.Generator, detail: float)
     s.ellipse(0.25, 0.56, 0.016, 0.016, s.color((20, 18, 18)), mark=False)
 
 
-Painter = Callable[[Canvas, Thing, np.random.Generator, float], None]
+Painter = Callable[[Canvas, Thing, np.random.Generator], None]
 PAINTERS: dict[str, Painter] = {
     "tree": _tree, "poplar": _poplar, "conifer": _conifer, "car": _car, "person": _person,
     "sign": _sign, "dog": _dog, "cow": _cow, "bird": _bird,
@@ -642,8 +612,15 @@ SILHOUETTE = {
 }  # fmt: skip
 
 
+def paint(canvas: Canvas, thing: Thing, rng: np.random.Generator) -> None:
+    """Paint a thing with the painter of its kind."""
+    PAINTERS[thing.kind](canvas, thing, rng)
+
+
 def cast_shadow(canvas: Canvas, thing: Thing) -> None:
     """Darken the ground where the thing keeps the sun away."""
+    if thing.lift:
+        return
     sx, sy, sz = canvas.light.sun
     dx, dz = -sx / sy * thing.size, -sz / sy * thing.size
     x, z = thing.x, thing.z

@@ -13,7 +13,6 @@ from __future__ import annotations
 
 import argparse
 import hashlib
-import json
 import os
 import re
 import shutil
@@ -29,23 +28,21 @@ import yaml
 ROOT = Path(__file__).resolve().parent.parent
 SHARED_MATHJAX = "../../_static/mathjax/tex-chtml-full.js"  # from en/_static or zh/_static
 
-EDITIONS: dict[str, dict[str, Any]] = {
-    "both": {"label": "双语", "folder": "", "config": {"language": "en"}},
-    "en": {
-        "label": "English",
-        "folder": "en",
-        "config": {"language": "en", "mathjax_path": SHARED_MATHJAX},
-    },
-    "zh": {
-        "label": "中文",
-        "folder": "zh",
-        "config": {"language": "zh_CN", "mathjax_path": SHARED_MATHJAX},
-    },
+# Folder inside the site, name, language of Sphinx and the theme.
+EDITIONS = {
+    "both": ("", "双语", "en"),
+    "en": ("en", "English", "en"),
+    "zh": ("zh", "中文", "zh_CN"),
 }
 
 
-def derived_config(edition: str, editions: list[str]) -> dict[str, Any]:
-    """`_config.yml` for one edition, with paths that hold wherever the file is written."""
+def derived_config(edition: str, *, in_site: bool) -> dict[str, Any]:
+    """`_config.yml` for one edition, with paths that hold wherever the file is written.
+
+    Args:
+        edition: a key of `EDITIONS`.
+        in_site: whether the other editions stand beside it; otherwise it stands alone.
+    """
     config = yaml.safe_load((ROOT / "_config.yml").read_text(encoding="utf-8"))
     sphinx = config["sphinx"]
     sphinx["local_extensions"] = {
@@ -55,9 +52,12 @@ def derived_config(edition: str, editions: list[str]) -> dict[str, Any]:
         sphinx["config"][key] = [str(ROOT / path) for path in sphinx["config"][key]]
     config["logo"] = str(ROOT / config["logo"])
     config["html"]["favicon"] = str(ROOT / config["html"]["favicon"])
-    sphinx["config"] |= EDITIONS[edition]["config"]
+    folder, _, sphinx["config"]["language"] = EDITIONS[edition]
     sphinx["config"]["bilingual_edition"] = edition
-    sphinx["config"]["bilingual_editions"] = editions
+    if in_site:
+        sphinx["config"]["bilingual_editions"] = list(EDITIONS)
+        if folder:
+            sphinx["config"]["mathjax_path"] = SHARED_MATHJAX
     return config
 
 
@@ -86,14 +86,12 @@ def build_edition(source: Path, work: Path, edition: str, builder: str = "html")
     Raises:
         RuntimeError: the build failed or warned; the message holds what Sphinx said.
     """
-    label, start = EDITIONS[edition]["label"], time.monotonic()
-    work.mkdir(parents=True, exist_ok=True)
-    config = work / f"_config.{edition}.yml"
-    editions = list(EDITIONS) if builder == "html" else []
-    text = yaml.safe_dump(derived_config(edition, editions), allow_unicode=True)
-    if not config.exists() or config.read_text(encoding="utf-8") != text:
-        config.write_text(text, encoding="utf-8")
+    label, start = EDITIONS[edition][1], time.monotonic()
     output = work / f"{edition}-{builder}"
+    output.mkdir(parents=True, exist_ok=True)
+    config = output / "_config.yml"
+    derived = derived_config(edition, in_site=builder == "html")
+    config.write_text(yaml.safe_dump(derived, allow_unicode=True), encoding="utf-8")
     command = [sys.executable, "-c", "from jupyter_book.cli.main import main; main()"]
     command += ["build", str(source), "-W"]
     command += ["--keep-going", "--config", str(config), "--path-output", str(output)]
@@ -123,28 +121,20 @@ def build_edition(source: Path, work: Path, edition: str, builder: str = "html")
 def build_site(source: Path, out: Path, *, clean: bool = False) -> Path:
     """Builds all editions of the book in `source` and returns the folder of the site."""
     work, site = out / "editions", out / "site"
-    stamp, current = work / "fingerprint.json", fingerprint(source)
-    known = json.loads(stamp.read_text()) if stamp.exists() else None
-    if clean or known != current:
+    stamp, current = work / "fingerprint", fingerprint(source)
+    if clean or not stamp.exists() or stamp.read_text() != current:
         print("Building from nothing." if work.exists() else "First build.", flush=True)
         shutil.rmtree(work, ignore_errors=True)
     else:
         print("Rebuilding what changed.", flush=True)
     work.mkdir(parents=True, exist_ok=True)
     with ThreadPoolExecutor(len(EDITIONS)) as pool:
-        folders = dict(
-            zip(
-                EDITIONS,
-                pool.map(lambda edition: build_edition(source, work, edition), EDITIONS),
-                strict=True,
-            )
-        )
-    stamp.write_text(json.dumps(current))
+        folders = list(pool.map(lambda edition: build_edition(source, work, edition), EDITIONS))
+    stamp.write_text(current)
     shutil.rmtree(site, ignore_errors=True)
-    for edition, folder in folders.items():
-        ignore = shutil.ignore_patterns("reports", ".buildinfo", "objects.inv")
-        target = site / EDITIONS[edition]["folder"]
-        shutil.copytree(folder, target, ignore=ignore, dirs_exist_ok=True)
+    for folder, (inside, _, _) in zip(folders, EDITIONS.values(), strict=True):
+        unneeded = shutil.ignore_patterns("reports", ".buildinfo", "objects.inv", "*macros.html")
+        shutil.copytree(folder, site / inside, ignore=unneeded, dirs_exist_ok=True)
     return site
 
 

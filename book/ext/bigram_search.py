@@ -1,8 +1,8 @@
 """Sphinx extension: search that finds Chinese words without a dictionary.
 
-A run of Chinese characters is indexed as its single characters and its overlapping pairs. The same
-split is done in the browser, so that 概率图 is looked up as 概率 and 率图; English words are stemmed
-as in Sphinx's own English search.
+A run of Chinese characters is indexed as its single characters and its overlapping pairs. The
+browser splits the query alike, so that 概率图 is looked up as 概率 and 率图; English words are
+stemmed as in Sphinx's own English search.
 """
 
 from __future__ import annotations

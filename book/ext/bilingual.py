@@ -1,7 +1,7 @@
 """Sphinx extension: one bilingual source tree, three editions.
 
 Prose cells (notebooks) and ``+++ {"tags": [...]}`` blocks (Markdown pages) tagged ``lang-en`` or
-``lang-zh`` are kept, dropped or wrapped in an element with the right ``lang`` attribute. Every short
+``lang-zh`` are dropped or wrapped in an element with the right ``lang`` attribute. Every short
 shared text (title, caption, table cell, list item, alternative text, toc part) is written
 ``English ｜ 中文`` and split at the full-width bar.
 
@@ -241,10 +241,11 @@ def shorten_references(app: Sphinx, doctree: nodes.document, docname: str) -> No
 def add_switcher(
     app: Sphinx, pagename: str, templatename: str, context: dict[str, Any], doctree: Any
 ) -> None:
-    """``html-page-context``: the same page in the other editions."""
+    """``html-page-context``: the same page in the other editions, and texts of the theme."""
     here = app.config.bilingual_edition
     up = context.get("content_root", "") + ("../" if EDITIONS[here][0] else "")
     context["edition"] = here
+    context["root_title"] = plain(context.get("root_title", ""), here)  # of the side bar
     context["edition_links"] = [
         {
             "href": f"{up}{EDITIONS[name][0]}{pagename}.html",
@@ -284,5 +285,5 @@ def setup(app: Sphinx) -> dict[str, Any]:
     app.add_transform(WrapLanguages)
     app.add_transform(SplitShortTexts)
     app.connect("doctree-resolved", shorten_references)
-    app.connect("html-page-context", add_switcher)
+    app.connect("html-page-context", add_switcher, priority=600)
     return {"version": "1", "parallel_read_safe": True, "parallel_write_safe": True}

@@ -1,8 +1,8 @@
 """Sphinx extension: where the launch and repository buttons lead.
 
-The address stands once, in ``_config.yml`` (``repository: url, branch``). A fork changes no file: the
-environment variable SEGEDU_REPOSITORY_URL wins, then GitHub's own GITHUB_REPOSITORY; the branch may
-come from SEGEDU_REPOSITORY_BRANCH or GITHUB_REF_NAME. Without an address there are no such buttons.
+The address stands once, in ``_config.yml`` (``repository: url, branch``). A fork changes no file:
+the environment variable SEGEDU_REPOSITORY_URL wins, then GitHub's own GITHUB_REPOSITORY; the branch
+may come from SEGEDU_REPOSITORY_BRANCH or GITHUB_REF_NAME. Without an address there are no buttons.
 """
 
 from __future__ import annotations

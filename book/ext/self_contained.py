@@ -1,14 +1,17 @@
 """Sphinx extension: pages that need nothing from elsewhere and load fast.
 
 - MathJax is copied from the package ``sphinx-mathjax-offline``: the one file that holds every TeX
-  extension, and the fonts. An edition whose ``mathjax_path`` points to another one's copy gets none.
+  extension, and the fonts. An edition whose ``mathjax_path`` points to another's copy gets none.
 - ``fontawesome.js`` (1.4 MB) is blanked: the theme's icon font draws the same icons.
-- Source maps are removed. Figures get their size and are loaded when they come into view.
+- Source maps are removed. Figures get their size and are loaded when they come into view; the
+  frames of an explorer, which stand inside the notebook's HTML, become files for that.
 - The theme's user interface texts that lack a Chinese translation get one.
 """
 
 from __future__ import annotations
 
+import base64
+import hashlib
 import re
 import shutil
 from importlib.util import find_spec
@@ -23,6 +26,7 @@ from sphinx.errors import ExtensionError
 
 MATHJAX_FILE = "tex-chtml-full.js"
 MATHJAX_FONTS = "output/chtml/fonts/woff-v2"
+DATA_URI = re.compile(r"data:image/(png|webp|jpeg|gif);base64,([A-Za-z0-9+/=]+)")
 IMAGE = re.compile(r'<img\b(?![^>]*\bloading=)(?P<attributes>[^>]*?\bsrc="(?P<src>[^"]+)"[^>]*)>')
 
 
@@ -43,16 +47,27 @@ def lazy_figures(
     sources = {name: Path(app.srcdir, source) for source, (_, name) in app.env.images.items()}
 
     def lazy(match: re.Match[str]) -> str:
-        attributes, src = match["attributes"], match["src"]
-        if src.startswith("data:"):
-            return match[0]
-        source, size = sources.get(src.rsplit("/", 1)[-1]), ""
+        attributes, src, size = match["attributes"], match["src"], ""
+        if embedded := DATA_URI.fullmatch(src):
+            name = store_image(Path(app.outdir), base64.b64decode(embedded[2]), embedded[1])
+            attributes = attributes.replace(src, context["pathto"](name, 1))
+        source = sources.get(src.rsplit("/", 1)[-1])
         if source and source.exists() and not re.search(r"\b(width|height)=", attributes):
             width, height = imagesize.get(source)
             size = f' width="{width}" height="{height}"' if width > 0 else ""
         return f'<img loading="lazy" decoding="async"{size}{attributes}>'
 
     context["body"] = IMAGE.sub(lazy, context["body"])
+
+
+def store_image(outdir: Path, data: bytes, suffix: str) -> str:
+    """Writes a picture among those of the book and returns its path from the book's root."""
+    name = f"_images/{hashlib.sha256(data).hexdigest()[:24]}.{suffix}"
+    target = outdir / name
+    if not target.exists():
+        target.parent.mkdir(exist_ok=True)
+        target.write_bytes(data)
+    return name
 
 
 def finish(app: Sphinx, exception: Exception | None) -> None:

@@ -22,3 +22,16 @@ for (const link of document.querySelectorAll(".edition-switch a")) {
 for (const summary of document.querySelectorAll("summary[aria-label]")) {
   summary.removeAttribute("aria-label");
 }
+
+// The frames of an explorer are fetched when it comes near, so that the first drag does not flicker.
+const near = new IntersectionObserver(
+  (entries) => {
+    for (const { isIntersecting, target } of entries) {
+      if (!isIntersecting) continue;
+      for (const image of target.querySelectorAll("img[loading]")) image.loading = "eager";
+      near.unobserve(target);
+    }
+  },
+  { rootMargin: "400px" },
+);
+for (const explorer of document.querySelectorAll(".segedu-frames")) near.observe(explorer);

@@ -1,0 +1,100 @@
+"""The miniature book (two notebooks, two pages) that the extensions are tested on."""
+
+import io
+import os
+import sys
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import pytest
+from docutils import nodes
+from sphinx.application import Sphinx
+from sphinx.util.docutils import docutils_namespace, patch_docutils
+
+ROOT = Path(__file__).resolve().parents[2]
+sys.path[:0] = [str(ROOT / "book"), str(ROOT / "book" / "ext")]
+
+from browser import FLAGS, find_chromium, serve  # noqa: E402
+from editions import build_site  # noqa: E402
+
+
+@pytest.fixture(scope="session")
+def miniature_source() -> Path:
+    return Path(__file__).parent / "fixture"
+
+
+@pytest.fixture
+def read(tmp_path: Path) -> Callable[[str, str], tuple[nodes.document, str]]:
+    """Gives the document tree of a Markdown page as an edition sees it, and the warnings."""
+
+    def read_page(page: str, edition: str) -> tuple[nodes.document, str]:
+        (tmp_path / "index.md").write_text(page, encoding="utf-8")
+        warnings = io.StringIO()
+        with patch_docutils(), docutils_namespace():
+            app = Sphinx(
+                srcdir=tmp_path,
+                confdir=None,
+                outdir=tmp_path / "_build",
+                doctreedir=tmp_path / "_build" / "doctrees",
+                buildername="dummy",
+                confoverrides={
+                    "extensions": ["myst_nb", "bilingual", "notebook_forms"],
+                    "bilingual_edition": edition,
+                    "exclude_patterns": ["_build"],
+                    "myst_enable_extensions": ["dollarmath"],
+                    "nb_execution_mode": "off",
+                },
+                status=None,
+                warning=warnings,
+                freshenv=True,
+            )
+            app.build(force_all=True)
+            return app.env.get_doctree("index"), warnings.getvalue()
+
+    return read_page
+
+
+@pytest.fixture(scope="session")
+def chromium() -> str:
+    """The browser; without one the check is skipped, but never in CI."""
+    found = find_chromium()
+    if found is None:
+        message = "no Chromium on the PATH or in the environment variable CHROMIUM"
+        if os.environ.get("CI", "").lower() in ("", "0", "false"):
+            pytest.skip(message)
+        pytest.fail(message)
+    return found
+
+
+@pytest.fixture(scope="session")
+def browser(chromium: str) -> Iterator:
+    from playwright.sync_api import sync_playwright
+
+    with sync_playwright() as playwright:
+        running = playwright.chromium.launch(executable_path=chromium, args=list(FLAGS))
+        yield running
+        running.close()
+
+
+@pytest.fixture(scope="session")
+def miniature(miniature_source: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The site of the miniature book, built once with warnings as errors."""
+    return build_site(miniature_source, tmp_path_factory.mktemp("miniature"))
+
+
+@pytest.fixture(scope="session")
+def miniature_address(miniature: Path) -> Iterator[str]:
+    with serve(miniature) as address:
+        yield address
+
+
+@pytest.fixture(scope="session")
+def site() -> Path:
+    """The site of the book itself, brought up to date with warnings as errors."""
+    return build_site(ROOT, ROOT / "_build", clean=bool(os.environ.get("CI")))
+
+
+@pytest.fixture(scope="session")
+def address(site: Path) -> Iterator[str]:
+    with serve(site) as address:
+        yield address

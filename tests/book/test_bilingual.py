@@ -1,0 +1,135 @@
+import json
+
+import pytest
+from bilingual import blocks, halves, plain, select_markdown, select_notebook
+from docutils import nodes
+from sphinx.errors import ExtensionError
+
+PAIR = """# Title ｜ 标题
+
++++ {"tags": ["lang-en"]}
+
+English prose.
+
++++ {"tags": ["lang-zh"]}
+
+中文正文。
+
++++
+
+Shared.
+"""
+
+
+def test_a_pair_is_kept_dropped_or_wrapped(read):
+    texts = {edition: read(PAIR, edition)[0].astext() for edition in ("both", "en", "zh")}
+    assert "English prose." in texts["en"] and "中文正文" not in texts["en"]
+    assert "中文正文。" in texts["zh"] and "English prose" not in texts["zh"]
+    assert "English prose." in texts["both"] and "中文正文。" in texts["both"]
+    assert all("Shared." in text for text in texts.values())
+    assert all("bilingual-begin" not in text for text in texts.values())
+
+
+def test_each_half_says_its_language(read):
+    tree, _ = read(PAIR, "both")
+    wrapped = {
+        block["classes"][1]: block["classes"][2]
+        for block in tree.findall(nodes.container)
+        if "lang-block" in block["classes"]
+    }
+    assert wrapped == {"lang-en": "language-en", "lang-zh": "language-zh-CN"}
+
+
+def test_short_texts_are_split_everywhere(read, tmp_path):
+    page = """# Title $a$ ｜ 标题 $a$
+
+| Head ｜ 表头 |
+|---|
+| cell ｜ 单元格 |
+
+- item ｜ 条目
+
+**strong ｜ 粗体** and `code ｜ 代码`
+
+![alternative ｜ 替代文字](picture.png)
+
+```{rubric} rubric ｜ 小标题
+```
+"""
+    (tmp_path / "picture.png").write_bytes(b"")
+    for edition, words, others in (
+        (
+            "en",
+            ("Title", "Head", "cell", "item", "strong", "rubric"),
+            ("标题", "表头", "条目", "粗体"),
+        ),
+        (
+            "zh",
+            ("标题", "表头", "单元格", "条目", "粗体", "小标题"),
+            ("Title", "Head", "item", "strong"),
+        ),
+    ):
+        tree, warnings = read(page, edition)
+        text = tree.astext()
+        assert all(word in text for word in words), edition
+        assert not any(word in text for word in others), edition
+        assert "code ｜ 代码" in text
+        assert len(list(tree.next_node(nodes.title).findall(nodes.math))) == 1
+        [image] = tree.findall(nodes.image)
+        assert image["alt"] == {"en": "alternative", "zh": "替代文字"}[edition]
+        assert warnings == ""
+
+
+def test_anchors_are_those_of_the_bilingual_heading(read):
+    page = "# Title ｜ 标题\n\n## The Dice loss ｜ Dice 损失\n\n## 3 things ｜ 三件事\n"
+    ids = {
+        edition: [section["ids"] for section in read(page, edition)[0].findall(nodes.section)]
+        for edition in ("both", "en", "zh")
+    }
+    assert ids["both"] == ids["en"] == ids["zh"]
+    assert ["the-dice-loss-dice"] in ids["en"] or ["the-dice-loss"] in ids["en"]
+
+
+@pytest.mark.parametrize("edition", ["both", "zh"])
+def test_a_heading_in_a_tagged_cell_is_an_error_that_names_the_page(read, edition):
+    page = '# Title\n\n+++ {"tags": ["lang-zh"]}\n\n## 标题\n\n正文\n\n+++\n'
+    with pytest.raises(ExtensionError, match="index: a heading stands in a cell"):
+        read(page, edition)
+
+
+def test_two_bars_in_one_text_are_a_warning(read):
+    _, warnings = read("# Title\n\none ｜ two ｜ three\n", "both")
+    assert "more than one" in warnings
+
+
+def test_an_unknown_edition_is_refused(read):
+    with pytest.raises(ExtensionError, match="'fr', allowed: both, en, zh"):
+        read("# Title\n", "fr")
+
+
+def test_plain_texts():
+    assert halves("no bar") is None
+    assert halves("a ｜ 甲") == {"en": "a", "zh": "甲"}
+    assert [plain("a ｜ 甲", edition) for edition in ("both", "en", "zh")] == ["a · 甲", "a", "甲"]
+    assert plain("a", "zh") == "a"
+
+
+def test_blocks_inside_fences_are_text():
+    source = '```text\n+++ {"tags": ["lang-en"]}\n```\n+++ {"tags": ["lang-zh"]}\n中文'
+    assert blocks(source) == [
+        ('```text\n+++ {"tags": ["lang-en"]}\n```', []),
+        ("中文", ["lang-zh"]),
+    ]
+    assert "中文" not in select_markdown(source, "en", "page")
+
+
+def test_notebook_cells_of_the_other_language_are_dropped():
+    cell = {"cell_type": "markdown", "source": ["text"], "metadata": {"tags": ["lang-en"]}}
+    code = {"cell_type": "code", "source": ["x = 1"], "metadata": {"tags": ["lang-en"]}}
+    source = json.dumps({"cells": [cell, code]})
+    assert len(json.loads(select_notebook(source, "zh", "page"))["cells"]) == 1
+    kept = json.loads(select_notebook(source, "en", "page"))["cells"]
+    assert kept[0]["source"].startswith("% bilingual-begin en\n") and kept[1] == code
+    cell["metadata"]["tags"].append("lang-zh")
+    with pytest.raises(ExtensionError, match="page: a cell is tagged both"):
+        select_notebook(json.dumps({"cells": [cell]}), "both", "page")

@@ -18,12 +18,15 @@ from tests.chapters.prose import ROOT
 EXPECTED = ROOT / "book" / "expected.yml"
 
 
-def promised(notebook: str, profile: str, file: Path = EXPECTED) -> dict[str, tuple[float, float]]:
+def promised(
+    notebook: str, profile: str, file: Path | None = None
+) -> dict[str, tuple[float, float]]:
     """Value and tolerance per key for a notebook, named by its path from the repository's root.
 
     Raises:
         LookupError: there is no entry for this notebook and profile.
     """
+    file = file or EXPECTED
     table = yaml.safe_load(file.read_text(encoding="utf-8")) or {}
     try:
         entry = table[notebook][profile]

@@ -200,8 +200,11 @@ def shown_text(cell: dict) -> Iterator[str]:
 
 def is_valid(chapter: Chapter) -> Iterator[Problem]:
     """The notebook is valid nbformat 4.5 and carries no trace of the machine that ran it."""
+    nameless = [index for index, cell in enumerate(chapter.cells) if "id" not in cell]
+    yield from ((index, "the cell has no id") for index in nameless)
     try:
-        nbformat.validate(nbformat.from_dict(chapter.notebook))
+        if not nameless:
+            nbformat.validate(nbformat.from_dict(chapter.notebook))
     except nbformat.ValidationError as error:
         yield None, f"invalid notebook: {str(error).splitlines()[0]}"
     if chapter.notebook["metadata"].get("kernelspec", {}).get("name") != "python3":
@@ -209,8 +212,6 @@ def is_valid(chapter: Chapter) -> Iterator[Problem]:
     for key in {"widgets", "papermill", "vscode", "colab"} & chapter.notebook["metadata"].keys():
         yield None, f"notebook metadata holds {key!r}"
     for index, cell in enumerate(chapter.cells):
-        if "id" not in cell:
-            yield index, "the cell has no id"
         for key in sorted(cell["metadata"].keys() - CELL_METADATA):
             yield index, f"cell metadata holds {key!r}"
 

@@ -1,0 +1,52 @@
+"""Plugin for the execution of the notebooks: fresh results must be what the book promises.
+
+`python -m pytest --nbval chapters -p tests.chapters.nbval_results --dist loadfile` runs every
+stored notebook from top to bottom in a fresh kernel and compares the outputs with the stored ones.
+Cells that depend on training are exempt from that comparison; instead, the numbers that the cell
+tagged `results` has just produced are compared with book/expected.yml.
+"""
+
+import os
+from pathlib import Path
+
+import pytest
+
+from tests.chapters.expected import EXPECTED, differences, promised, results_in
+from tests.chapters.prose import ROOT
+
+SANITIZE = Path(__file__).with_name("sanitize.cfg")
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    """The settings of nbval under which the notebooks are meant to be compared."""
+    config.option.nbval_sanitize_with = str(SANITIZE)
+    config.option.nbval_current_env = True  # this Python, whatever kernels the machine knows
+    config.option.nbval_cell_timeout = min(config.option.nbval_cell_timeout, 300)
+    os.environ["TQDM_DISABLE"] = "1"
+    os.environ["PYTHONPATH"] = os.pathsep.join(
+        filter(None, [str(ROOT), os.environ.get("PYTHONPATH")])
+    )
+
+
+def pytest_collection_finish(session: pytest.Session) -> None:
+    """A run that compares nothing must not look like success."""
+    if not any(is_results(item) for item in session.items):
+        raise pytest.UsageError("no notebook with a cell tagged 'results' was collected")
+
+
+def is_results(item: pytest.Item) -> bool:
+    """Whether the item is a notebook cell tagged `results`."""
+    return "results" in getattr(item, "cell", {}).get("metadata", {}).get("tags", [])
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_runtest_call(item: pytest.Item):
+    """After a `results` cell has run, compare what it has just shown with the promise."""
+    outcome = yield
+    if is_results(item):
+        notebook = item.path.relative_to(item.config.rootpath).as_posix()
+        expected = item.config.rootpath / EXPECTED.relative_to(ROOT)
+        problems = differences(results_in(item.test_outputs), promised(notebook, "cpu", expected))
+        if problems:
+            pytest.fail(f"{notebook}: " + "; ".join(problems), pytrace=False)
+    return outcome

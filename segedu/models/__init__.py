@@ -23,6 +23,11 @@ class ModelInfo(NamedTuple):
 
 
 _FCN = "Fully Convolutional Networks for Semantic Segmentation"
+_SEGNET = "SegNet: A Deep Convolutional Encoder-Decoder Architecture for Image Segmentation"
+_REFINENET = "RefineNet: Multi-Path Refinement Networks for High-Resolution Semantic Segmentation"
+_PSPNET = "Pyramid Scene Parsing Network"
+_V3 = "Rethinking Atrous Convolution for Semantic Image Segmentation"
+_V3_PLUS = "Encoder-Decoder with Atrous Separable Convolution for Semantic Image Segmentation"
 _UNET = "U-Net: Convolutional Networks for Biomedical Image Segmentation"
 
 _MODELS: dict[str, ModelInfo] = {
@@ -54,6 +59,57 @@ _MODELS: dict[str, ModelInfo] = {
         "UNet++: A Nested U-Net Architecture for Medical Image Segmentation",
         2018,
         9_163_989,
+    ),
+    "segnet_vgg16": ModelInfo(
+        "segnet.segnet_vgg16", {}, "VGG-16 mirrored, pooling indices", _SEGNET, 2017, 29_455_125
+    ),
+    "segnet_basic": ModelInfo(
+        "segnet.segnet_basic", {}, "four 7x7 convolutions down, four up", _SEGNET, 2017, 1_417_237
+    ),
+    "refinenet_resnet50": ModelInfo(
+        "refinenet.RefineNet", {"depth": 50}, "cascaded refinement", _REFINENET, 2017, 99_060_309
+    ),
+    "refinenet_resnet101": ModelInfo(
+        "refinenet.RefineNet", {"depth": 101}, "cascaded refinement", _REFINENET, 2017, 118_052_437
+    ),
+    "pspnet_resnet50": ModelInfo(
+        "pspnet.pspnet", {"depth": 50}, "pyramid pooling, stride 8", _PSPNET, 2017, 49_081_578
+    ),
+    "pspnet_resnet101": ModelInfo(
+        "pspnet.pspnet", {"depth": 101}, "pyramid pooling, stride 8", _PSPNET, 2017, 68_073_706
+    ),
+    "deeplab_v3_resnet50": ModelInfo(
+        "deeplab.deeplab_v3_resnet", {"depth": 50}, "ASPP, stride 8", _V3, 2017, 39_638_869
+    ),
+    "deeplab_v3_resnet101": ModelInfo(
+        "deeplab.deeplab_v3_resnet", {"depth": 101}, "ASPP, stride 8", _V3, 2017, 58_630_997
+    ),
+    "deeplab_v3_mobilenet_v3": ModelInfo(
+        "deeplab.deeplab_v3_mobilenet_v3", {}, "ASPP on MobileNetV3-Large", _V3, 2017, 11_025_477
+    ),
+    "deeplab_v3_plus_resnet50": ModelInfo(
+        "deeplab.DeepLabV3Plus",
+        {"depth": 50},
+        "separable ASPP and decoder",
+        _V3_PLUS,
+        2018,
+        26_682_725,
+    ),
+    "deeplab_v3_plus_resnet101": ModelInfo(
+        "deeplab.DeepLabV3Plus",
+        {"depth": 101},
+        "separable ASPP and decoder",
+        _V3_PLUS,
+        2018,
+        45_674_853,
+    ),
+    "lraspp_mobilenet_v3": ModelInfo(
+        "lraspp.LRASPP",
+        {},
+        "a gated 1x1 head for phones",
+        "Searching for MobileNetV3",
+        2019,
+        3_221_538,
     ),
 }
 

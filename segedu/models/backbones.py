@@ -10,8 +10,10 @@ from urllib.error import URLError
 
 import torch
 from torch import Tensor, nn
-from torchvision.models import ResNet, WeightsEnum
+from torchvision.models import ResNet, WeightsEnum, mobilenet_v3_large
 from torchvision.models.resnet import Bottleneck
+
+from segedu.models.blocks import conv_bn_relu
 
 Weights = WeightsEnum | str | Path | None
 
@@ -84,7 +86,9 @@ class ResNetFeatures(ResNet):
             (DeepLabv3, section 3.3), e.g. ``(1, 2, 4)``.
         first_block: dilation of the first block of a dilated stage: ``"previous"`` keeps that of
             the stage before (torchvision), ``"own"`` takes the new one (PSPNet's code).
-        weights: see `read_weights`; needs ``in_channels=3`` and the paper's widths.
+        deep_stem: three 3x3 convolutions (w-w-2w) in place of the 7x7 one, as in PSPNet's code.
+        weights: see `read_weights`; torchvision's need ``in_channels=3``, the paper's widths and
+            the plain stem.
     """
 
     def __init__(
@@ -97,6 +101,7 @@ class ResNetFeatures(ResNet):
         output_stride: int = 32,
         multi_grid: Sequence[int] | None = None,
         first_block: str = "previous",
+        deep_stem: bool = False,
         weights: Weights = None,
     ) -> None:
         if layers is None and depth not in RESNET_LAYERS:
@@ -105,10 +110,23 @@ class ResNetFeatures(ResNet):
             raise ValueError(f"output_stride must be 8, 16 or 32, got {output_stride}")
         if first_block not in ("previous", "own"):
             raise ValueError(f"first_block must be 'previous' or 'own', got {first_block!r}")
+        plain = (in_channels, base_width, deep_stem) == (3, 64, False)
+        if isinstance(weights, WeightsEnum) and not plain:
+            raise ValueError(
+                "torchvision's weights need in_channels=3, base_width=64 and deep_stem=False"
+            )
         self._base_width = base_width
+        self._stem_width = 2 * base_width if deep_stem else base_width
         super().__init__(Bottleneck, list(layers or RESNET_LAYERS[depth]))
         del self.avgpool, self.fc
-        if (in_channels, base_width) != (3, 64):
+        if deep_stem:
+            self.conv1 = nn.Sequential(
+                *conv_bn_relu(in_channels, base_width, stride=2),
+                *conv_bn_relu(base_width, base_width),
+                nn.Conv2d(base_width, 2 * base_width, 3, padding=1, bias=False),
+            )
+            self.bn1 = nn.BatchNorm2d(2 * base_width)
+        elif (in_channels, base_width) != (3, 64):
             self.conv1 = nn.Conv2d(in_channels, base_width, 7, stride=2, padding=3, bias=False)
             nn.init.kaiming_normal_(self.conv1.weight, mode="fan_out", nonlinearity="relu")
             self.bn1 = nn.BatchNorm2d(base_width)
@@ -127,11 +145,11 @@ class ResNetFeatures(ResNet):
     def _make_layer(self, block, planes, blocks, stride=1, dilate=False):
         # torchvision fixes the widths at 64, 128, 256, 512; this is the one place that scales them
         if planes == 64:
-            self.inplanes = self._base_width
+            self.inplanes = self._stem_width
         return super()._make_layer(block, planes * self._base_width // 64, blocks, stride, dilate)
 
     def stem(self, images: Tensor) -> Tensor:
-        """Images (N, 3, H, W) -> (N, base_width, H/4, W/4)."""
+        """Images (N, 3, H, W) -> (N, base_width (twice that if deep), H/4, W/4)."""
         return self.maxpool(self.relu(self.bn1(self.conv1(images))))
 
     def forward(self, images: Tensor) -> list[Tensor]:
@@ -196,3 +214,40 @@ def load_vgg16(stages: nn.ModuleList, weights: WeightsEnum | str | Path) -> dict
         )
     stages.load_state_dict(dict(zip(own, features, strict=True)))
     return {key: value for key, value in state.items() if key.startswith("classifier.")}
+
+
+class MobileNetV3Features(nn.Sequential):
+    """MobileNetV3-Large (Howard et al., ICCV 2019) that returns two of its maps.
+
+    The layers keep torchvision's numbers, so that its segmentation checkpoints load. The last
+    stage is dilated: output stride 16.
+
+    Args:
+        in_channels: channels of the images.
+        width_mult: factor on all widths.
+        weights: see `read_weights`; needs ``in_channels=3`` and ``width_mult=1``.
+    """
+
+    def __init__(
+        self, in_channels: int = 3, width_mult: float = 1.0, weights: Weights = None
+    ) -> None:
+        super().__init__(*mobilenet_v3_large(dilated=True, width_mult=width_mult).features)
+        if in_channels != 3:
+            first = self[0][0]
+            self[0][0] = nn.Conv2d(in_channels, first.out_channels, 3, 2, padding=1, bias=False)
+        self.taps = (4, len(self) - 1)  # torchvision's: C2 and the last convolution
+        self.channels = tuple(self[tap].out_channels for tap in self.taps)
+        if weights is not None:
+            state = read_weights(weights)
+            prefix = "features."
+            own = {k.removeprefix(prefix): v for k, v in state.items() if k.startswith(prefix)}
+            self.load_state_dict(own)
+
+    def forward(self, images: Tensor) -> list[Tensor]:
+        """Images (N, 3, H, W) -> maps of stride 8 and 16."""
+        x, features = images, []
+        for index, layer in enumerate(self):
+            x = layer(x)
+            if index in self.taps:
+                features.append(x)
+        return features

@@ -28,3 +28,39 @@ def resize(x: Tensor, like: Tensor, align_corners: bool = False) -> Tensor:
     """Resize ``x`` (N, C, h, w) bilinearly to the height and width of ``like`` (N, *, H, W)."""
     size = like.shape[-2:]
     return F.interpolate(x, size, mode="bilinear", align_corners=align_corners)
+
+
+class PooledBranch(nn.Sequential):
+    """Average pooling to ``bins`` x ``bins``, 1x1 convolution, batch normalisation, ReLU, resize.
+
+    The context branch of PSPNet (each bin) and of DeepLabv3 (one bin).
+    """
+
+    def __init__(
+        self, in_channels: int, out_channels: int, bins: int = 1, align_corners: bool = False
+    ) -> None:
+        super().__init__(nn.AdaptiveAvgPool2d(bins), *conv_bn_relu(in_channels, out_channels, 1))
+        self.align_corners = align_corners
+
+    def forward(self, x: Tensor) -> Tensor:
+        """(N, C, h, w) -> (N, out_channels, h, w)."""
+        require_two_values(self[2], x.shape[0] * self[0].output_size ** 2)
+        return resize(super().forward(x), x, self.align_corners)
+
+
+def require_two_values(norm: nn.Module, values: int) -> None:
+    """Say clearly why a batch of one image cannot be normalised after global pooling."""
+    if norm.training and values < 2 and isinstance(norm, nn.BatchNorm2d):
+        raise ValueError(
+            "training needs a batch of at least 2 images: after global pooling, one image leaves "
+            "batch normalisation a single value per channel (which it would always map to zero)"
+        )
+
+
+def require_size(images: Tensor, minimum: int) -> None:
+    """Refuse images whose poolings would leave nothing."""
+    if min(images.shape[-2:]) < minimum:
+        height, width = images.shape[-2:]
+        raise ValueError(
+            f"images need at least {minimum} pixels a side, got {height} x {width} (H x W)"
+        )

@@ -174,9 +174,14 @@ class SegmentationNetwork(nn.Module):
     """
 
     def __init__(
-        self, backbone: nn.Module, classifier: nn.Module, aux_classifier: nn.Module | None = None
+        self,
+        backbone: nn.Module,
+        classifier: nn.Module,
+        aux_classifier: nn.Module | None = None,
+        align_corners: bool = False,
     ) -> None:
         super().__init__()
+        self.align_corners = align_corners
         self.backbone = backbone
         self.classifier = classifier
         self.aux_classifier = aux_classifier
@@ -184,9 +189,9 @@ class SegmentationNetwork(nn.Module):
     def forward(self, images: Tensor) -> Tensor | tuple[Tensor, Tensor]:
         """Images (N, 3, H, W) -> logits (N, C, H, W), in training with an auxiliary head a pair."""
         *_, middle, last = self.backbone(images)  # (N, 1024, H/8, W/8), (N, 2048, H/8, W/8)
-        logits = resize(self.classifier(last), images)  # (N, C, H, W)
+        logits = resize(self.classifier(last), images, self.align_corners)  # (N, C, H, W)
         if self.training and self.aux_classifier is not None:
-            return logits, resize(self.aux_classifier(middle), images)
+            return logits, resize(self.aux_classifier(middle), images, self.align_corners)
         return logits
 
 

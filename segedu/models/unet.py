@@ -6,6 +6,8 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from segedu.models.blocks import require_size
+
 
 def double_conv(in_channels: int, out_channels: int, padded: bool, batch_norm: bool) -> nn.Module:
     """Twice: 3x3 convolution, (batch normalisation,) ReLU. Without padding a map loses 4 pixels."""
@@ -131,10 +133,10 @@ class UNet(nn.Module):
 
     def _check_size(self, images: Tensor) -> None:
         depth = len(self.decoder)
+        if self.padded:
+            return require_size(images, 2**depth)
         for size in images.shape[-2:]:
-            if self.padded and size < 2**depth:
-                raise ValueError(f"images need at least {2**depth} pixels a side, got {size}")
-            if not self.padded and not valid_output_size(size, depth):
+            if not valid_output_size(size, depth):
                 fits = next(n for n in itertools.count(size) if valid_output_size(n, depth))
                 raise ValueError(
                     f"valid convolutions need an even size at every pooling: {size} pixels do not "

@@ -3,7 +3,7 @@
 import torch
 from torch import Tensor, nn
 
-from segedu.models.blocks import resize
+from segedu.models.blocks import require_size, resize
 from segedu.models.unet import center_crop
 
 
@@ -104,10 +104,7 @@ class UNetPlusPlus(nn.Module):
 
     def forward_heads(self, images: Tensor) -> tuple[Tensor, ...]:
         """Images (N, 3, H, W) -> logits (N, C, H, W) of every head, deepest first."""
-        if min(images.shape[-2:]) < 2**self.depth:
-            raise ValueError(
-                f"images need at least {2**self.depth} pixels a side, got {tuple(images.shape)}"
-            )
+        require_size(images, 2**self.depth)
         rows: list[list[Tensor]] = []  # rows[i][j] is X(i, j), (N, w * 2^i, H / 2^i, W / 2^i)
         x = images
         for i in range(self.depth + 1):

@@ -52,7 +52,7 @@ def test_without_skip_connections_the_decoder_does_not_see_the_encoder():
 
 
 def test_too_small_images_are_refused():
-    with pytest.raises(ValueError, match="at least 16 pixels a side, got 15"):
+    with pytest.raises(ValueError, match="at least 16 pixels a side, got 64 x 15"):
         UNet(2, base_width=2)(torch.zeros(1, 3, 64, 15))
 
 

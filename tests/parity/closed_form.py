@@ -6,8 +6,9 @@ every tensor was filled by `fill`; ours is filled the same way and must give the
 
 import json
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 from pathlib import Path
+from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -53,13 +54,24 @@ def entries(module: nn.Module) -> list[str]:
     return [name for name in module.state_dict() if not name.endswith("num_batches_tracked")]
 
 
-def fill(module: nn.Module, order: list[str] | None = None) -> nn.Module:
-    """Fill every tensor of ``module`` in place, taking the entries in ``order``."""
+def fill(
+    module: nn.Module, order: list[str] | None = None, transposed: Collection[str] = ()
+) -> nn.Module:
+    """Fill every tensor of ``module`` in place, taking the entries in ``order``.
+
+    The convolutions in ``transposed`` are transposed ones of stride 1 in the reference: the same
+    thing with input and output channels swapped and the kernel turned round.
+    """
     state = module.state_dict()
     names = order if order is not None else entries(module)
     assert sorted(names) == sorted(entries(module))
     for position, name in enumerate(names):
-        state[name].copy_(value(name, state[name].shape, position))
+        shape = state[name].shape
+        if name in transposed:
+            swapped = value(name, torch.Size([shape[1], shape[0], *shape[2:]]), position)
+            state[name].copy_(swapped.transpose(0, 1).flip(2, 3))
+        else:
+            state[name].copy_(value(name, shape, position))
     return module.eval()
 
 
@@ -89,11 +101,10 @@ def load(name: str) -> dict:
 
 
 @torch.no_grad()
-def check(name: str, model: nn.Module, order: list[str] | None = None, atol: float = 1e-4) -> float:
+def check(name: str, model: nn.Module, order: list[str] | None = None, **how: Any) -> float:
     """Fill ``model``, run the fixture's input, `compare`."""
     fixture = load(name)
-    output = fill(model, order)(images(tuple(fixture["input_shape"])))
-    return compare(output, fixture, atol)
+    return compare(fill(model, order, **how)(images(tuple(fixture["input_shape"]))), fixture)
 
 
 def compare(output: Tensor, fixture: dict, atol: float = 1e-4) -> float:

@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 import torch
+import torch.nn.functional as F
 from closed_form import fill, images, save
 from torch import nn
 
@@ -51,6 +52,39 @@ def _unet_plus_plus(deep_supervision: bool) -> Callable[[], nn.Module]:
     return build
 
 
+def _segnet() -> nn.Module:
+    import torchvision
+
+    torchvision.models.vgg16 = lambda pretrained: torchvision.models.get_model("vgg16")
+    from model import SegNet
+
+    model = SegNet(3, 5)
+    del model.vgg16  # only its weights were copied
+    return model
+
+
+def _refinenet() -> nn.Module:
+    from models.resnet import Bottleneck, RefineNet
+
+    return RefineNet(Bottleneck, [3, 4, 6, 3], num_classes=5)
+
+
+def _pspnet() -> nn.Module:
+    from model.pspnet import PSPNet
+
+    return PSPNet(layers=50, classes=5, pretrained=False)
+
+
+def _deeplab_v3_plus() -> nn.Module:
+    from network.modeling import deeplabv3plus_resnet50
+
+    return deeplabv3plus_resnet50(num_classes=5, output_stride=16, pretrained_backbone=False)
+
+
+def _upsampled(output: torch.Tensor) -> torch.Tensor:
+    return F.interpolate(output, scale_factor=4, mode="bilinear")
+
+
 RECIPES = {
     "unet": Recipe(
         "milesial/Pytorch-UNet",
@@ -85,6 +119,37 @@ RECIPES = {
         )
         for stride in (32, 16, 8)
     },
+    "segnet_vgg16": Recipe(
+        "say4n/pytorch-segnet",
+        "f7738c6bce384b54fcbb3fe8aff02736d6ec2285",
+        "SegNet(3, 5)",
+        _segnet,
+        (1, 3, 75, 98),
+        output=lambda output: output[0],
+        folder="src",
+    ),
+    "refinenet_resnet50": Recipe(
+        "DrSleep/refinenet-pytorch",
+        "8f25c076016e61a835551493aae303e81cf36c53",
+        "models.resnet.RefineNet(Bottleneck, [3, 4, 6, 3], num_classes=5), upsampled",
+        _refinenet,
+        (1, 3, 64, 96),
+        output=_upsampled,
+    ),
+    "pspnet_resnet50": Recipe(
+        "hszhao/semseg",
+        "4f274c3f276778228bc14a4565822d46359f0cc8",
+        "model.pspnet.PSPNet(layers=50, classes=5, pretrained=False)",
+        _pspnet,
+        (1, 3, 57, 81),
+    ),
+    "deeplab_v3_plus_resnet50": Recipe(
+        "VainF/DeepLabV3Plus-Pytorch",
+        "4e1087de98bc49d55b9239ae92810ef7368660db",
+        "network.modeling.deeplabv3plus_resnet50(num_classes=5, output_stride=16)",
+        _deeplab_v3_plus,
+        (1, 3, 97, 129),
+    ),
 }
 
 

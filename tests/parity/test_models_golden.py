@@ -39,3 +39,36 @@ def test_fcn_equals_wkentaro(stride, last):
     model = blank(get_model, f"fcn{stride}s_vgg16", 5, paper_padding=True)
     order = by_prefix(model, ["stages", "head", *last])
     assert check(f"fcn{stride}s_vgg16", model, order) < 1e-5
+
+
+def test_segnet_equals_say4n():
+    # its decoder is written with transposed convolutions of stride 1
+    model = blank(get_model, "segnet_vgg16", 5)
+    convolutions = [
+        name
+        for name, tensor in model.state_dict().items()
+        if name.startswith("decoder") and tensor.ndim == 4
+    ]
+    assert check("segnet_vgg16", model, transposed=convolutions) < 1e-5
+
+
+@pytest.mark.slow  # 99 million parameters, 3x3 convolutions of 512 channels
+def test_refinenet_equals_drsleep():
+    model = blank(get_model, "refinenet_resnet50", 5)
+    order = ["backbone"]
+    for i in range(4):
+        order += [f"reduce.{i}", f"blocks.{i}.adapt"]
+        order += [f"blocks.{i}.fusion.fine"] if i else []
+        order += [f"blocks.{i}.pooling", f"blocks.{i}.output"]
+        order += [f"blocks.{i + 1}.fusion.coarse"] if i < 3 else []
+    assert check("refinenet_resnet50", model, by_prefix(model, [*order, "classifier"])) < 1e-5
+
+
+def test_pspnet_equals_semseg():
+    assert check("pspnet_resnet50", blank(get_model, "pspnet_resnet50", 5)) < 1e-5
+
+
+def test_deeplab_v3_plus_equals_vainf():
+    settings = {"separable": False, "decoder_convs": 1}
+    model = blank(get_model, "deeplab_v3_plus_resnet50", 5, **settings)
+    assert check("deeplab_v3_plus_resnet50", model) < 1e-5

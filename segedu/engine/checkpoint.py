@@ -18,6 +18,7 @@ from torch import nn
 _MARK = b"\nsha256:"
 _TRAILER = len(_MARK) + 64 + 1
 _TEMPORARY = ".tmp-"
+_PLAIN = (int, float, complex, bool, str, bytes, type(None), torch.dtype, torch.device, torch.Size)
 
 
 class CheckpointError(RuntimeError):
@@ -33,9 +34,11 @@ def save_checkpoint(path: str | Path, state: dict[str, Any]) -> None:
             ``torch.load(weights_only=True)`` reads back.
 
     Raises:
+        TypeError: if ``state`` holds something else, which could never be read back.
         CheckpointError: if it cannot be written (no space, no permission); an older file at
             ``path`` is left as it was.
     """
+    _check_plain(state, "state")
     path = Path(path)
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
@@ -71,8 +74,9 @@ def load_checkpoint(path: str | Path, map_location: str | torch.device = "cpu") 
         file.seek(0)
         try:
             return torch.load(file, map_location=map_location, weights_only=True)
-        except Exception as error:  # four classes, for four ways to be wrong
-            raise CheckpointError(f"{path} does not hold plain data: {error}") from error
+        except Exception as error:  # torch has four classes for four ways to be wrong
+            # Its text is left out: it advises to load the file without the protection.
+            raise CheckpointError(f"{path} does not hold plain data alone") from error
 
 
 def save(
@@ -167,6 +171,20 @@ def atomic_write(path: Path):
             os.fsync(folder)
         finally:
             os.close(folder)
+
+
+def _check_plain(value: Any, name: str) -> None:
+    """Refuse what ``torch.load(weights_only=True)`` would refuse, while there is time."""
+    if isinstance(value, dict):
+        for key, item in value.items():
+            _check_plain(key, f"a key of {name}")
+            _check_plain(item, f"{name}[{key!r}]")
+    elif type(value) in (list, tuple, set):
+        for i, item in enumerate(value):
+            _check_plain(item, f"{name}[{i}]")
+    # The exact type: a subclass of str, such as torch.__version__, cannot be read back.
+    elif type(value) not in _PLAIN and not isinstance(value, torch.Tensor):
+        raise TypeError(f"{name} is a {type(value).__name__}: neither a tensor nor a plain value")
 
 
 def _digest(file: BinaryIO, length: int) -> bytes:

@@ -6,6 +6,7 @@ import subprocess
 import sys
 from pathlib import Path
 
+import numpy as np
 import pytest
 import torch
 
@@ -77,9 +78,10 @@ def test_files_of_others_are_refused(tmp_path):
         load_checkpoint(tmp_path / "nothing.pt")
 
 
-def test_code_in_a_checkpoint_never_runs(tmp_path):
+def test_code_in_a_checkpoint_never_runs(tmp_path, monkeypatch):
     witness = tmp_path / "ran"
     # With a valid checksum: only the restricted unpickler stands in the way.
+    monkeypatch.setattr("segedu.engine.checkpoint._check_plain", lambda *_: None)
     save_checkpoint(tmp_path / "evil.pt", {"model": Evil(witness)})
     with pytest.raises(CheckpointError, match="plain data"):
         load_checkpoint(tmp_path / "evil.pt")
@@ -140,10 +142,14 @@ def test_a_folder_that_is_a_file(path):
         save_checkpoint(path / "below.pt", {})
 
 
-def test_what_cannot_be_read_back_leaves_no_trace(path):
+@pytest.mark.parametrize(
+    ("value", "name"),
+    [(lambda: None, "function"), (np.float64(1), "float64"), (torch.__version__, "TorchVersion")],
+)
+def test_what_cannot_be_read_back_is_refused(path, value, name):
     before = path.read_bytes()
-    with pytest.raises(Exception, match="pickle"):
-        save_checkpoint(path, {"f": lambda: None})
+    with pytest.raises(TypeError, match=rf"state\['a'\]\[1\] is a {name}"):
+        save_checkpoint(path, {"a": [0, value]})
     assert path.read_bytes() == before
     assert [p.name for p in path.parent.iterdir()] == ["x.pt"]
 

@@ -394,7 +394,7 @@ def kernel(
     if transposed:
         output_size = (input_size - 1) * stride - 2 * padding + reach + 1
     else:
-        output_size = (input_size + 2 * padding - reach - 1) // stride + 1
+        output_size = (input_size + 2 * padding - reach - 1) // max(stride, 1) + 1
     if min(size, stride, dilation, input_size) < 1 or padding < 0 or output_size < 1:
         raise ValueError(
             f"a kernel of size {size}, dilation {dilation}, stride {stride} and padding {padding} "

@@ -1,0 +1,264 @@
+import numpy as np
+import pytest
+import torch
+import torch.nn.functional as F
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from torch.utils.data import default_collate
+from torchvision import tv_tensors
+
+from segedu.data import transforms
+from segedu.data.transforms import MEAN, STD, BatchAugment, denormalize, evaluation, training
+
+sizes = st.tuples(st.integers(1, 60), st.integers(1, 60))
+
+
+def coordinates(height, width):
+    """A mask that says where each pixel comes from, and the image of the same numbers."""
+    codes = torch.arange(height * width, dtype=torch.int64).reshape(height, width) % 251
+    image = codes.to(torch.uint8).expand(3, height, width).clone()
+    return {"image": tv_tensors.Image(image), "mask": tv_tensors.Mask(codes.to(torch.uint8))}
+
+
+def instances(height=40, width=60):
+    masks = torch.zeros(3, height, width, dtype=torch.bool)
+    masks[0, 5:15, 5:15] = masks[1, 20:30, 40:55] = masks[2, 35:, :10] = True
+    boxes = torch.tensor([[5.0, 5, 15, 15], [40, 20, 55, 30], [0, 35, 10, 40]])
+    return {
+        "image": tv_tensors.Image(torch.zeros(3, height, width, dtype=torch.uint8)),
+        "boxes": tv_tensors.BoundingBoxes(boxes, format="XYXY", canvas_size=(height, width)),
+        "masks": tv_tensors.Mask(masks),
+        "labels": torch.tensor([7, 8, 9]),
+    }
+
+
+@settings(deadline=None, max_examples=60)
+@given(old=sizes, new=sizes, seed=st.integers(0, 99))
+def test_training_gives_the_size_and_invents_no_label(old, new, seed):
+    torch.manual_seed(seed)
+    sample = coordinates(*old)
+    out = training(new)(sample)
+    assert out["image"].shape == (3, *new)
+    assert out["mask"].shape == new
+    assert out["image"].dtype == torch.float32
+    assert out["mask"].dtype == torch.int64
+    assert set(out["mask"].unique().tolist()) <= set(sample["mask"].unique().tolist()) | {255}
+
+
+@settings(deadline=None, max_examples=30)
+@given(seed=st.integers(0, 999))
+def test_image_and_mask_move_together(seed):
+    """Without rescaling every pixel of the image must still be the one its label names."""
+    torch.manual_seed(seed)
+    out = training((30, 50), scale=(1.0, 1.0), color=False)(coordinates(40, 45))
+    gray = (denormalize(out["image"])[0] * 255).round().long()
+    inside = out["mask"] != 255
+    assert torch.equal(gray[inside], out["mask"][inside])
+    assert inside.sum() == 30 * 45
+
+
+def test_padding_is_ignored_and_has_the_mean_color():
+    out = evaluation((64, 32))(coordinates(16, 16))
+    assert (out["mask"][32:] == 255).all()
+    assert (out["mask"][:32] != 255).all()
+    # the mean, rounded to the 256 steps of the file
+    assert out["image"][:, 32:].abs().max() < 0.5 / 255 / min(STD) + 1e-6
+
+
+def test_scale_one_half_shows_everything_at_half_size():
+    torch.manual_seed(0)
+    out = training(32, scale=(0.5, 0.5), flip=False, color=False)(coordinates(32, 32))
+    inside = out["mask"] != 255
+    assert inside[:16, :16].all()
+    assert inside.sum() == 16 * 16
+
+
+def test_mask_is_never_interpolated():
+    mask = torch.zeros(9, 9, dtype=torch.uint8)
+    mask[3:6, 3:6] = 20
+    sample = {"image": tv_tensors.Image(mask.expand(3, 9, 9)), "mask": tv_tensors.Mask(mask)}
+    out = evaluation(31)(sample)
+    assert out["mask"].unique().tolist() == [0, 20]
+    assert len(out["image"].unique()) > 10  # the image is
+
+
+def test_evaluation_without_size_only_normalises():
+    sample = coordinates(5, 7)
+    out = evaluation()(sample)
+    assert torch.equal(out["mask"], sample["mask"].long())
+    mean, std = torch.tensor(MEAN)[:, None, None], torch.tensor(STD)[:, None, None]
+    torch.testing.assert_close(
+        out["image"].as_subclass(torch.Tensor), (sample["image"] / 255 - mean) / std
+    )
+
+
+def test_denormalize_undoes_evaluation():
+    sample = coordinates(5, 7)
+    batch = evaluation()(sample)["image"][None]
+    torch.testing.assert_close(denormalize(batch)[0] * 255, sample["image"].float())
+    with pytest.raises(ValueError, match="3, H, W"):
+        denormalize(torch.zeros(1, 4, 4))
+
+
+def test_same_seed_same_sample():
+    transform = training(24)
+    torch.manual_seed(3)
+    first = transform(coordinates(40, 40))
+    torch.manual_seed(3)
+    second = transform(coordinates(40, 40))
+    assert torch.equal(first["image"], second["image"])
+    assert torch.equal(first["mask"], second["mask"])
+    assert not torch.equal(first["image"], transform(coordinates(40, 40))["image"])
+
+
+def test_flip_is_a_fair_coin():
+    torch.manual_seed(0)
+    transform = training(8, scale=(1, 1), color=False)
+    first = [int(transform(coordinates(8, 8))["mask"][0, 0]) for _ in range(200)]
+    assert set(first) == {0, 7}
+    assert 70 < first.count(7) < 130
+
+
+def test_color_changes_the_image_alone():
+    torch.manual_seed(0)
+    sample = coordinates(8, 8)
+    plain = training(8, scale=(1, 1), flip=False, color=False)(sample)
+    varied = training(8, scale=(1, 1), flip=False)(sample)
+    assert torch.equal(plain["mask"], varied["mask"])
+    assert not torch.equal(plain["image"], varied["image"])
+
+
+@settings(deadline=None, max_examples=40)
+@given(seed=st.integers(0, 999))
+def test_instances_stay_consistent(seed):
+    torch.manual_seed(seed)
+    out = training(24)(instances())
+    count = len(out["labels"])
+    assert out["masks"].shape == (count, 24, 24)
+    assert out["boxes"].shape == (count, 4)
+    assert isinstance(out["boxes"], tv_tensors.BoundingBoxes)
+    assert out["masks"].dtype == torch.bool
+    for mask, (left, top, right, bottom) in zip(out["masks"], out["boxes"].tolist(), strict=True):
+        rows, columns = mask.nonzero().unbind(1)
+        assert len(rows) > 0
+        assert left - 1 <= columns.min() and columns.max() <= right
+        assert top - 1 <= rows.min() and rows.max() <= bottom
+
+
+def test_instance_that_leaves_the_picture_is_dropped():
+    sample = instances()
+    sample["masks"][1] = False
+    out = evaluation((40, 60))(sample)
+    assert out["labels"].tolist() == [7, 9]
+
+
+def test_panoptic_segments_are_counted_anew():
+    ids = torch.zeros(20, 20, dtype=torch.int32)
+    ids[:, :10], ids[0, 19] = 300, 5
+    sample = {
+        "image": tv_tensors.Image(torch.zeros(3, 20, 20, dtype=torch.uint8)),
+        "panoptic_seg": tv_tensors.Mask(ids),
+        "segments_info": [
+            {"id": 300, "category_id": 1, "isthing": False, "area": 200},
+            {"id": 5, "category_id": 2, "isthing": True, "area": 1},
+        ],
+    }
+    out = evaluation((10, 20))(sample)  # half size: the single pixel of segment 5 goes
+    assert out["segments_info"] == [{"id": 300, "category_id": 1, "isthing": False, "area": 50}]
+    assert out["panoptic_seg"][:, 10:].unique().tolist() == [0]  # padding is void
+    assert sample["segments_info"][0]["area"] == 200
+
+
+def test_samples_make_a_batch():
+    batch = default_collate([training(16)(coordinates(20, 30)) for _ in range(3)])
+    assert batch["image"].shape == (3, 3, 16, 16)
+    assert batch["mask"].shape == (3, 16, 16)
+
+
+@pytest.mark.parametrize("size", [0, (4, -1)])
+def test_bad_size_is_refused(size):
+    with pytest.raises(ValueError, match="size must be"):
+        training(size)
+
+
+@pytest.mark.parametrize("scale", [(0.0, 1.0), (2.0, 1.0)])
+def test_bad_scale_is_refused(scale):
+    with pytest.raises(ValueError, match="scale must be"):
+        training(8, scale=scale)
+    with pytest.raises(ValueError, match="scale must be"):
+        BatchAugment(scale=scale)
+
+
+def batch(count=4, height=24, width=36):
+    mask = coordinates(height, width)["mask"].long() % 6
+    masks = mask.expand(count, height, width).contiguous()
+    return masks[:, None].float().expand(-1, 3, -1, -1) / 6, masks
+
+
+def test_batch_augment_leaves_pictures_alone_but_for_the_mirror():
+    torch.manual_seed(0)
+    images, masks = batch(16)
+    augment = BatchAugment(degrees=0, scale=(1, 1), translate=0, color=0)
+    new_images, new_masks = augment(images, masks)
+    torch.testing.assert_close(new_images, new_masks[:, None].expand(-1, 3, -1, -1) / 6)
+    mirrored = [torch.equal(new, old.flip(-1)) for new, old in zip(new_masks, masks, strict=True)]
+    same = [torch.equal(new, old) for new, old in zip(new_masks, masks, strict=True)]
+    assert all(a != b for a, b in zip(mirrored, same, strict=True))
+    assert any(mirrored) and any(same)
+
+
+@settings(deadline=None, max_examples=20)
+@given(seed=st.integers(0, 999))
+def test_batch_augment_moves_image_and_mask_by_the_same_map(seed):
+    """Blocks of 12 pixels: well inside a block both must still agree after any affine map."""
+    torch.manual_seed(seed)
+    rows, columns = torch.meshgrid(torch.arange(48), torch.arange(60), indexing="ij")
+    masks = (rows // 12 * 5 + columns // 12)[None].expand(3, -1, -1) + 1
+    images = masks[:, None].float().expand(-1, 3, -1, -1)
+    new_images, new_masks = BatchAugment(color=0)(images, masks)
+    assert set(new_masks.unique().tolist()) <= {*masks.unique().tolist(), 255}
+    labels = new_masks[:, None].float()
+    framed = F.pad(labels, [2] * 4, value=255)  # at the rim the image fades into the mean
+    inner = F.max_pool2d(framed, 5, 1) == -F.max_pool2d(-framed, 5, 1)  # equal in a 5x5 window
+    inner &= labels != 255
+    torch.testing.assert_close(new_images[:, :1][inner], labels[inner])
+
+
+def test_batch_augment_rotates_without_shear():
+    """On a wide picture a rotation must keep right angles: a disc stays a disc."""
+    rows, columns = torch.meshgrid(torch.arange(40), torch.arange(120), indexing="ij")
+    disc = ((rows - 19.5) ** 2 + (columns - 59.5) ** 2 <= 15**2).long()[None].expand(8, -1, -1)
+    torch.manual_seed(0)
+    augment = BatchAugment(degrees=90, scale=(1, 1), translate=0, color=0)
+    _, turned = augment(torch.zeros(8, 3, 40, 120), disc)
+    assert ((turned == 1) != (disc == 1)).float().mean() < 0.005
+
+
+def test_batch_augment_differs_between_pictures_and_repeats_with_the_seed():
+    images, masks = batch()
+    torch.manual_seed(1)
+    first = BatchAugment()(images, masks)
+    torch.manual_seed(1)
+    second = BatchAugment()(images, masks)
+    assert torch.equal(first[0], second[0]) and torch.equal(first[1], second[1])
+    assert not torch.equal(first[1][0], first[1][1])
+    assert first[1].dtype == masks.dtype
+
+
+def test_batch_augment_refuses_shapes_that_do_not_pair():
+    with pytest.raises(ValueError, match="images must have shape"):
+        BatchAugment()(torch.zeros(2, 3, 8, 8), torch.zeros(2, 8, 9))
+
+
+@pytest.mark.gpu
+@pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a CUDA device")
+def test_batch_augment_runs_where_the_batch_lies():
+    images, masks = (part.cuda() for part in batch())
+    new_images, new_masks = BatchAugment()(images, masks)
+    assert new_images.is_cuda and new_masks.is_cuda
+
+
+def test_constants_are_those_of_torchvision():
+    weights = pytest.importorskip("torchvision.models").ResNet50_Weights.DEFAULT.transforms()
+    np.testing.assert_allclose(transforms.MEAN, weights.mean)
+    np.testing.assert_allclose(transforms.STD, weights.std)

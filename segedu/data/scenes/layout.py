@@ -58,10 +58,12 @@ class Layout:
         self.pond = (
             7 * (rng.random() - 0.5) * self.aspect,
             8.5 + 3 * rng.random(),
-            3.0 + 2.2 * rng.random(),
-            1.8 + 1.4 * rng.random(),
+            3.6 + 2.4 * rng.random(),
+            2.2 + 1.4 * rng.random(),
         )
-        self.sides = rng.permutation(("houses", "houses", "wall", "lawn", "canal"))[:2].tolist()
+        self.sides = rng.permutation(
+            ("houses", "houses", "wall", "wall", "lawn", "canal", "canal")
+        )[:2].tolist()
 
     def rng(self, part: str) -> np.random.Generator:
         """Random numbers of one part of the scene, independent of all other parts."""
@@ -129,7 +131,7 @@ class Layout:
                 stuff.cottage(canvas, x, z, 8 + 6 * u, 5 + 8 * v, self.rng(f"cottage{i}"))
         if rng.random() < 0.75:
             z, x = self.road_z + 6.5, 40.0 * self.aspect
-            height = 1.4 + 0.8 * rng.random()
+            height = 1.8 + 0.8 * rng.random()
             stuff.wall(canvas, (-x, 0, z), (x, 0, z), height, (0, 0, -1), self.rng("wall"))
         stuff.cross_road(canvas, self.road_z)
         stuff.path(canvas, self.road_z, self.rng("path"))
@@ -172,7 +174,7 @@ class Layout:
         config = self.config
         place, distance, offset = self.rng("crowd").random(3).tolist()
         ratio = 1 + 2.2 * config.scale_range
-        z = 9.5 * ratio ** (2 * u[0] - 1)
+        z = 8.5 * ratio ** (2 * u[0] - 1)
         # apart: the golden ratio spreads any number of slots evenly over the picture's width
         apart = ((slot * 0.618034 + offset + 0.08 * u[1]) % 1.0 - 0.5) * 0.94
         crowd = 0.6 * (place - 0.5) + 0.16 * (u[1] - 0.5)

@@ -10,8 +10,8 @@ from segedu.data.scenes.canvas import NEAR, Canvas, Color, Point3, mix, tone
 from segedu.data.scenes.classes import BUILDING, GRASS, PAVEMENT, ROAD, WALL, WATER
 
 FACADES: tuple[Color, ...] = (
-    (206, 176, 148), (188, 132, 108), (214, 200, 176), (170, 112, 96), (190, 168, 170),
-    (216, 186, 128), (150, 126, 118), (196, 150, 134),
+    (206, 182, 168), (188, 138, 124), (214, 202, 192), (170, 116, 108), (190, 170, 176),
+    (204, 160, 148), (150, 126, 126), (196, 150, 144),
 )  # fmt: skip
 ROOFS: tuple[Color, ...] = ((146, 78, 60), (96, 78, 78), (120, 84, 70), (84, 76, 84))
 FAR = 160.0  # metres to the end of the ground
@@ -176,7 +176,7 @@ def pond(
 
 def water_color(canvas: Canvas, z: float) -> Color:
     """Water takes most of its colour from the sky."""
-    return canvas.air(mix((52, 104, 130), canvas.light.sky_top, 0.3), z)
+    return canvas.air(mix((22, 104, 140), canvas.light.sky_top, 0.22), z)
 
 
 def canal(canvas: Canvas, side: int, x0: float, x1: float) -> None:
@@ -185,7 +185,7 @@ def canal(canvas: Canvas, side: int, x0: float, x1: float) -> None:
     for far, near in ((FAR, 40.0), (40.0, 20.0), (20.0, 9.0), (9.0, NEAR)):
         band(canvas, x0, x1, near, far, water_color(canvas, 0.5 * (near + far)))
     canvas.segment = WALL
-    stone = (150, 136, 116)
+    stone = (190, 154, 92)
     canvas.face(
         [(x1, 0, NEAR), (x1, 0, 90.0), (x1, 0.7, 90.0), (x1, 0.7, NEAR)],
         canvas.air(tone(stone, canvas.light.face(-side, 0, 0)), 25.0),
@@ -352,7 +352,7 @@ def wall(
 ) -> None:  # fmt: skip
     """A stone wall with courses and a coping between two points of the ground."""
     canvas.segment = WALL
-    color = mix((176, 148, 108), (150, 132, 112), rng.random())
+    color = mix((206, 164, 84), (188, 150, 96), rng.random())
     light = canvas.light.face(*normal)
     facade = _Facade(canvas, start, end, color, light)
     base = tone(color, light)

@@ -172,7 +172,7 @@ def reflect(colors: np.ndarray, water: np.ndarray, rng: np.random.Generator) -> 
     mirrored = colors[source, np.clip(columns + sway, 0, width - 1)]
     tint = np.array((0.66, 0.8, 0.86), np.float32)
     out = colors.copy()
-    out[rows, columns] = 0.5 * colors[rows, columns] + 0.5 * mirrored * tint
+    out[rows, columns] = 0.62 * colors[rows, columns] + 0.38 * mirrored * tint
     return out
 
 

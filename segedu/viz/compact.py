@@ -7,6 +7,7 @@ from matplotlib.figure import Figure
 from PIL import Image
 
 _NEARLY_WHITE = 252
+_LARGE = 100_000
 
 
 def rasterize(figure: Figure, *, tight: bool) -> Image.Image:
@@ -16,16 +17,28 @@ def rasterize(figure: Figure, *, tight: bool) -> Image.Image:
     return Image.open(buffer).convert("RGB")
 
 
-def palette_png(picture: Image.Image, colors: int = 256) -> bytes:
-    """Encode an RGB picture as a palette PNG with so many colours, white staying white."""
+def palette_png(picture: Image.Image, colors: int = 256, *, dither: bool = False) -> bytes:
+    """Encode an RGB picture as a palette PNG with so many colours, white staying white.
+
+    ``dither`` keeps soft gradients soft, in files half as large again.
+    """
     # The octree is ten times faster than Pillow's other methods and keeps small bright patches,
     # but it averages white away with its neighbours.
-    reduced = picture.quantize(colors, method=Image.Quantize.FASTOCTREE, dither=Image.Dither.NONE)
+    reduced = picture.quantize(colors, method=Image.Quantize.FASTOCTREE)
     palette = [255 if value >= _NEARLY_WHITE else value for value in reduced.getpalette()]
     reduced.putpalette(palette)
+    if dither:
+        reduced = picture.quantize(palette=reduced, dither=Image.Dither.FLOYDSTEINBERG)
     buffer = io.BytesIO()
     reduced.save(buffer, "PNG", optimize=True)
     return buffer.getvalue()
+
+
+def figure_png(figure: Figure) -> bytes:
+    """Encode a figure as a palette PNG, dithered unless that takes more than 100 kB."""
+    picture = rasterize(figure, tight=True)
+    data = palette_png(picture, dither=True)
+    return data if len(data) <= _LARGE else palette_png(picture)
 
 
 def store_figures_small() -> None:
@@ -39,4 +52,4 @@ def store_figures_small() -> None:
         return
     plt.switch_backend(plt.get_backend())  # the inline backend sets its own formatter: go second
     formatter = shell.display_formatter.formatters["image/png"]
-    formatter.for_type(Figure, lambda figure: palette_png(rasterize(figure, tight=True)))
+    formatter.for_type(Figure, figure_png)

@@ -1,0 +1,68 @@
+import io
+
+import matplotlib.pyplot as plt
+import numpy as np
+import pytest
+from matplotlib.figure import Figure
+from PIL import Image
+
+from segedu import viz
+from segedu.viz import compact, use_style
+
+
+def photo(size=200):
+    """A smooth picture with a little noise and more than 256 colours."""
+    rows, columns = np.indices((size, size)) / size
+    noise = np.random.default_rng(0).normal(0, 0.02, (size, size, 3))
+    return np.clip(np.stack([rows, columns, 1 - rows], -1) + noise, 0, 1)
+
+
+def decoded(data):
+    return np.array(Image.open(io.BytesIO(data)).convert("RGB")).astype(int)
+
+
+@pytest.mark.parametrize("dither", [False, True])
+def test_palette_png_is_close_and_white_stays_white(dither):
+    pixels = np.rint(photo() * 255).astype(np.uint8)
+    pixels[:20] = 255
+    data = compact.palette_png(Image.fromarray(pixels), dither=dither)
+    assert Image.open(io.BytesIO(data)).mode == "P"
+    found = decoded(data)
+    assert (found[:19] == 255).all()
+    assert np.abs(found - pixels).mean() < 12
+
+
+def test_figures_are_small_and_deterministic():
+    sizes = []
+    for width in (7.0, 12.0):
+        axes = viz.show_row([photo(), photo()], ["a ｜ 甲", "b"], width=width)
+        data = compact.figure_png(axes[0].figure)
+        assert data == compact.figure_png(axes[0].figure)
+        buffer = io.BytesIO()
+        axes[0].figure.savefig(buffer, format="png", bbox_inches="tight")
+        sizes.append((len(data), len(buffer.getvalue())))
+    assert all(small < large / 2 for small, large in sizes)
+    assert sizes[0][0] <= 100_000
+
+
+def test_charts_keep_their_colors():
+    ax = viz.schedules({"poly": [3, 2, 1]})
+    found = decoded(compact.figure_png(ax.figure)).reshape(-1, 3)
+    blue = (0x00, 0x72, 0xB2)
+    assert np.abs(found - blue).sum(1).min() <= 6
+
+
+def test_notebook_stores_figures_as_palette_png(monkeypatch):
+    interactive = pytest.importorskip("IPython.core.interactiveshell")
+    shell = interactive.InteractiveShell()
+    monkeypatch.setattr("IPython.get_ipython", lambda: shell)
+    use_style()
+    png = shell.display_formatter.formatters["image/png"]
+    figure = Figure(figsize=(2, 1))
+    assert Image.open(io.BytesIO(png(figure))).mode == "P"
+
+
+def test_plain_python_is_left_alone():
+    before = plt.get_backend()
+    compact.store_figures_small()
+    assert plt.get_backend() == before

@@ -39,7 +39,7 @@ TRAIN_CLASSES = (
     TrainClass(19, "traffic light", "交通信号灯", (250, 170, 30)),
     TrainClass(20, "traffic sign", "交通标志", (220, 220, 0)),
     TrainClass(21, "vegetation", "植被", (107, 142, 35)),
-    TrainClass(22, "terrain", "地面", (152, 251, 152)),
+    TrainClass(22, "terrain", "地形", (152, 251, 152)),
     TrainClass(23, "sky", "天空", (70, 130, 180)),
     TrainClass(24, "person", "行人", (220, 20, 60)),
     TrainClass(25, "rider", "骑行者", (255, 0, 0)),

@@ -73,7 +73,7 @@ check-notebooks: $(STAMP) ## gates of the chapters; execute them and compare wit
 	@echo "== Notebooks: bilingual gates =="
 	@$(BIN)/python -m pytest -q tests/chapters
 	@echo "== Notebooks: executed again and compared =="
-	@$(BIN)/python -m pytest -q --nbval chapters -p tests.chapters.nbval_results --dist loadfile -p no:cacheprovider
+	@$(BIN)/python -m pytest -q --nbval chapters -p tests.chapters.nbval_results
 
 check-book: $(STAMP) ## build the book with warnings as errors; open every page in a browser
 	@echo "== Book =="

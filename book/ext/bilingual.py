@@ -41,6 +41,7 @@ EDITIONS = {
     "zh": ("zh/", "中文", "中文版"),
 }
 
+ATTRIBUTE = re.compile(rf'\b(alt|title|aria-[a-z]+|data-label)="([^"<>]*{BAR}[^"<>]*)"')
 BEGIN, END = "bilingual-begin", "bilingual-end"
 BLOCK_BREAK = re.compile(r"^\+\+\+\s*(\{.*\})?\s*$")
 FENCE = re.compile(r"^\s{0,3}(`{3,}|~{3,}|:{3,})")
@@ -238,14 +239,35 @@ def shorten_references(app: Sphinx, doctree: nodes.document, docname: str) -> No
 # --- pages and configuration ------------------------------------------------------------------
 
 
+def split_attributes(
+    app: Sphinx, pagename: str, templatename: str, context: dict[str, Any], doctree: Any
+) -> None:
+    """``html-page-context``: texts in the attributes of HTML that notebooks have put out.
+
+    An explorer's picture is called ``title: label``, both parts bilingual. The book's title in the
+    side bar is plain text as well.
+    """
+    edition = app.config.bilingual_edition
+    context["root_title"] = plain(context.get("root_title", ""), edition)
+
+    def split(match: re.Match[str]) -> str:
+        parts = (plain(part, edition) for part in match[2].split(": "))
+        return f'{match[1]}="{": ".join(parts)}"'
+
+    if BAR in context.get("body", ""):
+        context["body"] = ATTRIBUTE.sub(split, context["body"])
+
+
 def add_switcher(
     app: Sphinx, pagename: str, templatename: str, context: dict[str, Any], doctree: Any
 ) -> None:
-    """``html-page-context``: the same page in the other editions, and texts of the theme."""
+    """``html-page-context``: the same page in the other editions.
+
+    Runs before the theme, which takes away the components that come out empty.
+    """
     here = app.config.bilingual_edition
     up = context.get("content_root", "") + ("../" if EDITIONS[here][0] else "")
     context["edition"] = here
-    context["root_title"] = plain(context.get("root_title", ""), here)  # of the side bar
     context["edition_links"] = [
         {
             "href": f"{up}{EDITIONS[name][0]}{pagename}.html",
@@ -285,5 +307,6 @@ def setup(app: Sphinx) -> dict[str, Any]:
     app.add_transform(WrapLanguages)
     app.add_transform(SplitShortTexts)
     app.connect("doctree-resolved", shorten_references)
-    app.connect("html-page-context", add_switcher, priority=600)
+    app.connect("html-page-context", add_switcher, priority=400)
+    app.connect("html-page-context", split_attributes, priority=600)
     return {"version": "1", "parallel_read_safe": True, "parallel_write_safe": True}

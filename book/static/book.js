@@ -22,6 +22,10 @@ for (const link of document.querySelectorAll(".edition-switch a")) {
 for (const summary of document.querySelectorAll("summary[aria-label]")) {
   summary.removeAttribute("aria-label");
 }
+// The entries of the bibliography are items of the list in which they stand.
+for (const entry of document.querySelectorAll('[role="list"] > [role="doc-biblioentry"]')) {
+  entry.setAttribute("role", "listitem");
+}
 
 // The frames of an explorer are fetched when it comes near, so that the first drag does not flicker.
 const near = new IntersectionObserver(

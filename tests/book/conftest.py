@@ -14,7 +14,7 @@ from sphinx.util.docutils import docutils_namespace, patch_docutils
 ROOT = Path(__file__).resolve().parents[2]
 sys.path[:0] = [str(ROOT / "book"), str(ROOT / "book" / "ext")]
 
-from browser import FLAGS, find_chromium, serve  # noqa: E402
+from browser import FLAGS, find_chromium  # noqa: E402
 from editions import build_site  # noqa: E402
 
 
@@ -83,18 +83,6 @@ def miniature(miniature_source: Path, tmp_path_factory: pytest.TempPathFactory) 
 
 
 @pytest.fixture(scope="session")
-def miniature_address(miniature: Path) -> Iterator[str]:
-    with serve(miniature) as address:
-        yield address
-
-
-@pytest.fixture(scope="session")
 def site() -> Path:
     """The site of the book itself, brought up to date with warnings as errors."""
     return build_site(ROOT, ROOT / "_build", clean=bool(os.environ.get("CI")))
-
-
-@pytest.fixture(scope="session")
-def address(site: Path) -> Iterator[str]:
-    with serve(site) as address:
-        yield address

@@ -1,41 +1,24 @@
 """The setup cell finds segedu, installs it where it is missing, and touches nothing else."""
 
 import os
-import shutil
 import subprocess
-import sys
-import sysconfig
 from pathlib import Path
 
 import pytest
 
 from segedu.tools.setup_cell import setup_cell
-
-ROOT = Path(__file__).resolve().parents[2]
-HELD = ("torch", "torchvision", "numpy", "PIL", "matplotlib", "ipywidgets")
+from tests.tools.environments import ROOT, fingerprint, package_source, without_segedu
 
 
 @pytest.fixture
 def bare_python(tmp_path) -> Path:
-    """An environment like Colab's: everything of this one is importable, segedu is not."""
-    home = tmp_path / "environment"
-    subprocess.run([sys.executable, "-m", "venv", "--without-pip", home], check=True)
-    site = next(home.glob("lib/python*/site-packages"))
-    (site / "shared.pth").write_text(sysconfig.get_path("purelib") + "\n")
-    return home / "bin" / "python"
+    return without_segedu(tmp_path)
 
 
 @pytest.fixture
 def source(tmp_path) -> Path:
     """A small git repository from which pip can install this package."""
-    folder = tmp_path / "source"
-    shutil.copytree(
-        ROOT / "segedu", folder / "segedu", ignore=shutil.ignore_patterns("__pycache__")
-    )
-    for name in ("pyproject.toml", "LICENSE"):
-        shutil.copy(ROOT / name, folder)
-    (folder / "README.md").write_text("segedu\n")
-    return committed(folder)
+    return committed(package_source(tmp_path / "source"))
 
 
 def committed(folder: Path) -> Path:
@@ -62,19 +45,6 @@ def run(python: Path, cwd: Path, code: str, url: str = "") -> subprocess.Complet
     return subprocess.run(
         [python, "-c", code], cwd=cwd, env=environment, capture_output=True, text=True, timeout=120
     )
-
-
-def fingerprint() -> list[tuple[str, int, int]]:
-    """Name, size and time of every file that belongs to the packages that must not change."""
-    purelib = Path(sysconfig.get_path("purelib"))
-    files = [
-        p
-        for name in HELD
-        for p in [*(purelib / name).glob("*.py"), *(purelib / name).glob("lib/*.so")]
-    ]
-    files += [p for name in HELD for p in purelib.glob(f"{name}-*.dist-info/RECORD")]
-    assert len(files) > len(HELD)
-    return [(str(p), p.stat().st_size, p.stat().st_mtime_ns) for p in sorted(files)]
 
 
 def test_is_small_and_valid():

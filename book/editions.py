@@ -113,7 +113,10 @@ def build_edition(source: Path, work: Path, edition: str, builder: str = "html")
         elif line:
             log.append(line)
     if process.wait() != 0:
-        raise RuntimeError(f"The {label} edition was not built:\n" + "\n".join(log[-60:]))
+        complaints = [line for line in log if re.search("WARNING|ERROR|[Ee]rror:", line)]
+        raise RuntimeError(
+            f"The {label} edition was not built:\n" + "\n".join(complaints or log[-30:])
+        )
     print(f"  {label:8}done in {time.monotonic() - start:.1f} s", flush=True)
     return output / "_build" / builder
 

@@ -11,6 +11,7 @@ import argparse
 import sys
 from pathlib import Path
 
+import yaml
 from browser import FLAGS, find_chromium, serve
 from editions import EDITIONS, ROOT, build_edition
 from playwright.sync_api import sync_playwright
@@ -60,17 +61,13 @@ def main() -> None:
     chromium = find_chromium()
     if chromium is None:
         sys.exit("No Chromium found: install one (Debian: apt install chromium) or set CHROMIUM.")
+    root = yaml.safe_load((ROOT / "_toc.yml").read_text(encoding="utf-8"))["root"]
     arguments.out.mkdir(parents=True, exist_ok=True)
     for language in languages:
         print(f"Printing the {EDITIONS[language][1]} edition", flush=True)
         folder = build_edition(ROOT, arguments.out / "work", language, "singlehtml")
         target = arguments.out / f"segedu-{language}.pdf"
-        [page] = [
-            p
-            for p in folder.rglob("*.html")
-            if "_static" not in p.parts and "<article" in p.read_text()
-        ]
-        print_pdf(folder, page.relative_to(folder).as_posix(), target, chromium)
+        print_pdf(folder, f"{root}.html", target, chromium)
         print(f"  {target} ({target.stat().st_size / 1e6:.1f} MB)")
 
 

@@ -8,6 +8,7 @@ Needs a Chromium (on the PATH, or named by the environment variable CHROMIUM) an
 from __future__ import annotations
 
 import argparse
+import shutil
 import sys
 from pathlib import Path
 
@@ -33,8 +34,12 @@ def print_pdf(folder: Path, page_name: str, target: Path, chromium: str) -> None
     with serve(folder) as address, sync_playwright() as playwright:
         browser = playwright.chromium.launch(executable_path=chromium, args=list(FLAGS))
         page = browser.new_page(color_scheme="light")
+        missing: list[str] = []
+        page.on("response", lambda r: missing.append(r.url) if r.status >= 400 else None)
         page.goto(address + page_name, wait_until="load")
         page.evaluate(READY)
+        if missing:
+            raise RuntimeError(f"not printed, these files are missing: {', '.join(missing)}")
         page.pdf(
             path=target,
             format="A4",
@@ -67,7 +72,9 @@ def main() -> None:
         print(f"Printing the {EDITIONS[language][1]} edition", flush=True)
         folder = build_edition(ROOT, arguments.out / "work", language, "singlehtml")
         target = arguments.out / f"segedu-{language}.pdf"
-        print_pdf(folder, f"{root}.html", target, chromium)
+        # Sphinx writes the one page below book/ with addresses that hold at the top.
+        shutil.copy2(folder / f"{root}.html", folder / "book.html")
+        print_pdf(folder, "book.html", target, chromium)
         print(f"  {target} ({target.stat().st_size / 1e6:.1f} MB)")
 
 

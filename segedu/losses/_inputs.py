@@ -43,6 +43,17 @@ def full_precision(logits: Tensor) -> Tensor:
     return logits.float() if logits.dtype in (torch.float16, torch.bfloat16) else logits
 
 
+def _check_types(logits: Tensor, target: Tensor) -> None:
+    if not logits.is_floating_point():
+        raise TypeError(f"logits must be floating point, got {logits.dtype}")
+    if target.is_floating_point() or target.dtype == torch.bool:
+        raise TypeError(f"target must hold integer class indices, got {target.dtype}")
+    if logits.device != target.device:
+        raise ValueError(
+            f"logits are on {logits.device} and target is on {target.device}: move one of them"
+        )
+
+
 def check_multiclass(logits: Tensor, target: Tensor, ignore_index: int) -> tuple[Tensor, Tensor]:
     """Check ``logits (N, C, *S)`` against ``target (N, *S)``.
 
@@ -53,31 +64,48 @@ def check_multiclass(logits: Tensor, target: Tensor, ignore_index: int) -> tuple
         TypeError: logits are not floating point or the target is not an integer tensor.
         ValueError: the shapes do not fit, or a label is neither a class nor ``ignore_index``.
     """
-    if not logits.is_floating_point():
-        raise TypeError(f"logits must be floating point, got {logits.dtype}")
-    if target.is_floating_point() or target.dtype == torch.bool:
-        raise TypeError(f"target must hold integer class indices, got {target.dtype}")
+    _check_types(logits, target)
     if logits.ndim < 2 or target.shape != logits.shape[:1] + logits.shape[2:]:
         raise ValueError(
             "logits must be (N, C, ...) and target (N, ...) with the same N and spatial size, "
             f"got logits {tuple(logits.shape)} and target {tuple(target.shape)}"
-        )
-    if logits.device != target.device:
-        raise ValueError(
-            f"logits are on {logits.device} and target is on {target.device}: move one of them"
         )
     target = target.long()
     check_label_range(target, logits.shape[1], ignore_index)
     return full_precision(logits), target
 
 
+def check_binary(logits: Tensor, target: Tensor, ignore_index: int) -> tuple[Tensor, Tensor]:
+    """Check ``logits (N, 1, *S)`` or ``(N, *S)`` against ``target (N, *S)`` of 0, 1 and ignored.
+
+    Returns:
+        Logits and target, both (N, *S), in at least float32 and int64.
+
+    Raises:
+        TypeError, ValueError: as :func:`check_multiclass`.
+    """
+    if logits.ndim == target.ndim + 1 and logits.shape[1] == 1:
+        logits = logits[:, 0]
+    if logits.shape != target.shape:
+        raise ValueError(
+            "logits must be (N, 1, ...) or (N, ...) and target (N, ...) of the same size, "
+            f"got logits {tuple(logits.shape)} and target {tuple(target.shape)}"
+        )
+    target = target.long() if target.dtype == torch.bool else target
+    _check_types(logits, target)
+    target = target.long()
+    check_label_range(target, 2, ignore_index)
+    return full_precision(logits), target
+
+
 def check_label_range(target: Tensor, num_classes: int, ignore_index: int) -> None:
     """Raise ``ValueError`` naming the labels that are no class (see :func:`check_labels`)."""
-    if target.is_cuda and not _check_labels_on_cuda:
+    if target.numel() == 0 or (target.is_cuda and not _check_labels_on_cuda):
         return
-    # Two cheap reductions settle the usual case in which the ignored label is a large one.
-    bad = (target < 0) | (target >= num_classes)
-    bad &= target != ignore_index
+    smallest, largest = target.aminmax()
+    if smallest >= 0 and largest < num_classes:
+        return
+    bad = ((target < 0) | (target >= num_classes)) & (target != ignore_index)
     if bad.any():
         values = target[bad].unique().tolist()
         shown = ", ".join(map(str, values[:10])) + (", ..." if len(values) > 10 else "")
@@ -85,6 +113,11 @@ def check_label_range(target: Tensor, num_classes: int, ignore_index: int) -> No
             f"target holds labels that are no class: {shown}; "
             f"allowed are 0..{num_classes - 1} and ignore_index={ignore_index}"
         )
+
+
+def mean_of(total: Tensor, weight: Tensor) -> Tensor:
+    """``total / weight``, but 0 with a gradient of 0 where there is no weight at all."""
+    return total / torch.where(weight > 0, weight, 1)
 
 
 def check_class_weight(weight: Tensor | None, num_classes: int) -> None:

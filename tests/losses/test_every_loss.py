@@ -1,0 +1,287 @@
+"""What every loss promises, whatever its formula."""
+
+import pytest
+import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from torch.autograd import gradcheck
+
+import segedu.losses as losses
+
+MULTICLASS = {
+    "CrossEntropyLoss": losses.CrossEntropyLoss(),
+    "CrossEntropyLoss(weight)": losses.CrossEntropyLoss([1.0, 0.5, 2.0]),
+    "CrossEntropyLoss(label_smoothing)": losses.CrossEntropyLoss(label_smoothing=0.1),
+    "OHEMLoss(threshold)": losses.OHEMLoss("threshold", min_kept=5),
+    "OHEMLoss(quantile)": losses.OHEMLoss("quantile"),
+    "OHEMLoss(top_k)": losses.OHEMLoss("top_k"),
+    "FocalLoss": losses.FocalLoss(),
+    "FocalLoss(gamma<1)": losses.FocalLoss(0.5, [1.0, 0.5, 2.0], "weights"),
+    "FocalLoss(positives)": losses.FocalLoss(normalizer="positives"),
+    "SigmoidFocalLoss": losses.SigmoidFocalLoss(),
+    "SigmoidFocalLoss(positives)": losses.SigmoidFocalLoss(1.5, None, "positives"),
+    "AdaptiveFocalLoss": losses.AdaptiveFocalLoss(),
+    "DiceLoss": losses.DiceLoss(),
+    "DiceLoss(squared)": losses.DiceLoss(squared=True, per_image=True, absent="count"),
+    "JaccardLoss": losses.JaccardLoss(smooth=1.0),
+    "GeneralizedDiceLoss": losses.GeneralizedDiceLoss(),
+    "GeneralizedDiceLoss(per_image)": losses.GeneralizedDiceLoss(per_image=True),
+    "TverskyLoss": losses.TverskyLoss(absent="count"),
+    "FocalTverskyLoss": losses.FocalTverskyLoss(),
+    "LovaszSoftmaxLoss": losses.LovaszSoftmaxLoss(),
+    "LovaszSoftmaxLoss(all)": losses.LovaszSoftmaxLoss("all", per_image=True),
+    "BoundaryLoss": losses.BoundaryLoss(),
+    "HausdorffDTLoss": losses.HausdorffDTLoss(),
+    "CombinedLoss": losses.CombinedLoss(
+        {
+            "ce": (losses.CrossEntropyLoss([1.0, 2.0, 0.5]), 1.0),
+            "dice": (losses.DiceLoss(squared=True), 0.5),
+            "focal": (losses.FocalLoss(), 2.0),
+        }
+    ),
+}
+BINARY = {
+    "BinaryCrossEntropyLoss": losses.BinaryCrossEntropyLoss([1.0, 3.0]),
+    "BinaryFocalLoss": losses.BinaryFocalLoss(),
+    "BinaryDiceLoss": losses.BinaryDiceLoss(),
+    "BinaryJaccardLoss": losses.BinaryJaccardLoss(squared=True),
+    "BinaryTverskyLoss": losses.BinaryTverskyLoss(per_image=True),
+    "BinaryFocalTverskyLoss": losses.BinaryFocalTverskyLoss(),
+    "LovaszHingeLoss": losses.LovaszHingeLoss(),
+    "LovaszHingeLoss(batch)": losses.LovaszHingeLoss(per_image=False),
+}
+EVERY = {**MULTICLASS, **BINARY}
+every_loss = pytest.mark.parametrize("name", EVERY)
+
+
+def batch(name, shape=(2, 5, 6), dtype=torch.float64, ignored=4, seed=0):
+    """Logits and a target that fit the loss, the first pixels ignored."""
+    classes = 1 if name in BINARY else 3
+    g = torch.Generator().manual_seed(seed)
+    logits = torch.randn(shape[0], classes, *shape[1:], generator=g, dtype=torch.float64)
+    target = torch.randint(0, max(classes, 2), shape, generator=g)
+    target.view(-1)[:ignored] = 255
+    return logits.to(dtype), target
+
+
+@pytest.fixture(autouse=True)
+def forget_running_means():
+    EVERY["AdaptiveFocalLoss"].mean_probability.fill_(float("nan"))
+
+
+def test_all_public_names_are_here():
+    tested = {name.partition("(")[0] for name in EVERY}
+    public = {name for name in losses.__all__ if name.endswith("Loss")}
+    assert public - tested == {"AuxiliaryLoss", "DiscriminativeLoss"}  # other inputs
+
+
+@every_loss
+def test_gradient(name):
+    loss = EVERY[name].eval()
+    logits, target = batch(name, (2, 3, 4), ignored=2)
+    assert gradcheck(loss, (logits.requires_grad_(), target))
+
+
+@every_loss
+def test_all_ignored_batch_costs_nothing_and_moves_nothing(name):
+    logits, target = batch(name)
+    logits.requires_grad_()
+    loss = EVERY[name].train()(logits, torch.full_like(target, 255))
+    loss.backward()
+    assert loss.item() == 0
+    assert torch.equal(logits.grad, torch.zeros_like(logits))
+
+
+@every_loss
+def test_what_is_predicted_at_ignored_pixels_does_not_matter(name):
+    loss = EVERY[name].eval()
+    logits, target = batch(name)
+    other = torch.where((target == 255)[:, None], 7 * torch.randn_like(logits), logits)
+    for x in (logits, other):
+        x.requires_grad_()
+    a, b = loss(logits, target), loss(other, target)
+    a.backward()
+    b.backward()
+    torch.testing.assert_close(a, b)
+    torch.testing.assert_close(logits.grad, other.grad)
+    ignored = (target == 255)[:, None].expand_as(logits)
+    assert (logits.grad[ignored] == 0).all()
+
+
+@every_loss
+@pytest.mark.parametrize("ignore_index", [-100, -1, 11])
+def test_any_ignore_index(name, ignore_index):
+    if name == "CombinedLoss":
+        pytest.skip("it has no ignore_index of its own")
+    logits, target = batch(name)
+    loss = EVERY[name].eval()
+    expected = loss(logits, target)
+    owner = getattr(loss, "softmax_loss", loss)  # BinaryFocalLoss delegates
+    owner.ignore_index = ignore_index
+    try:
+        got = loss(logits, target.where(target != 255, ignore_index))
+    finally:
+        owner.ignore_index = 255
+    torch.testing.assert_close(got, expected)
+
+
+@every_loss
+def test_volumes_go_the_same_way_as_images(name):
+    if name in ("BoundaryLoss", "HausdorffDTLoss"):
+        pytest.skip("distances in a volume are not those in an image; see test_boundary.py")
+    loss = EVERY[name].eval()
+    logits, target = batch(name, (2, 4, 6))
+    flat = loss(logits, target)
+    volume = loss(logits.unflatten(2, (2, 2)), target.unflatten(1, (2, 2)))
+    torch.testing.assert_close(flat, volume)
+
+
+@every_loss
+def test_half_precision_under_autocast_is_computed_in_float32(name):
+    loss = EVERY[name].eval()
+    logits, target = batch(name, (2, 40, 40), torch.float32)
+    half = logits.bfloat16()
+    expected = loss(half.float(), target)
+    half.requires_grad_()
+    with torch.autocast("cpu", dtype=torch.bfloat16):
+        got = loss(half, target)
+    assert got.dtype == torch.float32
+    torch.testing.assert_close(got, expected)
+    got.backward()
+    assert half.grad.dtype == torch.bfloat16
+    assert half.grad.isfinite().all()
+
+
+@every_loss
+def test_channels_last_logits(name):
+    loss = EVERY[name].eval()
+    logits, target = batch(name)
+    strided = logits.contiguous(memory_format=torch.channels_last)
+    for x in (logits, strided):
+        x.requires_grad_()
+    a, b = loss(logits, target), loss(strided, target)
+    torch.testing.assert_close(a, b)
+    a.backward()
+    b.backward()
+    torch.testing.assert_close(logits.grad, strided.grad)
+
+
+@every_loss
+def test_saturated_logits_stay_finite(name):
+    loss = EVERY[name].eval()
+    logits, target = batch(name, dtype=torch.float32)
+    logits = (logits.sign() * 1e4).requires_grad_()
+    value = loss(logits, target)
+    value.backward()
+    assert value.isfinite()
+    assert logits.grad.isfinite().all()
+
+
+@every_loss
+def test_backward_twice_gives_the_same_gradient(name):
+    logits, target = batch(name)
+    value = EVERY[name].eval()(logits.requires_grad_(), target)
+    (first,) = torch.autograd.grad(value, logits, retain_graph=True)
+    (second,) = torch.autograd.grad(value, logits)
+    assert torch.equal(first, second)
+
+
+@every_loss
+def test_descent_finds_the_target(name):
+    """A hundred steps on the logits themselves must raise the share of right pixels to all."""
+    torch.manual_seed(0)
+    loss = EVERY[name].train()
+    logits, target = batch(name, (1, 6, 6), torch.float32, ignored=0)
+    logits.requires_grad_()
+    optimizer = torch.optim.Adam([logits], lr=0.3)
+    for _ in range(100):
+        optimizer.zero_grad()
+        loss(logits, target).backward()
+        optimizer.step()
+    pred = (logits[:, 0] > 0).long() if name in BINARY else logits.argmax(1)
+    if name == "BoundaryLoss":  # alone it only pulls towards the region, as its paper says
+        assert (pred == target).float().mean() > 0.5
+    else:
+        assert torch.equal(pred, target)
+
+
+@every_loss
+def test_wrong_input_is_named(name):
+    loss = EVERY[name].eval()
+    logits, target = batch(name)
+    with pytest.raises(ValueError, match="no class: 9; allowed are"):
+        loss(logits, torch.full_like(target, 9))
+    with pytest.raises(ValueError, match=r"got logits \(2, . ?.*and target \(1, 5, 6\)"):
+        loss(logits, target[:1])
+    with pytest.raises(TypeError, match="logits must be floating point"):
+        loss(logits.long(), target)
+    with pytest.raises(TypeError, match="target must hold integer"):
+        loss(logits, target.float())
+
+
+@settings(deadline=None, max_examples=25)
+@given(seed=st.integers(0, 2**31), name=st.sampled_from(sorted(EVERY)), size=st.integers(1, 5))
+def test_pixels_and_images_have_no_order(seed, name, size):
+    loss = EVERY[name].eval()
+    g = torch.Generator().manual_seed(seed)
+    logits, target = batch(name, (2, size, 3), ignored=2, seed=seed)
+    expected = loss(logits, target)
+    swapped = loss(logits.flip(0), target.flip(0))
+    torch.testing.assert_close(swapped, expected)
+    if name in ("BoundaryLoss", "HausdorffDTLoss"):  # these do look at where a pixel is
+        mirrored = loss(logits.flip(2), target.flip(1))
+    else:
+        order = torch.randperm(3 * size, generator=g)
+        mirrored = loss(
+            logits.flatten(2)[..., order].view_as(logits),
+            target.flatten(1)[:, order].view_as(target),
+        )
+    torch.testing.assert_close(mirrored, expected)
+
+
+UNWEIGHTED = [
+    name
+    for name in MULTICLASS
+    if "weight" not in name and "gamma<1" not in name and name != "CombinedLoss"
+    if "positives" not in name and not name.startswith(("Boundary", "Hausdorff"))  # 0 is special
+]
+
+
+@settings(deadline=None, max_examples=25)
+@given(seed=st.integers(0, 2**31), name=st.sampled_from(UNWEIGHTED))
+def test_classes_have_no_order(seed, name):
+    loss = MULTICLASS[name].eval()
+    logits, target = batch(name, seed=seed)
+    order = torch.randperm(3, generator=torch.Generator().manual_seed(seed))
+    renamed = torch.where(target == 255, 255, order.argsort()[target.where(target != 255, 0)])
+    torch.testing.assert_close(loss(logits[:, order], renamed), loss(logits, target))
+
+
+@pytest.mark.gpu
+@pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a CUDA device")
+@every_loss
+def test_cuda_equals_cpu_and_waits_for_nothing(name):
+    loss = EVERY[name].eval()
+    logits, target = batch(name)
+    a, b = logits.clone().requires_grad_(), logits.cuda().requires_grad_()
+    expected = loss(a, target)
+    expected.backward()
+    on_gpu, target = loss.cuda(), target.cuda()
+    needs_host = name in ("BoundaryLoss", "HausdorffDTLoss")  # asks whether there is a boundary
+    try:
+        torch.cuda.set_sync_debug_mode("default" if needs_host else "error")
+        value = on_gpu(b, target)
+        value.backward()
+    finally:
+        torch.cuda.set_sync_debug_mode("default")
+        loss.cpu()
+    torch.testing.assert_close(value.cpu(), expected)
+    torch.testing.assert_close(b.grad.cpu(), a.grad)
+
+
+@pytest.mark.gpu
+@pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a CUDA device")
+def test_label_check_on_cuda_is_a_switch():
+    logits = torch.zeros(1, 3, 2, 2, device="cuda")
+    with losses.check_labels(), pytest.raises(ValueError, match="no class: 9"):
+        losses.DiceLoss()(logits, torch.full((1, 2, 2), 9, device="cuda"))

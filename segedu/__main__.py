@@ -88,12 +88,22 @@ def train(options: argparse.Namespace) -> None:
     import torch
 
     from segedu.data import transforms
-    from segedu.engine import distributed, fit, make_loader, parameter_groups, poly_lr
+    from segedu.engine import (
+        distributed,
+        fit,
+        make_loader,
+        parameter_groups,
+        poly_lr,
+        seed_everything,
+    )
+    from segedu.engine.checks import at_least_one
     from segedu.metrics import SemanticMetrics
 
     config = TrainConfig(**{f.name: getattr(options, f.name) for f in fields(TrainConfig)})
     settings = dict(options.set)
     out = _path(config.out)
+    at_least_one(epochs=config.epochs, accumulate=config.accumulate)
+    at_least_one(val_every_image=config.val_every_image)
     if not options.resume and (out / "last.pt").exists():
         raise FileExistsError(
             f"{out} already holds a training: --resume it or choose another --out"
@@ -103,8 +113,9 @@ def train(options: argparse.Namespace) -> None:
     train_set = open_dataset(config.layout, config.data, "train", augment)
     val_set = open_dataset(config.layout, config.data, "val", transforms.evaluation())
     val_set = torch.utils.data.Subset(val_set, range(0, len(val_set), config.val_every_image))
-    torch.manual_seed(config.seed)  # for the initial weights
+    seed_everything(config.seed)  # for the initial weights
     model = build_model(config.model, train_set.num_classes, settings)
+    out.mkdir(parents=True, exist_ok=True)  # rather find out now than after the first epoch
     model.to(memory_format=torch.channels_last)  # the faster layout for convolutions
     train_loader, val_loader = (
         make_loader(dataset, size, shuffle=shuffle, seed=config.seed, num_workers=config.workers)
@@ -204,6 +215,7 @@ def evaluate(options: argparse.Namespace) -> None:
     from segedu.engine.history import plain
     from segedu.metrics import SemanticMetrics
 
+    results = _read_results(options.results)  # rather find out now than after the evaluation
     model, state = load_model(options.checkpoint, options.device)
     config, records = state["config"], state["history"]
     layout, data = options.layout or config["layout"], options.data or config["data"]
@@ -227,9 +239,7 @@ def evaluate(options: argparse.Namespace) -> None:
     for key, score in scores.items():
         if isinstance(score, float):
             print(f"{score:8.4f}  {key}")
-    if not options.results:
-        return
-    entry = {
+    results[f"{config['model']}/{options.split}"] = {
         "images": len(dataset),
         "command": options.command_line,
         "seconds": seconds,
@@ -242,7 +252,8 @@ def evaluate(options: argparse.Namespace) -> None:
             "seconds": sum(record["seconds"] for record in records),
         },
     }
-    _add_result(_path(options.results), f"{config['model']}/{options.split}", entry)
+    if options.results:
+        _write_results(options.results, results)
 
 
 def models(options: argparse.Namespace) -> None:
@@ -315,7 +326,7 @@ def predictor(model: "nn.Module", options: argparse.Namespace) -> "Callable[[Ten
     @torch.no_grad()
     def plain(images: "Tensor") -> "Tensor":
         images = images.to(device)
-        if options.window:
+        if options.window is not None:
             return sliding_window(model, images, options.window)
         return probabilities(model(images))
 
@@ -343,7 +354,10 @@ def machine(device: "torch.device") -> dict[str, Any]:
 def _device(name: str) -> "torch.device":
     import torch
 
-    device = torch.device(name or ("cuda" if torch.cuda.is_available() else "cpu"))
+    try:
+        device = torch.device(name or ("cuda" if torch.cuda.is_available() else "cpu"))
+    except RuntimeError:
+        raise ValueError(f"--device must be cpu, cuda or cuda:N, got {name!r}") from None
     if device.type == "cuda" and (device.index or 0) >= torch.cuda.device_count():
         raise ValueError(f"--device {name}: there are {torch.cuda.device_count()} CUDA devices")
     return device
@@ -362,18 +376,23 @@ def _save_png(path: Path, image: Any) -> None:
         image.save(file, format="PNG")
 
 
-def _add_result(path: Path, key: str, entry: dict[str, Any]) -> None:
-    """Put ``entry`` into a JSON file beside the others there."""
+def _read_results(name: str | None) -> dict[str, Any]:
+    """The results that a JSON file holds already, by model and split."""
+    if name is None or not _path(name).exists():
+        return {}
+    try:
+        return json.loads(_path(name).read_text())
+    except ValueError as error:
+        raise ValueError(f"--results {name}: is not JSON: {error}") from None
+
+
+def _write_results(name: str, results: dict[str, Any]) -> None:
     from segedu.engine.checkpoint import atomic_write
 
-    try:
-        results = json.loads(path.read_text()) if path.exists() else {}
-    except json.JSONDecodeError as error:
-        raise ValueError(f"{path} is not JSON: {error}") from None
-    results = dict(sorted({**results, key: entry}.items()))
+    path = _path(name)
     path.parent.mkdir(parents=True, exist_ok=True)
     with atomic_write(path) as file:
-        file.write((json.dumps(results, indent=2) + "\n").encode())
+        file.write((json.dumps(dict(sorted(results.items())), indent=2) + "\n").encode())
     print(f"kept in {path}")
 
 

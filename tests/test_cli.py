@@ -1,0 +1,272 @@
+"""The command line: a whole round on a tiny data set, and what it says to mistakes."""
+
+import json
+import os
+import re
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from PIL import Image
+
+from segedu.__main__ import _assignment, main, open_dataset
+from segedu.data import camvid, transforms
+
+TINY = ["--model", "unet", "--set", "base_width=2", "--set", "depth=2", "--crop", "16", "16"]
+
+
+def write_camvid(root: Path) -> None:
+    """Six images whose brightness is the class, in the layout of CamVid."""
+    draw = np.random.default_rng(0)
+    for split, count in (("train", 4), ("val", 1), ("test", 1)):
+        (root / split).mkdir(parents=True)
+        (root / f"{split}annot").mkdir()
+        for i in range(count):
+            labels = draw.integers(0, 11, (4, 5)).repeat(6, 0).repeat(6, 1).astype(np.uint8)
+            Image.fromarray((labels * 20)[..., None].repeat(3, 2)).save(root / split / f"{i}.png")
+            Image.fromarray(labels).save(root / f"{split}annot" / f"{i}.png")
+        lines = [f"/SegNet/CamVid/{split}/{i}.png /SegNet/CamVid/{split}annot/{i}.png"] * count
+        (root / f"{split}.txt").write_text("\n".join(lines))
+
+
+@pytest.fixture(scope="module")
+def run(tmp_path_factory) -> Path:
+    """A folder with a data set and a training of two epochs."""
+    folder = tmp_path_factory.mktemp("cli")
+    write_camvid(folder / "camvid")
+    options = ["--layout", "camvid", "--data", str(folder / "camvid"), "--batch-size", "2", *TINY]
+    assert main(["train", *options, "--epochs", "2", "--out", str(folder / "run")]) == 0
+    return folder
+
+
+@pytest.fixture(autouse=True)
+def silent(monkeypatch):
+    monkeypatch.setenv("TQDM_DISABLE", "1")
+
+
+def error_of(capsys, *arguments: str) -> str:
+    """The one line that a wrong command prints."""
+    assert main(arguments) == 2
+    captured = capsys.readouterr().err
+    assert captured.startswith("segedu: error: ") and captured.count("\n") == 1, captured
+    return captured
+
+
+def test_train_leaves_what_it_says(run):
+    assert {p.name for p in (run / "run").iterdir()} == {"best.pt", "last.pt", "history.jsonl"}
+    records = [json.loads(line) for line in (run / "run" / "history.jsonl").open()]
+    assert [record["epoch"] for record in records] == [1, 2]
+    config = torch.load(run / "run" / "last.pt", weights_only=True)["config"]
+    assert config["settings"] == {"base_width": 2, "depth": 2}
+    assert config["classes"] == list(camvid.CLASSES) and config["crop"] == (16, 16)
+    assert config["command"].startswith("python -m segedu train --layout camvid")
+
+
+def test_resume_goes_on_and_a_new_start_is_refused(run, tmp_path, capsys):
+    options = ["--layout", "camvid", "--data", str(run / "camvid"), "--batch-size", "2", *TINY]
+    options += ["--out", str(tmp_path)]
+    assert main(["train", *options, "--epochs", "1"]) == 0
+    assert "already holds a training" in error_of(capsys, "train", *options, "--epochs", "2")
+    assert main(["train", *options, "--epochs", "2", "--resume"]) == 0
+    out = capsys.readouterr().out
+    assert "epoch 2/2" in out and "epoch 1/2" not in out
+
+
+def test_more_options_of_train(run, tmp_path):
+    options = ["--layout", "camvid", "--data", str(run / "camvid"), "--batch-size", "2"]
+    options += ["--model", "unet_plus_plus", "--set", "base_width=2", "--set", "depth=2"]
+    options += [
+        "--set",
+        "deep_supervision=true",
+        "--aux-weights",
+        "0.5",
+        "0.5",
+        "--loss",
+        "ce+dice",
+    ]
+    options += ["--crop", "16", "16", "--epochs", "2", "--warmup", "1", "--clip-norm", "1"]
+    options += ["--accumulate", "2", "--ema-decay", "0.9", "--patience", "3"]
+    assert main(["train", *options, "--out", str(tmp_path / "x")]) == 0
+
+
+@pytest.mark.parametrize("extra", [[], ["--tta", "--scales", "0.5", "1"], ["--window", "16"]])
+def test_predict_writes_overlay_and_labels(run, tmp_path, capsys, extra):
+    photo = tmp_path / "photo.jpg"
+    Image.new("RGB", (37, 21), (90, 120, 30)).save(photo)
+    out = tmp_path / "new" / "overlay.png"
+    checkpoint = str(run / "run" / "best.pt")
+    command = ["predict", "--checkpoint", checkpoint, "--image", str(photo), "--out", str(out)]
+    assert main([*command, *extra]) == 0
+    with Image.open(out) as overlay, Image.open(out.with_name("overlay_mask.png")) as labels:
+        assert (overlay.mode, overlay.size) == ("RGB", (37, 21))
+        assert (labels.mode, labels.size) == ("P", (37, 21))
+        values = np.asarray(labels)
+        assert values.max() < 11
+        shown = np.asarray(labels.convert("RGB"))[0, 0]
+        assert tuple(shown) == camvid.COLORS[values[0, 0]]
+    text = capsys.readouterr().out
+    assert camvid.CLASSES[values[0, 0]] in text and "%" in text
+    assert sorted(p.name for p in out.parent.iterdir()) == ["overlay.png", "overlay_mask.png"]
+
+
+def test_evaluate_keeps_results_beside_others(run, tmp_path, capsys):
+    results = tmp_path / "results" / "camvid.json"
+    for split in ("val", "test"):
+        command = ["evaluate", "--checkpoint", str(run / "run" / "best.pt"), "--split", split]
+        assert main([*command, "--results", str(results)]) == 0
+    found = json.loads(results.read_text())
+    assert list(found) == ["unet/test", "unet/val"]
+    entry = found["unet/test"]
+    assert entry["images"] == 1 and list(entry["iou"]) == list(camvid.CLASSES)
+    present = [iou for iou in entry["iou"].values() if iou is not None]
+    assert entry["mean_iou"] == pytest.approx(sum(present) / len(present))
+    assert entry["training"]["command"].startswith("python -m segedu train")
+    assert f"{entry['mean_iou']:8.4f}  mean_iou" in capsys.readouterr().out
+
+
+def test_a_portable_path_is_expanded_but_kept(run, monkeypatch, tmp_path):
+    monkeypatch.setenv("SEGEDU_TEST_ROOT", str(run))
+    options = ["--layout", "camvid", "--data", "$SEGEDU_TEST_ROOT/camvid", "--epochs", "1", *TINY]
+    assert main(["train", *options, "--out", str(tmp_path)]) == 0
+    config = torch.load(tmp_path / "last.pt", weights_only=True)["config"]
+    assert config["data"] == "$SEGEDU_TEST_ROOT/camvid"
+    assert str(run) not in config["command"]
+
+
+def test_interrupt(run, monkeypatch, tmp_path, capsys):
+    def interrupted(*_, **__):
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr("segedu.engine.fit", interrupted)
+    options = ["--layout", "camvid", "--data", str(run / "camvid"), *TINY, "--out", str(tmp_path)]
+    assert main(["train", *options]) == 130
+    assert "--resume goes on" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        ("train --layout camvid --out {tmp}/x", "--data is missing"),
+        ("train --layout camvid --data {tmp}/no --out {tmp}/x", "{tmp}/no: no such folder"),
+        ("train --layout voc --data {run}/camvid --out {tmp}/x", "no such"),
+        ("train --layout camvid --data {run}/camvid --out {tmp}/x --model unett", "did you mean"),
+        ("train --layout camvid --data {run}/camvid --out {tmp}/x --set widht=3", "--set: .*widht"),
+        ("train --layout camvid --data {run}/camvid --out {tmp}/x --epochs 0", "epochs must be"),
+        ("train --layout camvid --data {run}/camvid --out {tmp}/x --batch-size 0", "batch_size"),
+        ("train --layout camvid --data {run}/camvid --out {tmp}/x --scale 2 1", "scale must be"),
+        ("train --layout camvid --data {run}/camvid --out {tmp}/x --seed -1", "seed must be in"),
+        (
+            "train --layout camvid --data {run}/camvid --out {tmp}/x --device cuda:99",
+            "CUDA devices",
+        ),
+        ("train --layout camvid --data {run}/camvid --out {tmp}/x --device gpu", "device"),
+        ("train --layout camvid --data {run}/camvid --out {run}/camvid/val.txt/x", "val.txt"),
+        ("predict --checkpoint {tmp}/no.pt --image {image} --out {tmp}/o.png", "no checkpoint at"),
+        (
+            "predict --checkpoint {run}/camvid/val.txt --image {image} --out {tmp}/o.png",
+            "too short|damaged",
+        ),
+        ("predict --checkpoint {best} --image {tmp}/no.jpg --out {tmp}/o.png", "no such file"),
+        (
+            "predict --checkpoint {best} --image {run}/camvid/val.txt --out {tmp}/o.png",
+            "not a read",
+        ),
+        ("predict --checkpoint {best} --image {image} --out {tmp}/o.jpg", "must end in .png"),
+        ("predict --checkpoint {best} --image {image} --out {tmp}/o.png --window 0", "window"),
+        (
+            "predict --checkpoint {best} --image {image} --out {tmp}/o.png --tta --scales 0",
+            "scales",
+        ),
+        ("evaluate --checkpoint {best} --split dev", "split must be one of"),
+        ("evaluate --checkpoint {best} --layout scenes", "the model knows the classes"),
+        ("evaluate --checkpoint {best} --results {run}/camvid/val.txt", "is not JSON"),
+    ],
+)
+def test_mistakes_are_one_line(run, tmp_path, capsys, arguments, message):
+    places = {
+        "tmp": tmp_path,
+        "run": run,
+        "best": run / "run" / "best.pt",
+        "image": run / "camvid" / "val" / "0.png",
+    }
+    found = error_of(capsys, *arguments.format(**places).split())
+    assert re.search(message.format(**places), found), found
+    assert not list(tmp_path.glob("**/.tmp-*"))
+
+
+def test_a_model_of_another_kind_of_checkpoint(tmp_path, capsys):
+    from segedu.engine import save_checkpoint
+
+    save_checkpoint(tmp_path / "x.pt", {"model": {}, "config": None})
+    text = error_of(capsys, "evaluate", "--checkpoint", str(tmp_path / "x.pt"), "--split", "val")
+    assert "not written by `python -m segedu train`" in text
+
+
+@pytest.mark.parametrize(
+    ("text", "value"),
+    [
+        ("a=3", 3),
+        ("a=0.5", 0.5),
+        ("a=true", True),
+        ("a=None", None),
+        ("a=x", "x"),
+        ("a=1,2", (1, 2)),
+    ],
+)
+def test_values_of_set(text, value):
+    assert _assignment(text) == ("a", value)
+
+
+@pytest.mark.parametrize("text", ["a", "=3", "a b=3"])
+def test_set_needs_a_name_and_a_value(text, capsys):
+    with pytest.raises(SystemExit) as stop:
+        main(["train", "--layout", "scenes", "--out", "x", "--set", text])
+    assert stop.value.code == 2
+    assert "expected NAME=VALUE" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("command", [[], ["models"], ["train"], ["predict"], ["evaluate"]])
+def test_help(command, capsys):
+    with pytest.raises(SystemExit) as stop:
+        main([*command, "--help"])
+    assert stop.value.code == 0
+    assert "usage: python -m segedu" in capsys.readouterr().out
+
+
+def test_models_are_listed(capsys):
+    assert main(["models"]) == 0
+    assert "fcn8s_vgg16" in capsys.readouterr().out
+
+
+def test_scenes_have_three_different_splits():
+    sets = [open_dataset("scenes", "", split, None) for split in ("train", "val", "test")]
+    first = [dataset[0]["image"] for dataset in sets]
+    assert not torch.equal(first[0], first[1]) and not torch.equal(first[1], first[2])
+
+
+@pytest.mark.skipif("SEGEDU_DATA" not in os.environ, reason="SEGEDU_DATA is not set")
+@pytest.mark.parametrize(
+    ("layout", "folder"),
+    [
+        ("camvid", "camvid/CamVid_240x180"),
+        ("cityscapes", "cityscapes_layout_from_camvid"),
+        ("voc", "voc_layout"),
+    ],
+)
+def test_real_layouts(layout, folder):
+    for split in ("train", "val"):
+        dataset = open_dataset(layout, f"$SEGEDU_DATA/{folder}", split, transforms.evaluation())
+        assert dataset[0]["mask"].dtype == torch.int64
+
+
+def test_help_does_not_wait_for_torch():
+    root = str(Path(__file__).parents[1])
+    environment = {**os.environ, "PYTHONPATH": root}
+    command = [sys.executable, "-X", "importtime", "-m", "segedu", "train", "--help"]
+    done = subprocess.run(command, env=environment, capture_output=True, text=True, timeout=120)
+    assert done.returncode == 0
+    imported = {line.split("|")[-1].strip() for line in done.stderr.splitlines()}
+    assert "argparse" in imported and "torch" not in imported

@@ -71,7 +71,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
     try:
         options.run(options)
     except KeyboardInterrupt:
-        print("segedu: interrupted; --resume goes on from the last epoch", file=sys.stderr)
+        hint = "; --resume goes on from the last epoch" if options.run is train else ""
+        print(f"segedu: interrupted{hint}", file=sys.stderr)
         return 130
     except BrokenPipeError:  # the reader, such as `head`, has seen enough
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
@@ -442,7 +443,11 @@ class _Tuple(argparse.Action):
 
 
 def _parser() -> argparse.ArgumentParser:
-    parser = argparse.ArgumentParser(prog="python -m segedu", description=__doc__)
+    parser = argparse.ArgumentParser(
+        prog="python -m segedu",
+        description="Train, predict and evaluate segmentation networks.",
+        epilog="With SEGEDU_DEBUG=1 an error shows its traceback.",
+    )
     commands = parser.add_subparsers(required=True, metavar="COMMAND")
 
     def add(run: Callable[[argparse.Namespace], None]) -> argparse.ArgumentParser:

@@ -1,6 +1,8 @@
 """The training loop: what it computes, and that it can be stopped and continued."""
 
 import copy
+import functools
+import importlib
 
 import pytest
 import torch
@@ -8,7 +10,7 @@ from torch import nn
 from torch.utils.data import DataLoader
 from toy_training import LOSS, Stripes, toy_model
 
-from segedu.engine import evaluate, fit, make_loader
+from segedu.engine import evaluate, fit, load_checkpoint, make_loader
 from segedu.metrics import SemanticMetrics
 
 
@@ -194,6 +196,54 @@ def test_interrupt_and_continue_bit_by_bit(tmp_path):
     assert continued["loss"] == whole["loss"]
     for a, b in zip(model.parameters(), reference.parameters(), strict=True):
         assert torch.equal(a, b)
+
+
+def test_interrupted_cell_runs_again(tmp_path):
+    """Ctrl-C in the middle of an epoch, then the same cell again with the same objects."""
+    whole, reference = train(epochs=3, batch_size=2, accumulate=2)
+    model = toy_model()
+    optimizer = torch.optim.SGD(model.parameters(), lr=0.1, momentum=0.9)
+    calls = 0
+
+    def compute_loss(network, batch):
+        nonlocal calls
+        calls += 1
+        if calls == 10:  # 6 batches an epoch: gradients of one batch are pending
+            raise KeyboardInterrupt
+        return LOSS(network(batch["image"]), batch["mask"])
+
+    def cell():
+        return train(
+            model,
+            epochs=3,
+            batch_size=2,
+            accumulate=2,
+            optimizer=optimizer,
+            compute_loss=compute_loss,
+            checkpoint_dir=tmp_path,
+            resume=True,
+        )[0]
+
+    with pytest.raises(KeyboardInterrupt):
+        cell()
+    assert cell()["loss"] == whole["loss"]
+    assert torch.equal(model[0].weight, reference[0].weight)
+
+
+def test_half_precision_with_a_scaler(monkeypatch, tmp_path):
+    """The path of GPUs without bfloat16, on the CPU: scaled, unscaled for clipping, resumed."""
+    module = importlib.import_module("segedu.engine.fit")  # the package's `fit` is the function
+
+    def half(amp, device):
+        autocast = functools.partial(torch.autocast, "cpu", dtype=torch.float16)
+        return autocast, torch.amp.GradScaler("cpu", init_scale=2.0**10)
+
+    monkeypatch.setattr(module, "precision", half)
+    mixed, _ = train(epochs=3, clip_norm=1.0, checkpoint_dir=tmp_path)
+    monkeypatch.undo()
+    full, _ = train(epochs=3, clip_norm=1.0)
+    assert full["loss"] != mixed["loss"] == pytest.approx(full["loss"], rel=0.05)
+    assert load_checkpoint(tmp_path / "last.pt")["scaler"]["scale"] == 2.0**10
 
 
 def test_resume_restores_scheduler_average_and_patience(tmp_path):

@@ -5,7 +5,7 @@ the annotations are one COCO json beside this file. Its conventions:
 
 * Polygon vertices are pixel corners: the centre of the first pixel is (0.5, 0.5). A pixel belongs
   to a polygon if its centre lies inside by the even-odd rule, so an area is a number of pixels.
-* Regions with holes are COCO run lengths (column by column, starting with the background).
+* Regions with holes are compressed COCO run lengths (down the columns, background first).
 * A pixel belongs to at most one region of its picture; to none if nobody annotated it (void).
 * Every annotation says in ``made`` how it was made, for example "drawn, checked".
 
@@ -134,19 +134,41 @@ def polygon_to_mask(polygon: Sequence[float], height: int, width: int) -> np.nda
     row = np.concatenate([np.arange(a, b) for a, b in zip(first, last, strict=True)])
     x = x0[edge] + (row + 0.5 - y0[edge]) * (x1 - x0)[edge] / (y1 - y0)[edge]
     column = np.ceil(x - 0.5).clip(0, width).astype(int)
-    crossings = np.zeros((height, width + 1), dtype=int)
-    np.add.at(crossings, (row, column), 1)
-    return crossings.cumsum(axis=1)[:, :width] % 2 == 1  # inside after an odd number of edges
+    top, bottom = first.min(), last.max()  # only these rows can be inside
+    crossings = np.zeros((bottom - top, width + 1), dtype=np.int32)
+    np.add.at(crossings, (row - top, column), 1)
+    mask = np.zeros((height, width), dtype=bool)
+    mask[top:bottom] = crossings.cumsum(axis=1)[:, :width] % 2  # inside after an odd number
+    return mask
+
+
+def _run_lengths(text: str) -> list[int]:
+    """Decode COCO's compressed run lengths: base 32, low digits first, 48 added to each digit.
+
+    Bit 5 says that more digits follow, bit 4 of the last digit is the sign; from the fourth number
+    on, the difference to the last but one is stored.
+    """
+    counts: list[int] = []
+    value = shift = 0
+    for digit in (byte - 48 for byte in text.encode()):
+        value |= (digit & 0x1F) << shift
+        shift += 5
+        if not digit & 0x20:
+            if digit & 0x10:
+                value -= 1 << shift
+            counts.append(value + (counts[-2] if len(counts) > 2 else 0))
+            value = shift = 0
+    return counts
 
 
 def segmentation_to_mask(
-    segmentation: list[list[float]] | dict[str, list[int]], height: int, width: int
+    segmentation: list[list[float]] | dict[str, Any], height: int, width: int
 ) -> np.ndarray:
     """Turn a COCO ``segmentation`` into a mask.
 
     Args:
-        segmentation: a list of polygons, whose union is meant, or run lengths
-            ``{"size": [height, width], "counts": [zeros, ones, zeros, ...]}`` down the columns.
+        segmentation: a list of polygons, whose union is meant, or compressed run lengths
+            ``{"size": [height, width], "counts": "..."}``.
         height: rows of the mask.
         width: columns of the mask.
 
@@ -157,7 +179,7 @@ def segmentation_to_mask(
         ValueError: if the run lengths do not fill a mask of that size, or for a bad polygon.
     """
     if isinstance(segmentation, dict):
-        counts = segmentation["counts"]
+        counts = _run_lengths(segmentation["counts"])
         if segmentation["size"] != [height, width] or sum(counts) != height * width:
             raise ValueError(
                 f"segmentation must hold {height} x {width} pixels, got size "

@@ -2,7 +2,10 @@
 
 // The switcher keeps the section that is being read.
 function currentSection() {
-  const line = 160; // pixels below the top of the window, under the header
+  // The last heading above this line; at the end of the page the last sections cannot reach the top.
+  const { scrollHeight } = document.documentElement;
+  const atEnd = window.scrollY + window.innerHeight >= scrollHeight - 4;
+  const line = atEnd ? 0.6 * window.innerHeight : 160;
   let current = "";
   for (const section of document.querySelectorAll("article.bd-article section[id]")) {
     if (section.getBoundingClientRect().top <= line) current = section.id;

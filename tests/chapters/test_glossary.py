@@ -1,0 +1,60 @@
+"""The glossary page: every term with both names in every edition, and anchors to link to."""
+
+import io
+import sys
+
+import pytest
+import yaml
+from docutils import nodes
+from sphinx.application import Sphinx
+from sphinx.util.docutils import docutils_namespace, patch_docutils
+
+from tests.chapters.prose import ROOT
+
+TERMS = yaml.safe_load((ROOT / "book" / "terminology.yml").read_text(encoding="utf-8"))
+
+
+@pytest.fixture
+def read(tmp_path, monkeypatch):
+    """Gives the glossary as an edition sees it, a page that links to it, and the warnings."""
+    monkeypatch.setattr(sys, "path", [str(ROOT / "book" / "ext"), *sys.path])
+    for name in ("glossary.md", "terminology.yml"):
+        (tmp_path / name).write_text((ROOT / "book" / name).read_text("utf-8"), "utf-8")
+    link = "# A\n\n[field](#term-receptive-field)\n\n```{toctree}\nglossary\n```\n"
+    (tmp_path / "index.md").write_text(link)
+
+    def build(edition):
+        warnings = io.StringIO()
+        with patch_docutils(), docutils_namespace():
+            settings = {
+                "extensions": ["myst_nb", "bilingual", "glossary"],
+                "bilingual_edition": edition,
+                "nb_execution_mode": "off",
+            }
+            folders = (tmp_path, None, tmp_path / "_build", tmp_path / "_build" / "trees")
+            app = Sphinx(*folders, "dummy", settings, status=None, warning=warnings, freshenv=True)
+            app.build(force_all=True)
+            page = app.env.get_and_resolve_doctree("index", app.builder)
+            return app.env.get_doctree("glossary"), page, warnings.getvalue()
+
+    return build
+
+
+@pytest.mark.parametrize(
+    ("edition", "explained"), [("both", ("en", "zh")), ("en", ("en",)), ("zh", ("zh",))]
+)
+def test_every_term_is_there(read, edition, explained):
+    glossary, page, warnings = read(edition)
+    assert warnings == ""
+    items = {item[0]["ids"][-1]: item for item in glossary.findall(nodes.definition_list_item)}
+    assert set(items) == {f"term-{term['id']}" for term in TERMS}
+    for term in TERMS:
+        name, definition = items[f"term-{term['id']}"].children
+        assert term["en"] in name.astext() and term["zh"] in name.astext()
+        assert [p.astext() for p in definition] == [
+            term[f"{language}_def"]
+            for language in (("zh", "en") if edition == "zh" else ("en", "zh"))
+            if language in explained
+        ]
+    (link,) = [r for r in page.findall(nodes.reference) if r.astext() == "field"]
+    assert link.get("refuri", "").endswith("#term-receptive-field")

@@ -10,6 +10,7 @@ from torch.utils.data import DataLoader
 from tqdm.auto import tqdm
 
 from segedu.engine import distributed
+from segedu.engine.loader import set_epoch
 
 ComputeLoss = Callable[[nn.Module, Any], Tensor]
 
@@ -40,7 +41,7 @@ def evaluate(
         ``metric.compute()``, and ``loss``.
 
     Raises:
-        ValueError: if there is neither a metric nor a loss.
+        ValueError: if there is neither a metric nor a loss, or processes do not share the loader.
     """
     if metric is None and loss is None:
         raise ValueError("evaluate needs a metric or a loss")
@@ -48,6 +49,7 @@ def evaluate(
     model.to(device).eval()
     if metric is not None:
         metric.reset()
+    set_epoch(loader, 0)
     summed = torch.zeros(2, device=device)  # loss times images, images
     for batch in progress("evaluate", len(loader), batches=loader):
         batch = to_device(batch, device)

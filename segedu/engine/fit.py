@@ -16,7 +16,7 @@ from segedu.engine.checkpoint import restore, save
 from segedu.engine.checks import at_least_one
 from segedu.engine.evaluation import ComputeLoss, choose_loss, evaluate, progress, to_device
 from segedu.engine.history import History, Record, plain
-from segedu.engine.loader import derive_seed, seed_everything
+from segedu.engine.loader import derive_seed, seed_everything, set_epoch
 from segedu.engine.optim import average, precision
 
 
@@ -99,8 +99,7 @@ def fit(
             start = time.perf_counter()
             # Everything random in an epoch follows from (seed, epoch), so a resume needs no more.
             seed_everything(derive_seed(seed, epoch, distributed.rank()))
-            if hasattr(train_loader.sampler, "set_epoch"):
-                train_loader.sampler.set_epoch(epoch)
+            set_epoch(train_loader, epoch)
             network.train()
             losses = []
             for step, batch in enumerate(train_loader):

@@ -117,6 +117,18 @@ class EpochSampler(Sampler[int]):
         return len(range(distributed.rank(), self.length, world))
 
 
+def set_epoch(loader: DataLoader, epoch: int) -> None:
+    """Tell the sampler of ``loader`` which epoch begins, if it wants to know.
+
+    Raises:
+        ValueError: if every one of several processes would see all samples.
+    """
+    if hasattr(loader.sampler, "set_epoch"):
+        loader.sampler.set_epoch(epoch)
+    elif distributed.world_size() > 1:
+        raise ValueError("the processes do not share this loader: build it with make_loader")
+
+
 class _SeededDataset(Dataset):
     """Reads sample ``index`` of ``epoch`` with its own random numbers."""
 

@@ -6,11 +6,11 @@ import random
 import numpy as np
 import pytest
 import torch
-from torch.utils.data import Dataset
+from torch.utils.data import DataLoader, Dataset
 
 from segedu.engine import History, make_loader, seed_everything, tensorboard
 from segedu.engine.history import plain
-from segedu.engine.loader import derive_seed
+from segedu.engine.loader import derive_seed, set_epoch
 
 
 class Noise(Dataset):
@@ -85,6 +85,17 @@ def test_the_processes_together_see_the_batches_of_one(monkeypatch):
     for batch, *parts in zip(whole[:1], *(share[:1] for share in shares), strict=True):
         together = torch.cat(parts)
         assert sorted(together[:, 0].tolist()) == sorted(batch[:, 0].tolist())
+
+
+def test_a_loader_that_is_not_shared_is_refused(monkeypatch):
+    plain = DataLoader(Noise(), 2)
+    set_epoch(plain, 1)
+    monkeypatch.setenv("WORLD_SIZE", "2")
+    with pytest.raises(ValueError, match="make_loader"):
+        set_epoch(plain, 1)
+    shared = make_loader(Noise(), 2)
+    set_epoch(shared, 3)
+    assert shared.sampler.epoch == 3
 
 
 @pytest.mark.parametrize("batch_size", [0, -1])

@@ -41,7 +41,7 @@ class Light(NamedTuple):
     sky_top: Color
     sky_low: Color
     tint: tuple[float, float, float]  # multiplies the finished picture
-    haze: float = 110.0  # metres after which 63 % of a colour is air
+    haze: float = 130.0  # metres after which 63 % of a colour is air
 
     def face(self, nx: float, ny: float, nz: float) -> float:
         """Brightness of a surface with the unit normal (nx, ny, nz)."""
@@ -162,6 +162,7 @@ class Stand:
         self.facing = facing
         # +1 where the light comes from the local right-hand side
         self.lit = facing * (1 if canvas.light.sun[0] > 0 else -1)
+        self._clear = exp(-z / canvas.light.haze)  # how much of a colour gets through the air
 
     def at(self, a: float, b: float) -> Point:
         """Local point to image point."""
@@ -169,7 +170,7 @@ class Stand:
 
     def color(self, color: Color, brightness: float = 1.0) -> Color:
         """Colour with a brightness, seen through the air."""
-        return self.canvas.air(tone(color, brightness), self.z)
+        return mix(self.canvas.light.sky_low, tone(color, brightness), self._clear)
 
     def polygon(self, points: Sequence[Point], color: Color, mark: bool = True) -> None:
         """Fill a polygon given in local coordinates."""

@@ -36,8 +36,8 @@ class SceneConfig:
     kind: str = "mixed"
     boundary_blur: float = 0.0
     scale_range: float = 0.4
-    occlusion: float = 0.3
-    imbalance: float = 0.2
+    occlusion: float = 0.2
+    imbalance: float = 0.0
     fine_detail: float = 0.3
     clutter: float = 0.2
     noise: float = 0.2

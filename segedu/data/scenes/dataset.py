@@ -1,13 +1,14 @@
 """Scenes as a torch data set for the three tasks."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any
 
+import numpy as np
 import torch
 from torch.utils.data import Dataset
 from torchvision import tv_tensors
 
-from segedu.data.scenes.classes import CLASSES
+from segedu.data.scenes.classes import CLASSES, VOID, SceneClass
 from segedu.data.scenes.config import SceneConfig
 from segedu.data.scenes.generator import Scene, generate
 
@@ -29,15 +30,19 @@ class SceneDataset(Dataset):
         task: "semantic" gives `image`, `mask`; "instance" gives `image`, `boxes`, `masks`,
             `labels`; "panoptic" gives `image`, `panoptic_seg`, `segments_info`.
         transforms: called with the sample dict, e.g. a `torchvision.transforms.v2.Compose`.
+        classes: names of the classes to learn, renumbered 0, 1, ... in this order, as the train
+            ids of Cityscapes are; all others become void (255; 0 in a panoptic map) and their
+            objects are left out. All twelve if not given.
         cache_bytes: memory for painted scenes; 0 switches the cache off.
 
     Raises:
-        ValueError: unknown task, `num_images` < 1, negative seed or cache size.
-    """
+        ValueError: unknown task or class, `num_images` < 1, negative seed or cache size.
 
-    classes = tuple(c.name for c in CLASSES)
-    colors = tuple(c.color for c in CLASSES)
-    num_classes = len(CLASSES)
+    Attributes:
+        classes, classes_zh: the names of the classes in English and Chinese.
+        colors: their display colours.
+        num_classes: how many there are.
+    """
 
     def __init__(
         self,
@@ -46,6 +51,7 @@ class SceneDataset(Dataset):
         seed: int = 0,
         task: str = "semantic",
         transforms: Callable[[Sample], Sample] | None = None,
+        classes: Sequence[str] | None = None,
         cache_bytes: int = 512 * 2**20,
     ):
         if num_images < 1:
@@ -56,6 +62,13 @@ class SceneDataset(Dataset):
             raise ValueError(f"task must be one of {TASKS}; got {task!r}")
         if cache_bytes < 0:
             raise ValueError(f"cache_bytes must be >= 0; got {cache_bytes}")
+        kept = _find_classes(classes)
+        self.classes = tuple(c.name for c in kept)
+        self.classes_zh = tuple(c.name_zh for c in kept)
+        self.colors = tuple(c.color for c in kept)
+        self.num_classes = len(kept)
+        self._new_id = np.full(256, VOID, np.uint8)
+        self._new_id[[c.id for c in kept]] = range(len(kept))
         self.num_images, self.config, self.seed = num_images, config or SceneConfig(), seed
         self.task, self.transforms = task, transforms
         self._free = cache_bytes
@@ -73,7 +86,7 @@ class SceneDataset(Dataset):
     def __getitem__(self, index: int) -> Sample:
         sample = self._cache.get(index)
         if sample is None:
-            sample = _to_sample(self.scene(index), self.task)
+            sample = _to_sample(self.scene(index), self.task, self._new_id)
             size = sum(v.numel() * v.element_size() for v in sample.values() if torch.is_tensor(v))
             if size <= self._free:
                 self._free -= size
@@ -85,20 +98,41 @@ class SceneDataset(Dataset):
         return self.transforms(sample) if self.transforms else sample
 
 
-def _to_sample(scene: Scene, task: str) -> Sample:
+def _find_classes(names: Sequence[str] | None) -> tuple[SceneClass, ...]:
+    """The classes with these names, in this order."""
+    if names is None:
+        return CLASSES
+    known = {c.name: c for c in CLASSES}
+    if not names or len(set(names)) < len(names) or not set(names) <= set(known):
+        raise ValueError(f"classes must be different names out of {tuple(known)}; got {names!r}")
+    return tuple(known[name] for name in names)
+
+
+def _to_sample(scene: Scene, task: str, new_id: np.ndarray) -> Sample:
+    """The parts of a scene that a task needs, with classes renumbered by the table (256,)."""
     # (H, W, 3) -> (3, H, W)
     image = tv_tensors.Image(torch.from_numpy(scene.image).permute(2, 0, 1).contiguous())
     if task == "semantic":
-        return {"image": image, "mask": tv_tensors.Mask(torch.from_numpy(scene.semantic))}
+        return {"image": image, "mask": tv_tensors.Mask(torch.from_numpy(new_id[scene.semantic]))}
     if task == "panoptic":
-        panoptic_seg = tv_tensors.Mask(torch.from_numpy(scene.panoptic))
-        return {"image": image, "panoptic_seg": panoptic_seg, "segments_info": scene.segments_info}
+        info = [
+            {**segment, "category_id": int(new_id[segment["category_id"]])}
+            for segment in scene.segments_info
+            if new_id[segment["category_id"]] != VOID
+        ]
+        kept = np.isin(scene.panoptic, [segment["id"] for segment in info])
+        panoptic_seg = tv_tensors.Mask(torch.from_numpy(scene.panoptic * kept))
+        return {"image": image, "panoptic_seg": panoptic_seg, "segments_info": info}
+    labels = new_id[scene.instances.labels]
+    kept = labels != VOID
     boxes = tv_tensors.BoundingBoxes(
-        torch.from_numpy(scene.instances.boxes), format="XYXY", canvas_size=scene.semantic.shape
+        torch.from_numpy(scene.instances.boxes[kept]),
+        format="XYXY",
+        canvas_size=scene.semantic.shape,
     )
     return {
         "image": image,
         "boxes": boxes,
-        "masks": tv_tensors.Mask(torch.from_numpy(scene.instances.masks)),
-        "labels": torch.from_numpy(scene.instances.labels),
+        "masks": tv_tensors.Mask(torch.from_numpy(scene.instances.masks[kept])),
+        "labels": torch.from_numpy(labels[kept].astype(np.int64)),
     }

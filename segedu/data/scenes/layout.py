@@ -226,12 +226,12 @@ class Layout:
         if self.is_street and u[4] < 0.75:
             x, z = self._beside(x, z, (0.2 + 0.6 * u[5]) * self.pavement)
         x, z = self._on_land(x, z)
-        return Thing(slot, "person", x, z, 0.9 + 0.2 * u[2], 1 if u[3] < 0.5 else -1)
+        return Thing(slot, "person", x, z, 1.0 + 0.2 * u[2], 1 if u[3] < 0.5 else -1)
 
     def _sign(self, slot: int, x: float, z: float, u: list[float]) -> Thing:
         if self.is_street:
             x, z = self._beside(x, z, 0.4)
-        return Thing(slot, "sign", *self._on_land(x, z), size=0.9 + 0.2 * u[2])
+        return Thing(slot, "sign", *self._on_land(x, z), size=1.0 + 0.2 * u[2])
 
     def _animal(self, slot: int, x: float, z: float, u: list[float]) -> Thing:
         kind = ("dog", "dog", "cow", "bird")[int(4 * u[4])]
@@ -241,7 +241,7 @@ class Layout:
         flies = kind == "bird" and u[6] < 0.5
         if not flies:
             x, z = self._on_land(x, z)
-        size = (1.4 if kind == "bird" else 1.0) + 0.2 * u[2]
+        size = (1.6 if kind == "bird" else 1.15) + 0.2 * u[2]
         facing = 1 if u[3] < 0.5 else -1
         return Thing(slot, kind, x, z, size, facing, lift=2.2 + 1.6 * u[5] if flies else 0.0)
 

@@ -176,7 +176,7 @@ def pond(
 
 def water_color(canvas: Canvas, z: float) -> Color:
     """Water takes most of its colour from the sky."""
-    return canvas.air(mix((22, 104, 140), canvas.light.sky_top, 0.22), z)
+    return canvas.air(mix((8, 104, 142), canvas.light.sky_top, 0.15), z)
 
 
 def canal(canvas: Canvas, side: int, x0: float, x1: float) -> None:
@@ -237,9 +237,9 @@ class _Facade:
         pitch, rise = self.length / bays, height / storeys
         depth = min(self.start[2], self.end[2])
         size = self.canvas.pixels(1.2, depth)
-        if size < 1.0:
+        if size < 1.5:
             return
-        near, close = size > 2.5, size > 6.0
+        near, close = size > 3.5, size > 7.0
         for storey in range(storeys):
             low = storey * rise + 0.34 * rise
             high = storey * rise + 0.84 * rise
@@ -356,6 +356,8 @@ def wall(
     light = canvas.light.face(*normal)
     facade = _Facade(canvas, start, end, color, light)
     base = tone(color, light)
+    corners = [(x, y, z) for x, _, z in (start, end) for y in (0.0, height + 0.16)]
+    canvas.face([corners[0], corners[1], corners[3], corners[2]], base)
     pieces = 8
     shades = rng.random((pieces, 9)).tolist()
     for i in range(pieces):

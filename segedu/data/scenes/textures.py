@@ -193,12 +193,14 @@ def soften_boundaries(colors: np.ndarray, segments: np.ndarray, amount: float) -
 
 
 def grade(colors: np.ndarray, light: Light, rng: np.random.Generator) -> np.ndarray:
-    """Light tint, brush-like colour variation and vignette; float32 (H, W, 3) to uint8."""
+    """Light tint, brush-like variation, saturation, vignette; float32 (H, W, 3) to uint8."""
     height, width = colors.shape[:2]
     row, column = rng.integers(0, BANK, 2)
     y, x = (np.arange(n, dtype=np.float32) + 0.5 for n in (height, width))
     colors = colors * window(brush_tile(), y * (150 / height) + row, x * (150 / height) + column)
     r2 = (2 * y[:, None] / height - 1) ** 2 + (2 * x / width - 1) ** 2  # (H, W)
+    grey = colors.mean(-1, keepdims=True)
+    colors = grey + 1.15 * (colors - grey)
     colors *= (1.03 - 0.07 * r2)[..., None] * np.array(light.tint, np.float32)
     return np.clip(colors, 0, 255).astype(np.uint8)
 

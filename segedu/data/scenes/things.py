@@ -48,8 +48,8 @@ TROUSERS: tuple[Color, ...] = (
 SKIN: tuple[Color, ...] = ((240, 200, 172), (222, 172, 134), (174, 120, 86), (112, 74, 54))
 HAIR: tuple[Color, ...] = ((40, 28, 24), (92, 58, 34), (166, 116, 62), (96, 60, 70))
 PAINT: tuple[Color, ...] = (
-    (196, 40, 38), (214, 62, 34), (160, 30, 44), (226, 96, 36), (232, 232, 230), (24, 118, 122),
-    (38, 82, 140), (62, 66, 74), (160, 168, 176), (206, 52, 60),
+    (200, 34, 34), (214, 44, 38), (166, 26, 40), (226, 78, 40), (236, 236, 234), (24, 106, 122),
+    (38, 82, 150), (58, 62, 72), (160, 168, 176), (206, 40, 52),
 )  # fmt: skip
 LEAVES: tuple[Color, ...] = (
     (62, 112, 48), (48, 100, 54), (78, 120, 44), (40, 92, 60), (92, 122, 52), (122, 122, 40),
@@ -89,11 +89,11 @@ def _crown(
     size = (1.5 - 0.4 * stand.canvas.detail) * r * (ra * rb / r / r / count) ** 0.5
     size = (0.75 + 0.6 * grain[:, 3]) * min(size, 0.36 * r)
     dark, bright = tone(leaf, 0.7), tone(mix(leaf, (236, 222, 110), 0.32), 1.24)
-    for i in order.tolist():
-        color = mix(dark, bright, min(1.0, max(0.0, light[i])))
-        stand.ellipse(
-            a0 + 0.9 * a[i] * ra, b0 + 0.9 * b[i] * rb, size[i], 0.85 * size[i], stand.color(color)
-        )
+    a, b = a0 + 0.9 * ra * a, b0 + 0.9 * rb * b
+    clumps = np.stack([a, b, size, np.clip(light, 0, 1), radius], 1)[order]
+    for a, b, r, shade, distance in clumps.tolist():
+        color = stand.color(mix(dark, bright, shade))
+        stand.ellipse(a, b, r, 0.85 * r, color, mark=distance > 0.6)
 
 
 def _trunk(
@@ -558,34 +558,28 @@ def _cow(canvas: Canvas, thing: Thing, rng: np.random.Generator) -> None:
     s.ellipse(1.09, 1.34 - low, 0.03, 0.03, s.color((24, 18, 18)), mark=False)
 
 
+BEAK: Color = (238, 160, 40)
+
+
 def _bird(canvas: Canvas, thing: Thing, rng: np.random.Generator) -> None:
     s = Stand(canvas, thing.x, thing.z, 1.1 * thing.size, thing.facing)
     body = pick(rng, ((214, 210, 204), (120, 124, 138), (150, 110, 74), (240, 238, 232)))
     wing = tone(body, 0.62)
     b = thing.lift
-    if b > 0:  # in flight
-        flap = 0.1 + 0.3 * rng.random()
-        s.polygon(
-            [
-                (0.0, b + 0.04),
-                (0.16, b + 0.05),
-                (-0.16, b + 0.62 * flap + 0.34),
-                (-0.42, b + flap + 0.3),
-                (-0.18, b + 0.12),
-            ],
-            s.color(wing, 0.9),
-        )
-        s.round_limb((-0.2, b), (0.18, b + 0.03), 0.08, 0.1, body)
-        s.polygon(
-            [(-0.24, b + 0.05), (-0.5, b + 0.1), (-0.5, b - 0.05), (-0.22, b - 0.04)],
-            s.color(body, 0.7),
-        )
-        s.ellipse(0.28, b + 0.1, 0.09, 0.08, s.color(body))
-        s.polygon([(0.35, b + 0.12), (0.35, b + 0.06), (0.47, b + 0.07)], s.color((238, 160, 40)))
-        s.polygon(
-            [(0.12, b + 0.04), (-0.1, b + 0.04), (-0.55, b + flap + 0.22), (-0.3, b + flap + 0.4)],
-            s.color(wing, 1.2),
-        )
+    if b > 0:  # in flight: far wing, body, near wing
+        beat = 0.25 + 0.35 * rng.random()
+        for shift, brightness in ((0.1, 0.75), (-0.04, 1.2)):
+            wrist, tip = (shift - 0.1, b + beat), (shift - 0.62, b + 1.5 * beat)
+            blade = [(shift + 0.12, b + 0.05), wrist, tip, (shift - 0.2, b + 0.02)]
+            if shift < 0:
+                s.polygon(
+                    [(-0.24, b + 0.05), (-0.5, b + 0.08), (-0.48, b - 0.05), (-0.22, b - 0.04)],
+                    s.color(body, 0.7),
+                )
+                s.round_limb((-0.2, b), (0.18, b + 0.03), 0.08, 0.1, body)
+                s.ellipse(0.3, b + 0.1, 0.09, 0.08, s.color(body))
+                s.polygon([(0.36, b + 0.13), (0.36, b + 0.06), (0.49, b + 0.07)], s.color(BEAK))
+            s.polygon(blade, s.color(wing, brightness))
         return
     for a in (-0.03, 0.06):
         s.limb((a, 0.16), (a + 0.02, 0.0), 0.018, 0.016, s.color((224, 130, 50)))
@@ -593,7 +587,7 @@ def _bird(canvas: Canvas, thing: Thing, rng: np.random.Generator) -> None:
     s.round_limb((-0.12, 0.26), (0.1, 0.29), 0.12, 0.13, body)
     s.limb((0.14, 0.36), (0.2, 0.5), 0.085, 0.06, s.color(body, 0.86))
     s.ellipse(0.22, 0.54, 0.085, 0.08, s.color(mix(body, (40, 92, 70), 0.5)))
-    s.polygon([(0.28, 0.58), (0.28, 0.5), (0.42, 0.52)], s.color((238, 160, 40)))
+    s.polygon([(0.28, 0.58), (0.28, 0.5), (0.42, 0.52)], s.color(BEAK))
     s.limb((-0.2, 0.29), (0.02, 0.3), 0.05, 0.08, s.color(wing), mark=False)
     s.ellipse(0.25, 0.56, 0.016, 0.016, s.color((20, 18, 18)), mark=False)
 

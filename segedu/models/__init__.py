@@ -28,6 +28,8 @@ _REFINENET = "RefineNet: Multi-Path Refinement Networks for High-Resolution Sema
 _PSPNET = "Pyramid Scene Parsing Network"
 _V3 = "Rethinking Atrous Convolution for Semantic Image Segmentation"
 _V3_PLUS = "Encoder-Decoder with Atrous Separable Convolution for Semantic Image Segmentation"
+_TIRAMISU = "The One Hundred Layers Tiramisu: Fully Convolutional DenseNets"
+_HRNET = "High-Resolution Representations for Labeling Pixels and Regions"
 _UNET = "U-Net: Convolutional Networks for Biomedical Image Segmentation"
 
 _MODELS: dict[str, ModelInfo] = {
@@ -102,6 +104,58 @@ _MODELS: dict[str, ModelInfo] = {
         _V3_PLUS,
         2018,
         45_674_853,
+    ),
+    "fc_densenet56": ModelInfo(
+        "dense_unet.FCDenseNet",
+        {"layers": (4,) * 5, "bottleneck": 4, "growth_rate": 12},
+        "dense blocks, 56 layers",
+        _TIRAMISU,
+        2017,
+        1_378_725,
+    ),
+    "fc_densenet67": ModelInfo(
+        "dense_unet.FCDenseNet",
+        {"layers": (5,) * 5, "bottleneck": 5},
+        "dense blocks, 67 layers",
+        _TIRAMISU,
+        2017,
+        3_466_133,
+    ),
+    "fc_densenet103": ModelInfo(
+        "dense_unet.FCDenseNet", {}, "dense blocks, 103 layers", _TIRAMISU, 2017, 9_324_661
+    ),
+    "dense_unet121": ModelInfo(
+        "dense_unet.DenseUNet",
+        {},
+        "U-Net on DenseNet-121",
+        "H-DenseUNet: Hybrid Densely Connected UNet for Liver and Tumor Segmentation",
+        2018,
+        13_610_533,
+    ),
+    "danet_resnet50": ModelInfo(
+        "attention.DANet",
+        {},
+        "position and channel attention",
+        "Dual Attention Network for Scene Segmentation",
+        2019,
+        47_465_729,
+    ),
+    "semantic_fpn_resnet50": ModelInfo(
+        "fpn.SemanticFPN",
+        {},
+        "a feature pyramid, summed",
+        "Panoptic Feature Pyramid Networks",
+        2019,
+        28_478_933,
+    ),
+    "hrnet_w18": ModelInfo(
+        "hrnet.HRNet", {"width": 18}, "four strides at once", _HRNET, 2019, 9_641_661
+    ),
+    "hrnet_w32": ModelInfo(
+        "hrnet.HRNet", {"width": 32}, "four strides at once", _HRNET, 2019, 29_547_477
+    ),
+    "hrnet_w48": ModelInfo(
+        "hrnet.HRNet", {"width": 48}, "four strides at once", _HRNET, 2019, 65_860_821
     ),
     "lraspp_mobilenet_v3": ModelInfo(
         "lraspp.LRASPP",

@@ -4,14 +4,15 @@ Segmentation needs three things that a classifier does not offer: the maps of se
 a smaller output stride (strides replaced by dilation), and narrow versions that train on a CPU.
 """
 
+import re
 from collections.abc import Sequence
 from pathlib import Path
 from urllib.error import URLError
 
 import torch
 from torch import Tensor, nn
-from torchvision.models import ResNet, WeightsEnum, mobilenet_v3_large
-from torchvision.models.resnet import Bottleneck
+from torchvision.models import DenseNet, ResNet, WeightsEnum, mobilenet_v3_large
+from torchvision.models.resnet import BasicBlock, Bottleneck
 
 from segedu.models.blocks import conv_bn_relu
 
@@ -24,7 +25,13 @@ VGG16_STAGES = (
     (8, 3),
     (8, 3),
 )  # (width multiplier, convolutions) per stage
-RESNET_LAYERS = {50: (3, 4, 6, 3), 101: (3, 4, 23, 3), 152: (3, 8, 36, 3)}
+RESNET_LAYERS = {
+    18: (2, 2, 2, 2),
+    34: (3, 4, 6, 3),
+    50: (3, 4, 6, 3),
+    101: (3, 4, 23, 3),
+    152: (3, 8, 36, 3),
+}
 
 
 def read_weights(weights: WeightsEnum | str | Path) -> dict[str, Tensor]:
@@ -70,18 +77,18 @@ def load_weights(module: nn.Module, weights: Weights, drop: tuple[str, ...] = ()
 
 
 class ResNetFeatures(ResNet):
-    """ResNet-50/101/152 (He et al., CVPR 2016) that returns the maps of its four stages.
+    """ResNet (He et al., CVPR 2016) that returns the maps of its four stages.
 
     The parameters keep torchvision's names (``conv1``, ``bn1``, ``layer1`` ... ``layer4``), so its
     checkpoints load. As in torchvision, the stride sits in the 3x3 convolution of a bottleneck.
 
     Args:
-        depth: 50, 101 or 152.
+        depth: 18 or 34 (basic blocks), 50, 101 or 152 (bottlenecks).
         in_channels: channels of the images.
         base_width: width of the first stage; 64 is the paper's. The stages have
-            4, 8, 16 and 32 times as many output channels.
+            4, 8, 16 and 32 times as many output channels (1, 2, 4 and 8 with basic blocks).
         layers: blocks per stage, overrides ``depth`` (for small networks).
-        output_stride: 32, 16 or 8; strides of the last stages become dilations.
+        output_stride: 32, 16 or 8; strides of the last stages become dilations (bottlenecks only).
         multi_grid: factors on the dilation of the three blocks of the last stage
             (DeepLabv3, section 3.3), e.g. ``(1, 2, 4)``.
         first_block: dilation of the first block of a dilated stage: ``"previous"`` keeps that of
@@ -104,10 +111,12 @@ class ResNetFeatures(ResNet):
         deep_stem: bool = False,
         weights: Weights = None,
     ) -> None:
-        if layers is None and depth not in RESNET_LAYERS:
+        if depth not in RESNET_LAYERS:
             raise ValueError(f"depth must be one of {sorted(RESNET_LAYERS)}, got {depth}")
         if output_stride not in (8, 16, 32):
             raise ValueError(f"output_stride must be 8, 16 or 32, got {output_stride}")
+        if depth < 50 and (output_stride < 32 or multi_grid is not None):
+            raise ValueError(f"only bottlenecks can be dilated: depth must be >= 50, got {depth}")
         if first_block not in ("previous", "own"):
             raise ValueError(f"first_block must be 'previous' or 'own', got {first_block!r}")
         plain = (in_channels, base_width, deep_stem) == (3, 64, False)
@@ -117,7 +126,8 @@ class ResNetFeatures(ResNet):
             )
         self._base_width = base_width
         self._stem_width = 2 * base_width if deep_stem else base_width
-        super().__init__(Bottleneck, list(layers or RESNET_LAYERS[depth]))
+        block = BasicBlock if depth < 50 else Bottleneck
+        super().__init__(block, list(layers or RESNET_LAYERS[depth]))
         del self.avgpool, self.fc
         if deep_stem:
             self.conv1 = nn.Sequential(
@@ -130,7 +140,7 @@ class ResNetFeatures(ResNet):
             self.conv1 = nn.Conv2d(in_channels, base_width, 7, stride=2, padding=3, bias=False)
             nn.init.kaiming_normal_(self.conv1.weight, mode="fan_out", nonlinearity="relu")
             self.bn1 = nn.BatchNorm2d(base_width)
-        self.channels = tuple(base_width * factor for factor in (4, 8, 16, 32))
+        self.channels = tuple(base_width * block.expansion * 2**i for i in range(4))
 
         dilation = 1
         for stage, stride in ((self.layer3, 16), (self.layer4, 32)):
@@ -250,4 +260,63 @@ class MobileNetV3Features(nn.Sequential):
             x = layer(x)
             if index in self.taps:
                 features.append(x)
+        return features
+
+
+class DenseNetFeatures(nn.Module):
+    """DenseNet (Huang et al., CVPR 2017) that returns the stem and the end of each dense block.
+
+    A block's map is taken after the normalisation and ReLU of the transition that follows it,
+    before its 1x1 convolution halves the channels. The layers keep torchvision's names.
+
+    Args:
+        in_channels: channels of the images.
+        layers: layers of the four dense blocks; (6, 12, 24, 16) is DenseNet-121.
+        growth_rate: maps that a layer adds.
+        first_width: maps of the stem.
+        weights: see `read_weights`; torchvision's need the defaults.
+    """
+
+    def __init__(
+        self,
+        in_channels: int = 3,
+        layers: tuple[int, int, int, int] = (6, 12, 24, 16),
+        growth_rate: int = 32,
+        first_width: int = 64,
+        weights: Weights = None,
+    ) -> None:
+        super().__init__()
+        self.features = DenseNet(growth_rate, layers, first_width).features
+        if in_channels != 3:
+            self.features.conv0 = nn.Conv2d(in_channels, first_width, 7, 2, padding=3, bias=False)
+        self.channels = [first_width]
+        width = first_width
+        for count in layers:
+            width += count * growth_rate
+            self.channels.append(width)
+            width //= 2
+        if weights is not None:
+            # the published files are older than the names "norm1", "conv1" inside a layer
+            state = {
+                re.sub(r"\.(norm|relu|conv)\.([12])\.", r".\1\2.", name): value
+                for name, value in read_weights(weights).items()
+                if not name.startswith("classifier.")
+            }
+            self.load_state_dict(state)
+
+    def forward(self, images: Tensor) -> list[Tensor]:
+        """Images (N, 3, H, W) -> maps of stride 2, 4, 8, 16 and 32."""
+        net, features = self.features, []
+        x = net.relu0(net.norm0(net.conv0(images)))
+        features.append(x)
+        x = net.denseblock1(net.pool0(x))
+        for transition, block in (
+            (net.transition1, net.denseblock2),
+            (net.transition2, net.denseblock3),
+            (net.transition3, net.denseblock4),
+        ):
+            x = transition.relu(transition.norm(x))
+            features.append(x)
+            x = block(transition.pool(transition.conv(x)))
+        features.append(net.norm5(x))
         return features

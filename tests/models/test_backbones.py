@@ -53,6 +53,17 @@ def test_resnet_is_torchvisions(output_stride):
         assert torch.equal(model(x)[-1], expected)
 
 
+def test_resnet18_is_torchvisions():
+    reference = torchvision.models.resnet18().eval()
+    model = ResNetFeatures(18).eval()
+    model.load_state_dict({k: v for k, v in reference.state_dict().items() if k[:2] != "fc"})
+    x = torch.randn(1, 3, 64, 64)
+    with torch.no_grad():
+        expected = torch.nn.Sequential(*list(reference.children())[:-2])(x)
+        assert torch.equal(model(x)[-1], expected)
+    assert model.channels == (64, 128, 256, 512)
+
+
 def test_weights_from_a_file_and_bad_weights(tmp_path, monkeypatch):
     model = ResNetFeatures(**SMALL)
     torch.save(model.state_dict() | {"fc.weight": torch.zeros(3)}, tmp_path / "small.pth")
@@ -75,9 +86,11 @@ def test_weights_from_a_file_and_bad_weights(tmp_path, monkeypatch):
 
 def test_bad_settings_are_refused():
     with pytest.raises(ValueError, match="depth must be one of"):
-        ResNetFeatures(18)
+        ResNetFeatures(20)
     with pytest.raises(ValueError, match="output_stride must be 8, 16 or 32, got 4"):
         ResNetFeatures(output_stride=4, **SMALL)
+    with pytest.raises(ValueError, match="only bottlenecks can be dilated"):
+        ResNetFeatures(18, output_stride=8)
     with pytest.raises(ValueError, match="first_block must be"):
         ResNetFeatures(first_block="new", **SMALL)
     with pytest.raises(ValueError, match="multi_grid needs 1 factors, got 3"):

@@ -28,6 +28,22 @@ NARROW = {
     "deeplab_v3_resnet50": RESNET | {"aux_loss": True},
     "deeplab_v3_mobilenet_v3": {"width_mult": 0.25, "aux_loss": True},
     "deeplab_v3_plus_resnet50": RESNET,
+    "fc_densenet56": {
+        "layers": (2, 2, 2),
+        "bottleneck": 2,
+        "growth_rate": 8,
+        "first_width": 16,
+        "dropout": 0.0,
+    },
+    "dense_unet121": {
+        "layers": (2, 2, 2, 2),
+        "growth_rate": 8,
+        "first_width": 16,
+        "decoder_widths": (32, 32, 32, 16, 16),
+    },
+    "danet_resnet50": RESNET | {"multi_grid": None},
+    "semantic_fpn_resnet50": RESNET,
+    "hrnet_w18": {"width": 8, "stem_width": 8, "modules": (1, 1, 1), "blocks": 1},
     "lraspp_mobilenet_v3": {"width_mult": 0.25},
 }
 NAMES = list(NARROW)
@@ -38,6 +54,10 @@ SAME_WHEN_NARROW = {
     "pspnet_resnet101",
     "deeplab_v3_resnet101",
     "deeplab_v3_plus_resnet101",
+    "fc_densenet67",
+    "fc_densenet103",
+    "hrnet_w32",
+    "hrnet_w48",
 }
 SAME_SIZE = [name for name in NAMES if name != "unet_valid"]  # the paper's valid convolutions
 SEED = 0

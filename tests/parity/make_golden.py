@@ -4,6 +4,7 @@ The references are not part of this project: clone each to ``DIR/<owner>+<name>`
 `RECIPES` names, then run ``python tests/parity/make_golden.py DIR name [name ...]``.
 """
 
+import importlib.util
 import subprocess
 import sys
 import types
@@ -81,6 +82,71 @@ def _deeplab_v3_plus() -> nn.Module:
     return deeplabv3plus_resnet50(num_classes=5, output_stride=16, pretrained_backbone=False)
 
 
+def _fc_densenet() -> nn.Module:
+    from models.tiramisu import FCDenseNet103
+
+    model = FCDenseNet103(5)
+    model.softmax = nn.Identity()  # its output is a log-softmax, ours are logits
+    return model
+
+
+def _non_local() -> nn.Module:
+    from lib.non_local_embedded_gaussian import NONLocalBlock2D
+
+    return NONLocalBlock2D(32, sub_sample=True)
+
+
+def _danet_head() -> nn.Module:
+    # the package imports compiled operators, the two files that matter do not need them
+    root = Path(sys.path[0]) / "encoding"
+    for name in ("encoding", "encoding.models", "encoding.models.sseg"):
+        sys.modules[name] = types.ModuleType(name)
+    sys.modules["encoding.nn"] = _module_from("encoding.nn", root / "nn" / "da_att.py")
+    base = sys.modules["encoding.models.sseg.base"] = types.ModuleType("base")
+    base.BaseNet = nn.Module
+    nn.functional.upsample = nn.functional.interpolate
+    path = root / "models" / "sseg" / "danet.py"
+    return _module_from("encoding.models.sseg.danet", path).DANetHead(64, 5, nn.BatchNorm2d)
+
+
+def _module_from(name: str, path: Path) -> types.ModuleType:
+    spec = importlib.util.spec_from_file_location(name, path)
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    return module
+
+
+class _Config(dict):
+    __getattr__ = dict.__getitem__
+
+
+def _hrnet() -> nn.Module:
+    import numpy
+
+    numpy.int = int
+    from models.seg_hrnet import HighResolutionNet
+
+    def stage(modules: int, branches: int, block: str, width: int) -> _Config:
+        return _Config(
+            NUM_MODULES=modules,
+            NUM_BRANCHES=branches,
+            BLOCK=block,
+            NUM_BLOCKS=[4] * branches,
+            NUM_CHANNELS=[width * 2**i for i in range(branches)],
+            FUSE_METHOD="SUM",
+        )
+
+    extra = _Config(
+        FINAL_CONV_KERNEL=1,
+        STAGE1=stage(1, 1, "BOTTLENECK", 64),
+        STAGE2=stage(1, 2, "BASIC", 18),
+        STAGE3=stage(4, 3, "BASIC", 18),
+        STAGE4=stage(3, 4, "BASIC", 18),
+    )
+    model = _Config(EXTRA=extra, ALIGN_CORNERS=False)
+    return HighResolutionNet(_Config(MODEL=model, DATASET=_Config(NUM_CLASSES=5)))
+
+
 def _upsampled(output: torch.Tensor) -> torch.Tensor:
     return F.interpolate(output, scale_factor=4, mode="bilinear")
 
@@ -149,6 +215,37 @@ RECIPES = {
         "network.modeling.deeplabv3plus_resnet50(num_classes=5, output_stride=16)",
         _deeplab_v3_plus,
         (1, 3, 97, 129),
+    ),
+    "fc_densenet103": Recipe(
+        "bfortuner/pytorch_tiramisu",
+        "c1cf07967f20ebd1e7d4ca0a61126f9cab11be99",
+        "models.tiramisu.FCDenseNet103(5) without its softmax",
+        _fc_densenet,
+        (1, 3, 75, 98),
+    ),
+    "non_local": Recipe(
+        "AlexHex7/Non-local_pytorch",
+        "ec15789af4533448169f3dc36abe542badd34221",
+        "lib.non_local_embedded_gaussian.NONLocalBlock2D(32, sub_sample=True)",
+        _non_local,
+        (2, 32, 13, 10),
+    ),
+    "danet_head": Recipe(
+        "junfu1115/DANet",
+        "b0a0fa008148f102321cdaa7ca38fb0ddd0239d1",
+        "encoding.models.sseg.danet.DANetHead(64, 5, nn.BatchNorm2d), three outputs",
+        _danet_head,
+        (1, 64, 13, 10),
+        output=torch.cat,
+    ),
+    "hrnet_w18": Recipe(
+        "HRNet/HRNet-Semantic-Segmentation",
+        "0bbb2880446ddff2d78f8dd7e8c4c610151d5a51",
+        "models.seg_hrnet.HighResolutionNet(w18 configuration, 5 classes), upsampled",
+        _hrnet,
+        (1, 3, 64, 96),
+        output=_upsampled,
+        folder="lib",
     ),
 }
 

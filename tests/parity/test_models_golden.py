@@ -5,6 +5,7 @@ import torch
 from closed_form import blank, by_prefix, check, compare, fill, images, load
 
 from segedu.models import get_model
+from segedu.models.attention import DANetHead, NonLocal2d
 
 
 def test_unet_equals_milesial():
@@ -72,3 +73,29 @@ def test_deeplab_v3_plus_equals_vainf():
     settings = {"separable": False, "decoder_convs": 1}
     model = blank(get_model, "deeplab_v3_plus_resnet50", 5, **settings)
     assert check("deeplab_v3_plus_resnet50", model) < 1e-5
+
+
+def test_fc_densenet_equals_bfortuner():
+    assert check("fc_densenet103", blank(get_model, "fc_densenet103", 5)) < 1e-5
+
+
+def test_non_local_equals_alexhex7():
+    model = blank(NonLocal2d, 32, subsample=True)
+    assert check("non_local", model, by_prefix(model, ["g", "out", "theta", "phi"])) < 1e-5
+
+
+def test_danet_head_equals_junfu():
+    fixture = load("danet_head")
+    model = blank(DANetHead, 64, 5)
+    order = ["position.0", "channel.0", "position.1", "channel.1", "position.2", "channel.2"]
+    # theirs scores position, channel, sum
+    order += ["classifiers.1", "classifiers.2", "classifiers.0"]
+    # and registers gamma, a parameter of the module itself, before its convolutions: so does ours
+    fill(model, by_prefix(model, order))
+    with torch.no_grad():
+        outputs = model(images(tuple(fixture["input_shape"])))
+    assert compare(torch.cat(outputs), fixture) < 1e-5
+
+
+def test_hrnet_equals_the_authors():
+    assert check("hrnet_w18", blank(get_model, "hrnet_w18", 5)) < 1e-5

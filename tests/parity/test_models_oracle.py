@@ -1,13 +1,21 @@
 """Ours against reference packages, run live: torchvision's state dict goes into ours unrenamed."""
 
 import pytest
+import segmentation_models_pytorch as smp
 import torch
+import torch.nn.functional as F
+import torchvision
 from closed_form import blank, fill, images
 from segmentation_models_pytorch.decoders.deeplabv3.decoder import ASPP as SmpASPP
+from segmentation_models_pytorch.decoders.fpn.decoder import SegmentationBlock
+from timm.layers.cbam import CbamModule
 from torchvision.models import segmentation
+from torchvision.ops.feature_pyramid_network import FeaturePyramidNetwork, LastLevelMaxPool
 
 from segedu.models import get_model
+from segedu.models.attention import CBAM, SqueezeExcitation
 from segedu.models.deeplab import ASPP
+from segedu.models.fpn import FeaturePyramid, SemanticBranch
 
 pytestmark = pytest.mark.oracle
 
@@ -58,3 +66,55 @@ def test_separable_aspp_equals_smp():
     model = fill(ASPP(32, (6, 12, 18), 16, separable=True, dropout=0.1))
     x = images((2, 32, 24, 30))
     assert difference(model(x), reference(x)) < 1e-6
+
+
+@torch.no_grad()
+def test_dense_unet_equals_smp():
+    reference = fill(smp.Unet("densenet121", encoder_weights=None, classes=5))
+    model = fill(blank(get_model, "dense_unet121", 5))  # the same layers in the same order
+    x = images((1, 3, 64, 96))
+    assert difference(model(x), reference(x)) < 1e-6
+
+
+@torch.no_grad()
+def test_feature_pyramid_equals_torchvision():
+    reference = fill(FeaturePyramidNetwork([8, 16, 32], 12, extra_blocks=LastLevelMaxPool()))
+    model = FeaturePyramid([8, 16, 32], 12, extra_level=True)
+    model.load_state_dict(reference.state_dict())
+    maps = [images((2, 8 * 2**i, 37 // 2**i, 50 // 2**i)) for i in range(3)]
+    expected = reference({str(i): x for i, x in enumerate(maps)})
+    for ours, theirs in zip(model(maps), expected.values(), strict=True):
+        assert torch.equal(ours, theirs)
+
+
+@torch.no_grad()
+def test_semantic_branch_equals_smp(monkeypatch):
+    # smp aligns the corners, the authors' code does not: make it interpolate as they do
+    interpolate = F.interpolate
+    monkeypatch.setattr(
+        F, "interpolate", lambda x, **how: interpolate(x, **how | {"align_corners": False})
+    )
+    reference = [fill(SegmentationBlock(24, 64, n_upsamples=n)) for n in range(4)]
+    model = SemanticBranch(24, 64)
+    for ours, theirs in zip(model.levels, reference, strict=True):
+        ours.load_state_dict(
+            dict(zip(ours.state_dict(), theirs.state_dict().values(), strict=True))
+        )
+    levels = [images((1, 24, 32 // 2**i, 48 // 2**i)) for i in range(4)]
+    expected = sum(block(x) for block, x in zip(reference, levels, strict=True))
+    monkeypatch.undo()
+    assert difference(model(levels), expected) < 1e-6
+
+
+@torch.no_grad()
+def test_squeeze_excitation_equals_torchvision():
+    reference = fill(torchvision.ops.SqueezeExcitation(32, 2))
+    model = SqueezeExcitation(32)
+    model.load_state_dict(reference.state_dict())
+    assert difference(model(images((2, 32, 7, 9))), reference(images((2, 32, 7, 9)))) < 1e-6
+
+
+@torch.no_grad()
+def test_cbam_equals_timm():
+    x = images((2, 32, 7, 9))
+    assert difference(fill(CBAM(32))(x), fill(CbamModule(32))(x)) < 1e-6

@@ -1,0 +1,69 @@
+import pytest
+import torch
+import torch.nn.functional as F
+
+from segedu.models.attention import (
+    CBAM,
+    ChannelAttention,
+    DANetHead,
+    NonLocal2d,
+    PositionAttention,
+    SqueezeExcitation,
+    scaled_dot_product_attention,
+)
+
+
+@pytest.mark.parametrize("scale", [None, 1.0, 0.1])
+def test_attention_equals_the_fused_kernel_and_its_weights_sum_to_one(scale):
+    query, key, value = torch.randn(2, 3, 5, 8), torch.randn(2, 3, 7, 8), torch.randn(2, 3, 7, 4)
+    output, weights = scaled_dot_product_attention(query, key, value, scale)
+    expected = F.scaled_dot_product_attention(query, key, value, scale=scale)
+    assert torch.allclose(output, expected, atol=1e-6)
+    assert torch.allclose(weights.sum(-1), torch.ones(2, 3, 5))
+
+
+def test_attention_has_the_right_gradient():
+    inputs = [torch.randn(1, 3, 4, dtype=torch.float64, requires_grad=True) for _ in range(3)]
+    assert torch.autograd.gradcheck(lambda *x: scaled_dot_product_attention(*x)[0], inputs)
+
+
+@pytest.mark.parametrize("block", [NonLocal2d(8), PositionAttention(8), ChannelAttention()])
+def test_blocks_start_as_the_identity(block):
+    x = torch.rand(2, 8, 5, 6)
+    assert torch.equal(block(x), x)
+
+
+def test_a_position_attends_to_the_whole_map():
+    block = PositionAttention(8)
+    torch.nn.init.ones_(block.gamma)
+    x = torch.randn(1, 8, 5, 6, requires_grad=True)
+    block(x)[0, :, 0, 0].sum().backward()
+    assert (x.grad.abs().sum(1) > 0).all()
+
+
+def test_channel_attention_is_the_formula_of_the_released_code():
+    block = ChannelAttention()
+    torch.nn.init.ones_(block.gamma)
+    x = torch.rand(2, 4, 3, 5)
+    flat = x.flatten(2)
+    energy = flat @ flat.transpose(1, 2)
+    weights = (energy.amax(-1, keepdim=True) - energy).softmax(-1)
+    assert torch.allclose(block(x), (weights @ flat).view_as(x) + x, atol=1e-6)
+
+
+def test_parameters_are_the_references():
+    def count(module):
+        return sum(p.numel() for p in module.parameters())
+
+    assert count(NonLocal2d(512)) == 526_592
+    assert count(PositionAttention(512)) == 328_321
+    assert count(ChannelAttention()) == 1
+    with torch.device("meta"):
+        assert count(DANetHead(2048, 19)) == 23_954_619
+
+
+@pytest.mark.parametrize("block", [SqueezeExcitation(32), CBAM(32).eval()])
+def test_gates_only_shrink(block):
+    x = torch.randn(2, 32, 6, 7)
+    assert (block(x).abs() <= x.abs()).all()
+    assert block(x).shape == x.shape

@@ -241,15 +241,18 @@ def evaluate(options: argparse.Namespace) -> None:
         if isinstance(score, float):
             print(f"{score:8.4f}  {key}")
     results[f"{config['model']}/{options.split}"] = {
-        "images": len(dataset),
         "command": options.command_line,
+        "dataset": Path(data).name or layout,
+        "split": options.split,
+        "images": len(dataset),
+        "size": list(dataset[0]["image"].shape[-2:]),  # of the first image
         "seconds": seconds,
         "machine": machine(device),
         **{key: score for key, score in scores.items() if isinstance(score, float)},
         **{key: dict(zip(classes, scores[key], strict=True)) for key in ("iou", "dice")},
         "training": {
-            **{key: config[key] for key in ("command", "parameters", "machine", "seed")},
-            "epoch": len(records),
+            **{key: value for key, value in config.items() if key not in ("classes", "colors")},
+            "epoch": len(records),  # the best one, if the checkpoint is best.pt
             "seconds": sum(record["seconds"] for record in records),
         },
     }
@@ -344,11 +347,15 @@ def machine(device: "torch.device") -> dict[str, Any]:
 
     import torch
 
+    from segedu import __version__
+
     name = torch.cuda.get_device_name(device) if device.type == "cuda" else platform.machine()
     return {
         "device": f"{device.type} ({name})",
         "threads": torch.get_num_threads(),
+        "python": platform.python_version(),
         "torch": str(torch.__version__),
+        "segedu": __version__,
     }
 
 

@@ -120,7 +120,9 @@ def test_evaluate_keeps_results_beside_others(run, tmp_path, capsys):
     found = json.loads(results.read_text())
     assert list(found) == ["unet/test", "unet/val"]
     entry = found["unet/test"]
-    assert entry["images"] == 1 and list(entry["iou"]) == list(camvid.CLASSES)
+    assert (entry["images"], entry["split"], entry["size"]) == (1, "test", [24, 30])
+    assert entry["dataset"] == "camvid" and entry["training"]["epochs"] == 2
+    assert list(entry["iou"]) == list(camvid.CLASSES)
     present = [iou for iou in entry["iou"].values() if iou is not None]
     assert entry["mean_iou"] == pytest.approx(sum(present) / len(present))
     assert entry["training"]["command"].startswith("python -m segedu train")

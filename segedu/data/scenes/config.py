@@ -24,7 +24,8 @@ class SceneConfig:
         occlusion: 0, things stand apart; 1, they crowd together and hide each other.
         imbalance: 0, every kind of thing is about equally frequent; 1, only trees and cars
             remain frequent, people become rarer, signs and animals rare.
-        fine_detail: 0, sturdy forms only; 1, railings, leashes, thin poles, twigs, blades.
+        fine_detail: 0, sturdy forms only; from 0.3 on leashes, from 0.4 on railings and bare twigs;
+            towards 1, ever thinner poles and bars, more branches and blades of grass.
         clutter: 0, plain surfaces, few things; 1, posters, leaves, patches, strong texture and
             twice as many things.
         noise: sensor noise; standard deviation of 14 grey levels at 1.
@@ -38,7 +39,7 @@ class SceneConfig:
     scale_range: float = 0.4
     occlusion: float = 0.2
     imbalance: float = 0.0
-    fine_detail: float = 0.3
+    fine_detail: float = 0.25
     clutter: float = 0.2
     noise: float = 0.2
     light: float = 0.85

@@ -401,12 +401,8 @@ def _person(canvas: Canvas, thing: Thing, rng: np.random.Generator) -> None:
         (-0.16, 1.12),
     ]
     s.polygon(body, s.color(top, 0.78))
-    half = [(a, b) for a, b in body if a * s.lit > 0]
-    s.polygon(
-        [(0.0, 0.9), *half, (0.02, 1.46)] if s.lit > 0 else [(0.02, 1.46), *half, (0.0, 0.9)],
-        s.color(top, 1.1),
-        mark=False,
-    )
+    half = [(s.lit * max(0.0, a * s.lit), b) for a, b in body]
+    s.polygon(half, s.color(top, 1.1), mark=False)
     if bag:
         s.polygon(
             [(-0.32, 0.92), (-0.14, 0.9), (-0.14, 1.34), (-0.3, 1.3)],
@@ -516,7 +512,7 @@ def _dog(canvas: Canvas, thing: Thing, rng: np.random.Generator) -> None:
     s.ellipse(0.73, 0.72, 0.035, 0.03, s.color((24, 20, 20)))
     s.limb((0.43, 0.82), (0.37, 0.66), 0.07, 0.05, s.color(coat, 0.55))
     s.ellipse(0.55, 0.79, 0.02, 0.02, s.color((20, 16, 16)), mark=False)
-    if thing.hand and canvas.detail > 0.15:  # the leash belongs to the dog
+    if thing.hand and canvas.detail > 0.3:  # the leash belongs to the dog
         a, b = thing.hand[0] / s.size, thing.hand[1] / s.size
         width = 0.034 - 0.02 * canvas.detail
         collar, red = (0.36, 0.64), s.color((178, 38, 48))
@@ -563,7 +559,7 @@ BEAK: Color = (238, 160, 40)
 
 def _bird(canvas: Canvas, thing: Thing, rng: np.random.Generator) -> None:
     s = Stand(canvas, thing.x, thing.z, 1.1 * thing.size, thing.facing)
-    body = pick(rng, ((214, 210, 204), (120, 124, 138), (150, 110, 74), (240, 238, 232)))
+    body = pick(rng, ((226, 140, 66), (244, 240, 230), (172, 96, 42), (238, 214, 170)))
     wing = tone(body, 0.62)
     b = thing.lift
     if b > 0:  # in flight: far wing, body, near wing

@@ -2,18 +2,24 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
+import numpy as np
 import torch
 from torch import Tensor
+from torch.nn import functional as F
 
-ABSENT = ("skip", "zero", "one")
+from segedu.metrics._counts import runs, scatter_counts
+
+ABSENT = {"skip": float("nan"), "zero": 0.0, "one": 1.0}
 
 
 class SemanticMetrics:
     r"""Streaming pixel accuracy, mean accuracy, IoU and Dice over a whole data set.
 
-    One matrix of counts M is all the state: M[i, j] pixels of class i were called class j. The
-    numbers therefore do not depend on how the data set was cut into batches (Long et al. 2015, §5
-    for the definitions; Dice = 2 IoU / (1 + IoU)).
+    One matrix of counts M is the state: M[i, j] pixels of class i were called class j. The numbers
+    therefore do not depend on how the data set was cut into batches (Long et al. 2015, §5, for the
+    definitions; Dice = 2 IoU / (1 + IoU)).
 
     Args:
         num_classes: C.
@@ -22,12 +28,27 @@ class SemanticMetrics:
             ``"skip"`` gives NaN and leaves it out of the means, ``"zero"`` 0, ``"one"`` 1. A class
             that is predicted but never there scores an IoU of 0 in every case. ``mean_accuracy`` is
             over the classes that occur in the targets, the others being governed by the same rule.
+        per_image: also average over images: ``image_mean_iou`` and ``image_mean_dice`` are means
+            over the images of the mean over the classes that occur in the image (absent classes
+            are always skipped here). These depend on nothing but the images either.
+        boundary: also give ``boundary_iou`` (C,) and ``mean_boundary_iou`` (Cheng et al. 2021,
+            Eq. 2, counts summed over the data set): the IoU of the pixels of each region that are
+            within d = max(1, round(boundary · image diagonal)) of its edge, 0.02 in the paper.
+            Ignored pixels belong to no region; beyond the frame there is none.
 
     The state lives on the device of the first input; ``update`` reads nothing back from a GPU, so
     labels out of range raise at once on the CPU and in ``compute`` after a GPU.
     """
 
-    def __init__(self, num_classes: int, ignore_index: int = 255, *, absent: str = "skip") -> None:
+    def __init__(
+        self,
+        num_classes: int,
+        ignore_index: int = 255,
+        *,
+        absent: str = "skip",
+        per_image: bool = False,
+        boundary: float | None = None,
+    ) -> None:
         if num_classes < 1:
             raise ValueError(f"num_classes must be at least 1, got {num_classes}")
         if 0 <= ignore_index < num_classes:
@@ -35,28 +56,45 @@ class SemanticMetrics:
                 f"ignore_index must not be a class (0..{num_classes - 1}), got {ignore_index}"
             )
         if absent not in ABSENT:
-            raise ValueError(f"absent must be one of {ABSENT}, got {absent!r}")
+            raise ValueError(f"absent must be one of {tuple(ABSENT)}, got {absent!r}")
+        if boundary is not None and not 0 < boundary < 1:
+            raise ValueError(f"boundary must be a share of the diagonal in (0, 1), got {boundary}")
         self.num_classes = num_classes
         self.ignore_index = ignore_index
         self.absent = absent
+        self.per_image = per_image
+        self.boundary = boundary
         self.reset()
 
     def reset(self) -> None:
         """Forget everything."""
-        # The last row and column count labels out of range; they must stay empty.
-        self._counts: Tensor | None = None
+        self._state: dict[str, Tensor] = {}
 
     def update(self, pred: Tensor, target: Tensor) -> None:
         """Add a batch.
 
         Args:
             pred: labels (N, *S), any integer type, or logits (N, C, *S), whose argmax is taken.
-            target: labels (N, *S) in [0, C) or ``ignore_index``.
+            target: labels (N, *S) in [0, C) or ``ignore_index``, any integer type.
 
         Raises:
             TypeError: a label tensor is not of an integer type.
             ValueError: shapes or devices differ, or (on the CPU) a label is out of range.
         """
+        pred = self._labels(pred, target)
+        groups = zip(pred, target, strict=True) if self.per_image else [(pred, target)]
+        # (C + 1, C + 1) for each group; the last row and column count labels out of range
+        counts = torch.stack([self._count(p.flatten(), t.flatten()) for p, t in groups])
+        if not counts.is_cuda:
+            self._check(counts.sum(0))
+        new = {"counts": counts.sum(0)}
+        if self.per_image:
+            new |= self._image_sums(counts[:, :-1, :-1])
+        if self.boundary is not None:
+            new["boundary"] = self._boundary_counts(pred, target)
+        self._add(new)
+
+    def _labels(self, pred: Tensor, target: Tensor) -> Tensor:
         if pred.is_floating_point():
             if pred.ndim != target.ndim + 1 or pred.shape[1] != self.num_classes:
                 raise ValueError(
@@ -73,26 +111,32 @@ class SemanticMetrics:
             )
         if pred.device != target.device:
             raise ValueError(f"pred is on {pred.device} but target is on {target.device}")
-        counts = self._count(pred.flatten(), target.flatten())
-        if not counts.is_cuda:
-            self._check(counts)
-        self._counts = counts if self._counts is None else self._counts + counts
+        return pred
 
     def _count(self, pred: Tensor, target: Tensor) -> Tensor:
-        """Counts (C + 1, C + 1) of two flat label maps; row and column C hold invalid labels."""
+        """Counts (C + 1, C + 1) of two flat label maps.
+
+        Nothing is ever compacted, which costs several times a count: ignored pixels go to one more
+        row, which is dropped at the end.
+        """
         c = self.num_classes
-        # Nothing is ever compacted: ignored pixels go to one more row, which is then dropped.
-        valid_target = (target >= 0) & (target < c)
-        row = torch.where(valid_target, target.long(), c)
-        row = torch.where(target == self.ignore_index, c + 1, row)
-        column = torch.where((pred >= 0) & (pred < c), pred.long(), c)
-        keys = row * (c + 1) + column
         size = (c + 2) * (c + 1)
-        counts = torch.zeros(size, dtype=torch.int64, device=keys.device)
-        one = torch.ones((), dtype=torch.int64, device=keys.device)
-        # scatter_add and not bincount, which reads the largest key back to the host
-        counts.scatter_add_(0, keys, one.expand_as(keys))
+        if pred.is_cuda:
+            counts = scatter_counts(self._keys(pred, target, torch), size)
+        else:
+            total = np.zeros(size)
+            for p, t, length in runs(pred.numpy(), target.numpy()):
+                total += np.bincount(self._keys(p, t, np), weights=length, minlength=size)
+            counts = torch.from_numpy(total.astype(np.int64))
         return counts.view(c + 2, c + 1)[: c + 1]
+
+    def _keys(self, pred, target, xp):
+        """Cell of each pixel in the counts, for arrays of ``numpy`` or ``torch`` (``xp``)."""
+        c = self.num_classes
+        pred, target = (xp.asarray(x, dtype=xp.int64) for x in (pred, target))
+        row = xp.where((target >= 0) & (target < c), target, c)
+        row = xp.where(target == self.ignore_index, c + 1, row)
+        return row * (c + 1) + xp.where((pred >= 0) & (pred < c), pred, c)
 
     def _check(self, counts: Tensor) -> None:
         bad_targets, bad_preds = int(counts[-1].sum()), int(counts[:-1, -1].sum())
@@ -106,28 +150,56 @@ class SemanticMetrics:
                 f"pred has {bad_preds} pixels whose label is no class (0..{self.num_classes - 1})"
             )
 
+    def _image_sums(self, matrices: Tensor) -> dict[str, Tensor]:
+        """Sums over images (N, C, C) of their mean IoU and Dice, and the number of images."""
+        hit, in_target, in_pred = _margins(matrices.double())
+        both = in_target + in_pred
+        union = both - hit
+        occurs = union > 0
+        classes = occurs.sum(1)
+
+        def mean(part: Tensor, whole: Tensor) -> Tensor:
+            return (part / whole.clamp(min=1)).sum(1) / classes.clamp(min=1)
+
+        sums = torch.stack([mean(hit, union), mean(2 * hit, both), (classes > 0).double()])
+        return {"images": sums.sum(1)}
+
+    def _boundary_counts(self, pred: Tensor, target: Tensor) -> Tensor:
+        """Intersection and union (2, C) of the boundary pixels of each class."""
+        diagonal = sum(side**2 for side in target.shape[1:]) ** 0.5
+        distance = max(1, round(self.boundary * diagonal))
+        pred = torch.where(target == self.ignore_index, self.ignore_index, pred)
+        counts = []
+        for c in range(self.num_classes):
+            p, t = (boundary_region(x == c, distance) for x in (pred, target))
+            counts.append(torch.stack([(p & t).sum(), (p | t).sum()]))
+        return torch.stack(counts, 1)
+
+    def _add(self, new: dict[str, Tensor]) -> None:
+        for name, value in new.items():
+            old = self._state.get(name)
+            self._state[name] = value.clone() if old is None else old + value.to(old.device)
+
     def merge(self, other: SemanticMetrics) -> SemanticMetrics:
-        """Add the counts of another instance, for example of another process; returns ``self``."""
-        if (self.num_classes, self.ignore_index) != (other.num_classes, other.ignore_index):
-            raise ValueError(
-                "merge needs the same num_classes and ignore_index, got "
-                f"{(other.num_classes, other.ignore_index)} for "
-                f"{(self.num_classes, self.ignore_index)}"
-            )
-        if other._counts is not None:
-            mine = self._counts
-            self._counts = (
-                other._counts.clone() if mine is None else mine + other._counts.to(mine.device)
-            )
+        """Add what another instance saw, for example in another process; returns ``self``.
+
+        Raises:
+            ValueError: the two were not made with the same arguments.
+        """
+        names = ("num_classes", "ignore_index", "per_image", "boundary")
+        mine, theirs = ({name: getattr(m, name) for name in names} for m in (self, other))
+        if mine != theirs:
+            raise ValueError(f"merge needs the same settings, got {theirs} for {mine}")
+        self._add(other._state)
         return self
 
     @property
     def confusion_matrix(self) -> Tensor:
         """Counts (C, C), int64: row = target, column = prediction."""
         c = self.num_classes
-        if self._counts is None:
+        if not self._state:
             return torch.zeros(c, c, dtype=torch.int64)
-        return self._counts[:c, :c]
+        return self._state["counts"][:c, :c]
 
     def compute(self) -> dict[str, float | Tensor]:
         """Read the numbers.
@@ -135,32 +207,83 @@ class SemanticMetrics:
         Returns:
             ``pixel_accuracy``, ``mean_accuracy``, ``mean_iou``, ``frequency_weighted_iou``: floats
             in [0, 1] (NaN if nothing was counted); ``iou``, ``dice``: float64 (C,);
-            ``confusion_matrix``: int64 (C, C), row = target. Tensors are on the CPU.
+            ``confusion_matrix``: int64 (C, C), row = target. Tensors are on the CPU. The keys of
+            ``per_image`` and ``boundary`` come last, where they were asked for.
 
         Raises:
             ValueError: a label met on a GPU was out of range.
         """
-        if self._counts is not None:
-            self._check(self._counts)
+        state = {name: value.cpu() for name, value in self._state.items()}
+        if state:
+            self._check(state["counts"])
         matrix = self.confusion_matrix.cpu()
-        m = matrix.double()
-        hit, in_target, in_pred = m.diag(), m.sum(1), m.sum(0)
-        union = in_target + in_pred - hit
-        iou = self._score(hit, union)
-        dice = self._score(2 * hit, in_target + in_pred)
-        accuracy = self._score(hit, in_target)
+        hit, in_target, in_pred = _margins(matrix.double())
+        pixels = in_target.sum()
+        iou = self._score(hit, in_target + in_pred - hit)
         present = in_target > 0
-        return {
-            "pixel_accuracy": (hit.sum() / m.sum()).item(),
-            "mean_accuracy": accuracy.nanmean().item(),
+        result = {
+            "pixel_accuracy": (hit.sum() / pixels).item(),
+            "mean_accuracy": self._score(hit, in_target).nanmean().item(),
             "mean_iou": iou.nanmean().item(),
-            "frequency_weighted_iou": (((in_target * iou)[present].sum() / m.sum()).item()),
+            "frequency_weighted_iou": ((in_target * iou)[present].sum() / pixels).item(),
             "iou": iou,
-            "dice": dice,
+            "dice": self._score(2 * hit, in_target + in_pred),
             "confusion_matrix": matrix,
         }
+        if self.per_image:
+            iou_sum, dice_sum, images = state.get("images", torch.zeros(3)).tolist()
+            result["image_mean_iou"] = iou_sum / images if images else float("nan")
+            result["image_mean_dice"] = dice_sum / images if images else float("nan")
+        if self.boundary is not None:
+            both, union = state.get("boundary", torch.zeros(2, self.num_classes)).double()
+            result["boundary_iou"] = self._score(both, union)
+            result["mean_boundary_iou"] = result["boundary_iou"].nanmean().item()
+        return result
+
+    def per_class(self, names: Sequence[str] | None = None) -> list[dict[str, str | float]]:
+        """One row for each class with its IoU, Dice, accuracy, precision and number of pixels.
+
+        Keys: ``class``, ``iou``, ``dice``, ``accuracy``, ``precision``, ``pixels``.
+        ``accuracy`` is the share of the target's pixels that were found (recall), ``precision`` the
+        share of the predicted pixels that were right, ``pixels`` the number in the target.
+
+        Raises:
+            ValueError: the number of names is not the number of classes.
+        """
+        names = [str(c) for c in range(self.num_classes)] if names is None else list(names)
+        if len(names) != self.num_classes:
+            raise ValueError(f"names must have {self.num_classes} entries, got {len(names)}")
+        result = self.compute()
+        hit, in_target, in_pred = _margins(result["confusion_matrix"].double())
+        columns = {
+            "iou": result["iou"],
+            "dice": result["dice"],
+            "accuracy": self._score(hit, in_target),
+            "precision": self._score(hit, in_pred),
+        }
+        return [
+            {"class": name}
+            | {key: value[c].item() for key, value in columns.items()}
+            | {"pixels": int(in_target[c])}
+            for c, name in enumerate(names)
+        ]
 
     def _score(self, part: Tensor, whole: Tensor) -> Tensor:
         """``part / whole`` with the absent-class rule where there is no whole."""
-        empty = {"skip": float("nan"), "zero": 0.0, "one": 1.0}[self.absent]
-        return torch.where(whole > 0, part / whole, empty)
+        return torch.where(whole > 0, part / whole, ABSENT[self.absent])
+
+
+def boundary_region(mask: Tensor, distance: int) -> Tensor:
+    """Pixels of bool masks (N, *S), 2-D or 3-D, at most ``distance`` steps inside their edge.
+
+    A step goes to one of the 8 (26) neighbours; beyond the frame nothing belongs to the mask.
+    """
+    pool = {2: F.max_pool2d, 3: F.max_pool3d}[mask.ndim - 1]
+    outside = F.pad((~mask).float(), [distance] * (2 * (mask.ndim - 1)), value=1.0)
+    reached = pool(outside[:, None], 2 * distance + 1, stride=1)[:, 0] > 0
+    return mask & reached
+
+
+def _margins(matrix: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+    """Diagonal, row sums and column sums of matrices (..., C, C)."""
+    return matrix.diagonal(dim1=-2, dim2=-1), matrix.sum(-1), matrix.sum(-2)

@@ -7,7 +7,7 @@ from matplotlib.figure import Figure
 from PIL import Image
 
 _NEARLY_WHITE = 252
-_LARGE = 100_000
+_LARGE = 180_000
 
 
 def rasterize(figure: Figure, *, tight: bool) -> Image.Image:
@@ -35,7 +35,7 @@ def palette_png(picture: Image.Image, colors: int = 256, *, dither: bool = False
 
 
 def figure_png(figure: Figure) -> bytes:
-    """Encode a figure as a palette PNG, dithered unless that takes more than 100 kB."""
+    """Encode a figure as a palette PNG, dithered unless that takes more than 180 kB."""
     picture = rasterize(figure, tight=True)
     data = palette_png(picture, dither=True)
     return data if len(data) <= _LARGE else palette_png(picture)

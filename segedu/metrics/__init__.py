@@ -1,6 +1,17 @@
 """Metrics: ``update(...)``, ``compute() -> dict``, ``reset()``, ``merge(other)``."""
 
+from segedu.metrics.calibration import CalibrationMetrics
+from segedu.metrics.instance import MaskAP
 from segedu.metrics.panoptic import PanopticQuality
 from segedu.metrics.semantic import SemanticMetrics
+from segedu.metrics.surface import SurfaceDistances, SurfaceMetrics, surface_distances
 
-__all__ = ["PanopticQuality", "SemanticMetrics"]
+__all__ = [
+    "CalibrationMetrics",
+    "MaskAP",
+    "PanopticQuality",
+    "SemanticMetrics",
+    "SurfaceDistances",
+    "SurfaceMetrics",
+    "surface_distances",
+]

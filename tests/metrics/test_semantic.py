@@ -1,9 +1,17 @@
+import json
 import math
+import os
+from pathlib import Path
 
+import numpy as np
 import pytest
 import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
 from segedu.metrics import SemanticMetrics
+from segedu.metrics._counts import runs
+from segedu.metrics.semantic import boundary_region
 
 KEYS = {
     "pixel_accuracy",
@@ -84,6 +92,160 @@ def test_equals_torchmetrics():
     assert ours.compute()["mean_iou"] == pytest.approx(theirs.compute().item(), abs=1e-6)
 
 
+@settings(deadline=None, max_examples=40)
+@given(st.integers(0, 2**31), st.integers(1, 5), st.booleans())
+def test_properties(seed, classes, flat):
+    """Bounds, perfect = 1, Dice from IoU, symmetry of IoU, order of pixels and of classes."""
+    g = torch.Generator().manual_seed(seed)
+    shape = (2, 6, 9)
+    pred, target = (torch.randint(0, classes, shape, generator=g) for _ in range(2))
+    if flat:  # long runs
+        pred, target = pred.sort().values, target.sort().values
+
+    def compute(p, t):
+        metric = SemanticMetrics(classes)
+        metric.update(p, t)
+        return metric.compute()
+
+    got = compute(pred, target)
+    iou, dice = got["iou"], got["dice"]
+    torch.testing.assert_close(dice, 2 * iou / (1 + iou), equal_nan=True)
+    assert ((iou >= 0) & (iou <= dice) & (dice <= 1) | iou.isnan()).all()
+    torch.testing.assert_close(compute(target, pred)["iou"], iou, equal_nan=True)
+    perfect = compute(target, target)
+    assert perfect["mean_iou"] == perfect["pixel_accuracy"] == perfect["mean_accuracy"] == 1
+    matrix = np.zeros((classes, classes), int)
+    np.add.at(matrix, (target.numpy(), pred.numpy()), 1)
+    assert np.array_equal(got["confusion_matrix"].numpy(), matrix)
+    order = torch.randperm(classes, generator=g)
+    renamed = compute(order[pred], order[target])
+    torch.testing.assert_close(renamed["iou"][order], iou, equal_nan=True)
+
+
+def test_runs_cut_where_either_map_changes_across_blocks(monkeypatch):
+    monkeypatch.setattr("segedu.metrics._counts._BLOCK", 16)
+    a, b = np.repeat([3, 1, 2, 0], [5, 20, 1, 14]), np.repeat([1, 0], [22, 18])
+    a[30:36] = [0, 1, 0, 1, 0, 1]  # dense: pixel by pixel
+    seen = list(runs(a, b))
+    assert len(seen) == 3
+    for x, expected in ((0, a), (1, b)):
+        rebuilt = np.concatenate([np.repeat(part[x], part[2]) for part in seen])
+        assert np.array_equal(rebuilt, expected)
+    assert len(seen[0][0]) == 2
+
+
+def test_eroding_the_prediction_lowers_iou():
+    target = torch.zeros(1, 20, 20, dtype=torch.int64)
+    target[0, 3:17, 3:17] = 1
+    seen = []
+    for margin in range(7):
+        pred = torch.zeros_like(target)
+        pred[0, 3 + margin : 17 - margin, 3 + margin : 17 - margin] = 1
+        metric = SemanticMetrics(2)
+        metric.update(pred, target)
+        seen.append(metric.compute()["iou"][1].item())
+    assert seen == sorted(seen, reverse=True)
+    assert seen[0] == 1
+
+
+def test_per_image_and_per_class():
+    pred, target = maps()
+    metric = SemanticMetrics(4, per_image=True)
+    metric.update(pred, target)
+    each = []
+    for p, t in zip(pred, target, strict=True):
+        one = SemanticMetrics(4)
+        one.update(p[None], t[None])
+        each.append(one.compute())
+    got = metric.compute()
+    assert set(got) == KEYS | {"image_mean_iou", "image_mean_dice"}
+    assert got["image_mean_iou"] == pytest.approx(np.mean([e["mean_iou"] for e in each]))
+    assert got["image_mean_dice"] == pytest.approx(
+        np.mean([e["dice"].nanmean().item() for e in each])
+    )
+    rows = metric.per_class(["a", "b", "c", "d"])
+    assert [row["class"] for row in rows] == ["a", "b", "c", "d"]
+    assert [row["iou"] for row in rows] == got["iou"].tolist()
+    assert rows[0]["pixels"] == (target == 0).sum()
+    matrix = got["confusion_matrix"].double()
+    assert rows[1]["precision"] == (matrix[1, 1] / matrix[:, 1].sum()).item()
+    with pytest.raises(ValueError, match="names must have 4"):
+        metric.per_class(["a"])
+    assert math.isnan(SemanticMetrics(4, per_image=True).compute()["image_mean_iou"])
+
+
+def test_boundary_iou():
+    mask = torch.zeros(1, 11, 11, dtype=torch.bool)
+    mask[0, 0:7, 0:7] = True
+    ring = boundary_region(mask, 2)[0]
+    inner = torch.zeros_like(ring)
+    inner[2:5, 2:5] = True  # the frame is an edge too
+    assert torch.equal(ring, mask[0] & ~inner)
+    # a shift by one pixel hurts the boundary far more than the region
+    target = torch.zeros(1, 60, 80, dtype=torch.int64)
+    target[0, 10:50, 10:60] = 1
+    metric = SemanticMetrics(2, boundary=0.02)  # two pixels
+    metric.update(target.roll(1, 2), target)
+    got = metric.compute()
+    p, t = (boundary_region(m == 1, 2) for m in (target.roll(1, 2), target))
+    assert got["boundary_iou"][1] == (p & t).sum().double() / (p | t).sum()
+    assert got["boundary_iou"][1] < 0.7 < 0.95 < got["iou"][1]
+    volume = torch.zeros(1, 6, 6, 6, dtype=torch.int64)
+    metric.update(volume, volume)
+
+
+def test_known_answer_of_the_voc_predictions():
+    root = Path(os.environ.get("SEGEDU_DATA", "")) / "voc_colour_pairs"
+    if not os.environ.get("SEGEDU_DATA") or not root.is_dir():
+        pytest.skip("SEGEDU_DATA does not point to a folder with voc_colour_pairs")
+    from PIL import Image
+
+    colors = np.zeros((256, 3), int)  # VOC's colours: the bits of the label, dealt to R, G, B
+    for label in range(256):
+        for bit in range(8):
+            for channel in range(3):
+                colors[label, channel] |= (label >> (3 * (bit) + channel) & 1) << (7 - bit)
+    labels = {tuple(color): label for label, color in enumerate(colors.tolist())}
+
+    def read(name):
+        rgb = np.asarray(Image.open(root / name).convert("RGB")).reshape(-1, 3)
+        unique, index = np.unique(rgb, axis=0, return_inverse=True)
+        found = np.array([labels[tuple(c)] for c in unique.tolist()])
+        return torch.from_numpy(found[index.ravel()])[None]
+
+    metric = SemanticMetrics(21)
+    for n in (1, 23, 114):
+        metric.update(read(f"{n}_pred.png"), read(f"{n}_target.png"))
+    got = metric.compute()
+    expected = json.loads((root / "expected_miou.json").read_text())
+    assert got["mean_iou"] == pytest.approx(expected["miou_over_present_classes"], abs=1e-12)
+    assert got["pixel_accuracy"] == pytest.approx(expected["pixel_acc"], abs=1e-12)
+    for key in ("iou", "dice"):
+        for label, value in expected[key].items():
+            assert got[key][int(label)].item() == pytest.approx(value, abs=1e-12)
+    for pair, count in expected["confusion_nonzero"].items():
+        row, column = map(int, pair.split(","))
+        assert got["confusion_matrix"][row, column] == count
+    zero = SemanticMetrics(21, absent="zero").merge(metric)
+    assert zero.compute()["mean_iou"] == pytest.approx(expected["miou_over_21_with_absent_as_zero"])
+
+
+@pytest.mark.gpu
+@pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a CUDA device")
+def test_cuda_equals_cpu_and_waits_for_nothing():
+    pred, target = maps()
+    cpu, gpu = (SemanticMetrics(4, per_image=True, boundary=0.1) for _ in range(2))
+    cpu.update(pred, target)
+    pred, target = pred.cuda(), target.cuda()
+    try:
+        torch.cuda.set_sync_debug_mode("error")
+        gpu.update(pred, target)
+    finally:
+        torch.cuda.set_sync_debug_mode("default")
+    for key, value in cpu.compute().items():
+        torch.testing.assert_close(torch.as_tensor(gpu.compute()[key]), torch.as_tensor(value))
+
+
 def test_absent_rule():
     pred, target = torch.zeros(1, 4).long(), torch.zeros(1, 4).long()
     for absent, expected in [("skip", 1.0), ("zero", 0.5), ("one", 1.0)]:
@@ -111,8 +273,12 @@ def test_bad_input():
         metric.update(good, good.float())
     with pytest.raises(ValueError, match="num_classes"):
         SemanticMetrics(0)
+    with pytest.raises(ValueError, match="boundary must be"):
+        SemanticMetrics(3, boundary=2)
+    with pytest.raises(ValueError, match="absent must be"):
+        SemanticMetrics(3, absent="maybe")
     with pytest.raises(ValueError, match="must not be a class"):
         SemanticMetrics(3, ignore_index=2)
-    with pytest.raises(ValueError, match="same num_classes"):
+    with pytest.raises(ValueError, match="same settings"):
         metric.merge(SemanticMetrics(4))
     assert math.isnan(SemanticMetrics(3).compute()["mean_iou"])

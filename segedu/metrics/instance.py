@@ -261,9 +261,11 @@ class _Table:
         tp = (taken & counts).cumsum(1, dtype=float)
         fp = (~taken & counts).cumsum(1, dtype=float)
         recall = tp / positives
+        self.recall[want][:, k] = recall[:, -1] if len(order) else 0
+        if most < MAX_DETECTIONS[-1]:
+            return  # only its recall is asked for
         precision = tp / (fp + tp + np.spacing(1))
         precision = np.maximum.accumulate(precision[:, ::-1], axis=1)[:, ::-1]
-        self.recall[want][:, k] = recall[:, -1] if len(order) else 0
         self.precision[want][:, :, k] = 0
         for t in range(len(IOU_THRESHOLDS)):
             places = np.searchsorted(recall[t], RECALLS, side="left")

@@ -43,7 +43,7 @@ def decode(rle: RLE) -> np.ndarray:
         ValueError: the counts do not add up to H · W.
     """
     height, width = rle["size"]
-    counts = np.asarray(_counts(rle), dtype=np.int64)
+    counts = _counts(rle)
     if counts.sum() != height * width or (counts < 0).any():
         raise ValueError(f"the counts must add up to {height} x {width}, got {counts.sum()}")
     flat = np.repeat(np.arange(len(counts)) % 2 == 1, counts)
@@ -52,14 +52,14 @@ def decode(rle: RLE) -> np.ndarray:
 
 def area(rle: RLE) -> int:
     """Number of pixels of the mask."""
-    return sum(_counts(rle)[1::2])
+    return int(_counts(rle)[1::2].sum())
 
 
-def _counts(rle: RLE) -> list[int]:
+def _counts(rle: RLE) -> np.ndarray:
     counts = rle["counts"]
     if isinstance(counts, (bytes, str)):
         return _decompress(counts if isinstance(counts, bytes) else counts.encode("ascii"))
-    return list(counts)
+    return np.asarray(counts, dtype=np.int64)
 
 
 def _compress(counts: list[int]) -> bytes:
@@ -75,17 +75,17 @@ def _compress(counts: list[int]) -> bytes:
     return bytes(text)
 
 
-def _decompress(text: bytes) -> list[int]:
-    counts: list[int] = []
-    value = shift = 0
-    for char in text:
-        bits = char - 48
-        value |= (bits & 31) << shift
-        shift += 5
-        if bits & 32:
-            continue
-        if bits & 16:
-            value -= 1 << shift
-        counts.append(value + counts[-2] if len(counts) > 2 else value)
-        value = shift = 0
-    return counts
+def _decompress(text: bytes) -> np.ndarray:
+    char = np.frombuffer(text, np.uint8).astype(np.int64) - 48
+    ends = np.flatnonzero(char & 32 == 0)  # the last character of each count
+    if not len(ends):
+        return np.zeros(0, np.int64)
+    length = np.diff(ends, prepend=-1)
+    starts = ends - length + 1
+    place = np.arange(ends[-1] + 1) - np.repeat(starts, length)
+    value = np.add.reduceat((char[: ends[-1] + 1] & 31) << (5 * place), starts)
+    value -= (char[ends] & 16 > 0) * (1 << (5 * length))
+    # From the fourth on, each is the difference to the one two before.
+    value[1::2] = value[1::2].cumsum()
+    value[2::2] = value[2::2].cumsum()
+    return value

@@ -1,0 +1,115 @@
+"""Racing candidates in one process: interleaved rounds, medians, ratios, peak memory."""
+
+from __future__ import annotations
+
+import json
+import os
+import platform
+import statistics
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Mapping
+from pathlib import Path
+
+import torch
+
+RESULTS = Path(__file__).resolve().parent.parent / "book" / "results"
+
+
+def race(candidates: Mapping[str, Callable[[], object]], rounds: int) -> dict[str, dict]:
+    """Milliseconds of each candidate; every round runs all of them, so that noise hits all alike.
+
+    ``ratio`` is the median over the rounds of its time divided by that of the first candidate.
+    """
+    for run in candidates.values():
+        run()  # warm-up: imports, caches, first page faults
+    times: dict[str, list[float]] = {name: [] for name in candidates}
+    for _ in range(rounds):
+        for name, run in candidates.items():
+            if torch.cuda.is_available():
+                torch.cuda.synchronize()
+            start = time.perf_counter()
+            run()
+            if torch.cuda.is_available():
+                torch.cuda.synchronize()
+            times[name].append(1e3 * (time.perf_counter() - start))
+    first = times[next(iter(times))]
+    return {
+        name: {
+            "median_ms": round(statistics.median(t), 3),
+            "min_ms": round(min(t), 3),
+            "ratio": round(statistics.median(a / b for a, b in zip(t, first, strict=True)), 2),
+        }
+        for name, t in times.items()
+    }
+
+
+def peak_bytes(script: str, name: str, *arguments: str) -> int:
+    """Peak memory that one candidate adds, measured in a process of its own (Linux only).
+
+    The script is called with ``--peak name`` and must print the number, see :func:`measure_peak`.
+    """
+    command = [sys.executable, script, "--peak", name, *arguments]
+    return int(
+        subprocess.run(command, check=True, capture_output=True, text=True).stdout.split()[-1]
+    )
+
+
+def measure_peak(run: Callable[[], object]) -> int:
+    """Bytes by which the resident memory rises at most during a call."""
+    before = _memory("VmRSS")
+    Path("/proc/self/clear_refs").write_text("5")  # resets the high-water mark
+    run()
+    return _memory("VmHWM") - before
+
+
+def _memory(field: str) -> int:
+    for line in Path("/proc/self/status").read_text().splitlines():
+        if line.startswith(field):
+            return 1024 * int(line.split()[1])
+    raise OSError(f"{field} is not in /proc/self/status")
+
+
+def copy_bandwidth(megabytes: int = 256) -> float:
+    """GB/s read plus written by a copy, the limit of everything that is not arithmetic."""
+    source = torch.rand(megabytes << 18)
+    target = torch.empty_like(source)
+    result = race({"copy": lambda: target.copy_(source)}, 5)
+    return round(2 * megabytes / 1024 / (result["copy"]["min_ms"] / 1e3), 1)
+
+
+def machine() -> dict[str, object]:
+    """What the numbers were measured on."""
+    cpu = platform.processor() or platform.machine()
+    info = Path("/proc/cpuinfo")
+    if info.exists():
+        names = [x for x in info.read_text().splitlines() if x.startswith("model name")]
+        cpu = names[0].partition(":")[2].strip() if names else cpu
+    return {
+        "cpu": cpu,
+        "cores": os.cpu_count(),
+        "threads": torch.get_num_threads(),
+        "load": round(os.getloadavg()[0], 1),
+        "python": platform.python_version(),
+        "torch": torch.__version__,
+        "gpu": torch.cuda.get_device_name() if torch.cuda.is_available() else None,
+        "copy_gb_per_s": copy_bandwidth(),
+    }
+
+
+def write(name: str, result: dict) -> Path:
+    """Write a result as JSON into ``book/results``, whole or not at all."""
+    RESULTS.mkdir(parents=True, exist_ok=True)
+    path = RESULTS / name
+    part = path.with_suffix(".part")
+    part.write_text(json.dumps(result, indent=1) + "\n")
+    part.replace(path)
+    return path
+
+
+def show(title: str, rows: Mapping[str, Mapping[str, object]]) -> None:
+    """Print one race."""
+    print(f"\n{title}")
+    for name, row in rows.items():
+        print("  " + f"{name:<44}" + "  ".join(f"{key} {value}" for key, value in row.items()))

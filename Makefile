@@ -65,7 +65,7 @@ notebooks: $(STAMP) ## execute all notebooks again and store their outputs
 	@echo "== Executing $(words $(NOTEBOOKS)) notebooks in place =="
 	@for notebook in $(NOTEBOOKS); do \
 	  echo "  $$notebook"; \
-	  $(BIN)/jupyter nbconvert --to notebook --execute --inplace --log-level=ERROR \
+	  $(BIN)/jupyter nbconvert --to notebook --execute --inplace --coalesce-streams --log-level=ERROR \
 	    --ExecutePreprocessor.record_timing=False --ExecutePreprocessor.timeout=600 $$notebook || exit 1; \
 	done
 

@@ -1,0 +1,48 @@
+"""The CamVid tables of the chapters say what the recorded runs say."""
+
+import json
+
+import nbformat
+import pytest
+
+from segedu.data.camvid import CLASSES, CLASSES_ZH
+from tests.chapters.prose import ROOT
+
+RESULTS = json.loads((ROOT / "book/results/camvid.json").read_text(encoding="utf-8"))
+MODELS = {"FCN-8s": "fcn8s_vgg16", "U-Net": "unet"}
+SPLITS = {"val": "val", "test": "test", "验证": "val", "测试": "test"}
+MEANS = {
+    "**mean IoU**": "mean_iou",
+    "**平均 IoU**": "mean_iou",
+    "pixel accuracy": "pixel_accuracy",
+    "像素准确率": "pixel_accuracy",
+}
+
+
+def tables(chapter: str) -> list[list[list[str]]]:
+    """The tables of a chapter that begin with a column of classes, as rows of cells."""
+    found = []
+    for cell in nbformat.read(ROOT / "chapters" / chapter, 4).cells:
+        if cell.cell_type == "markdown" and (
+            "| Class |" in cell.source or "| 类别 |" in cell.source
+        ):
+            rows = [line for line in cell.source.splitlines() if line.startswith("|")]
+            found.append([[part.strip() for part in row.strip("|").split("|")] for row in rows])
+    return found
+
+
+@pytest.mark.parametrize("chapter", ["02-semantic/01-fcn.ipynb", "02-semantic/02-unet.ipynb"])
+def test_tables_equal_the_recorded_runs(chapter):
+    both = tables(chapter)
+    assert len(both) == 2, "one table in each language"
+    for names, (header, _, *rows) in zip((CLASSES, CLASSES_ZH), both, strict=True):
+        runs = [column.split() for column in header[1:]]
+        runs = [RESULTS[f"{MODELS[model]}/{SPLITS[split]}"] for model, split in runs]
+        assert [row[0] for row in rows[: len(names)]] == list(names)
+        assert {MEANS[row[0]] for row in rows[len(names) :]} == {"mean_iou", "pixel_accuracy"}
+        for label, *cells in rows:
+            for cell, run in zip(cells, runs, strict=True):
+                value = run[MEANS[label]] if label in MEANS else None
+                if value is None:
+                    value = run["iou"][CLASSES[names.index(label)]]
+                assert cell.strip("*") == f"{100 * value:.1f}", (label, cell)

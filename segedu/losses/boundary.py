@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 import torch
 from torch import Tensor, nn
 
@@ -112,7 +114,7 @@ def boundary_distance(masks: Tensor) -> Tensor:
     return _each(masks, lambda m: distance_transform(m) + distance_transform(~m))
 
 
-def _each(masks: Tensor, field) -> Tensor:
+def _each(masks: Tensor, field: Callable[[Tensor], Tensor]) -> Tensor:
     """Apply ``field`` to each mask that has a boundary; the others get 0."""
     out = torch.zeros(masks.shape, dtype=torch.float64, device=masks.device)
     for place, mask in zip(out.flatten(0, 1), masks.flatten(0, 1), strict=True):

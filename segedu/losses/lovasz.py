@@ -113,13 +113,13 @@ def lovasz_slopes(errors: Tensor, foreground: Tensor, valid: Tensor) -> Tensor:
         (P,) slopes >= 0; the extension itself is their inner product with the errors.
     """
     order = torch.sort(_falling_keys(errors, valid)).indices
-    is_foreground = (foreground & valid)[order]
-    found = is_foreground.cumsum(0)  # F
+    is_foreground = (foreground & valid).index_select(0, order)
+    found = is_foreground.cumsum(0, dtype=torch.int32)  # F
     total = found[-1]  # G
-    union = torch.arange(1, len(order) + 1, device=order.device) - found + total  # G + B
-    slopes = torch.where(
-        is_foreground, 1, (total - found).to(errors.dtype) / (union - 1).clamp(min=1)
-    ) / union.to(errors.dtype)
+    place = torch.arange(1, len(order) + 1, dtype=torch.int32, device=order.device)
+    missing = (total - found).to(errors.dtype)
+    union = (place - found + total).to(errors.dtype)  # G + B
+    slopes = torch.where(is_foreground, 1, missing.div_((union - 1).clamp_(min=1))).div_(union)
     # Without any foreground the first mistake takes the Jaccard loss from 0 to 1 at once.
     slopes[0] = torch.where(total > 0, slopes[0], 1)
     return torch.empty_like(slopes).scatter_(0, order, slopes) * valid

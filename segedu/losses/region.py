@@ -6,6 +6,8 @@ All are formulas of the sums of ``_softmax``: with P = Σ p_c (``prob``), G = nu
 
 from __future__ import annotations
 
+from typing import Any
+
 import torch
 from torch import Tensor
 
@@ -103,7 +105,7 @@ class DiceLoss(_OverlapLoss):
         and its gradient are 0.
     """
 
-    def __init__(self, ignore_index: int = 255, *, squared: bool = False, **settings) -> None:
+    def __init__(self, ignore_index: int = 255, *, squared: bool = False, **settings: Any) -> None:
         super().__init__(ignore_index, **settings)
         self.squared = squared
         if squared:
@@ -140,7 +142,7 @@ class TverskyLoss(_OverlapLoss):
     """
 
     def __init__(
-        self, alpha: float = 0.3, beta: float = 0.7, ignore_index: int = 255, **settings
+        self, alpha: float = 0.3, beta: float = 0.7, ignore_index: int = 255, **settings: Any
     ) -> None:
         super().__init__(ignore_index, **settings)
         self.alpha, self.beta = _non_negative("alpha", alpha), _non_negative("beta", beta)
@@ -168,7 +170,7 @@ class FocalTverskyLoss(TverskyLoss):
         beta: float = 0.7,
         gamma: float = 0.75,
         ignore_index: int = 255,
-        **settings,
+        **settings: Any,
     ) -> None:
         super().__init__(alpha, beta, ignore_index, **settings)
         if not gamma > 0:
@@ -248,7 +250,9 @@ class _Binary:
     other defaults: ``absent="count"`` and ``smooth=1``, so that empty and predicted empty is 0.
     """
 
-    def __init__(self, *args, absent: str = "count", smooth: float = 1.0, **settings) -> None:
+    def __init__(
+        self, *args: Any, absent: str = "count", smooth: float = 1.0, **settings: Any
+    ) -> None:
         super().__init__(*args, absent=absent, smooth=smooth, **settings)
 
     def forward(self, logits: Tensor, target: Tensor) -> Tensor:

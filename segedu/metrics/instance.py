@@ -301,7 +301,7 @@ def _mean(values: np.ndarray) -> float:
     return float(np.mean(defined)) if defined.size else float("nan")
 
 
-def _box_overlap(pred, target, *_) -> tuple[Tensor, Tensor, Tensor]:
+def _box_overlap(pred: Any, target: Any, *_: Tensor) -> tuple[Tensor, Tensor, Tensor]:
     """Intersections (D, G) and areas of boxes x1 y1 x2 y2, in float64."""
     corners = []
     for boxes in (pred, target):
@@ -314,7 +314,9 @@ def _box_overlap(pred, target, *_) -> tuple[Tensor, Tensor, Tensor]:
     return sides.prod(-1), p_area, t_area
 
 
-def _mask_overlap(pred, target, labels: Tensor, target_labels: Tensor):
+def _mask_overlap(
+    pred: Any, target: Any, labels: Tensor, target_labels: Tensor
+) -> tuple[Tensor, Tensor, Tensor]:
     """Intersections (D, G), 0 for different labels, and areas of masks, in float64."""
     pred, target = _dense(pred), _dense(target)
     if len(pred) and len(target) and pred.shape[1:] != target.shape[1:]:

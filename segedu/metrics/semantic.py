@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from types import ModuleType
+from typing import Any
 
 import numpy as np
 import torch
@@ -130,7 +132,7 @@ class SemanticMetrics:
             counts = torch.from_numpy(total.astype(np.int64))
         return counts.view(c + 2, c + 1)[: c + 1]
 
-    def _keys(self, pred, target, xp):
+    def _keys(self, pred: Any, target: Any, xp: ModuleType) -> Any:
         """Cell of each pixel in the counts, for arrays of ``numpy`` or ``torch`` (``xp``)."""
         c = self.num_classes
         pred, target = (xp.asarray(x, dtype=xp.int64) for x in (pred, target))

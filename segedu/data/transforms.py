@@ -180,7 +180,7 @@ def evaluation(size: int | Sequence[int] | None = None) -> v2.Compose:
 
 def denormalize(image: Tensor) -> Tensor:
     """Undo the normalisation, for display: (..., 3, H, W) to float 0..1."""
-    if image.shape[-3] != 3:
+    if image.ndim < 3 or image.shape[-3] != 3:
         raise ValueError(f"image must have shape (..., 3, H, W), got {tuple(image.shape)}")
     mean, std = (image.new_tensor(values)[:, None, None] for values in (MEAN, STD))
     return (image * std + mean).clamp(0, 1)

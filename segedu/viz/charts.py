@@ -166,7 +166,12 @@ def schedules(curves: Mapping[str, Sequence[float]], *, ax: Axes | None = None) 
     Args:
         curves: name of the schedule -> the learning rate at each step.
         ax: where to draw.
+
+    Raises:
+        ValueError: if there are no curves.
     """
+    if not curves:
+        raise ValueError("curves must hold at least one schedule, got none")
     ax = ax or plt.subplots(figsize=(5.0, 2.8))[1]
     for name, rates in curves.items():
         ax.plot(rates, label=name)
@@ -210,7 +215,12 @@ def receptive_fields(layers: Sequence[Sequence[int]]) -> list[ReceptiveField]:
     Args:
         layers: ``(kernel, stride, dilation, padding)`` from the input on; the last ones may be
             left out (stride 1, dilation 1, padding 0).
+
+    Raises:
+        ValueError: if there are no layers, or one has a number out of range.
     """
+    if not layers:
+        raise ValueError("layers must hold at least one layer, got none")
     fields = []
     size, jump, start = 1, 1, 0.0
     for number, values in enumerate(layers):
@@ -320,7 +330,12 @@ def effective_size(gradient: Any, share: float = 0.95) -> int:
     Args:
         gradient: gradient or its magnitude, (H, W) or (C, H, W).
         share: part of the total magnitude, 0..1.
+
+    Raises:
+        ValueError: if the gradient has another shape or is all 0, or ``share`` is out of range.
     """
+    if not 0 < share < 1:
+        raise ValueError(f"share must lie between 0 and 1, got {share}")
     strength = _strength(gradient)
     rows, columns = np.indices(strength.shape)
     middle = _centre(strength)

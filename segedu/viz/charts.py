@@ -334,8 +334,8 @@ def effective_size(gradient: Any, share: float = 0.95) -> int:
     Raises:
         ValueError: if the gradient has another shape or is all 0, or ``share`` is out of range.
     """
-    if not 0 < share < 1:
-        raise ValueError(f"share must lie between 0 and 1, got {share}")
+    if not 0 < share <= 1:
+        raise ValueError(f"share must lie in 0..1 and not be 0, got {share}")
     strength = _strength(gradient)
     rows, columns = np.indices(strength.shape)
     middle = _centre(strength)

@@ -1,4 +1,4 @@
-"""Runs every benchmark of this folder, one process each: `make bench`, `python -m benchmarks --quick`."""
+"""Runs every benchmark, one process each: `make bench`, `python -m benchmarks --quick`."""
 
 import subprocess
 import sys

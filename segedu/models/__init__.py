@@ -157,6 +157,38 @@ _MODELS: dict[str, ModelInfo] = {
     "hrnet_w48": ModelInfo(
         "hrnet.HRNet", {"width": 48}, "four strides at once", _HRNET, 2019, 65_860_821
     ),
+    "enet": ModelInfo(
+        "enet.ENet",
+        {},
+        "a third of a million parameters",
+        "ENet: A Deep Neural Network Architecture for Real-Time Semantic Segmentation",
+        2016,
+        351_948,
+    ),
+    "fast_scnn": ModelInfo(
+        "fast_scnn.FastSCNN",
+        {},
+        "one stem for detail and context",
+        "Fast-SCNN: Fast Semantic Segmentation Network",
+        2019,
+        1_138_309,
+    ),
+    "bisenet_v1": ModelInfo(
+        "bisenet.BiSeNetV1",
+        {},
+        "spatial and context path, ResNet-18",
+        "BiSeNet: Bilateral Segmentation Network for Real-time Semantic Segmentation",
+        2018,
+        13_426_495,
+    ),
+    "bisenet_v2": ModelInfo(
+        "bisenet_v2.BiSeNetV2",
+        {},
+        "detail and semantic branch",
+        "BiSeNet V2: Bilateral Network with Guided Aggregation for Real-time Semantic Segmentation",
+        2021,
+        5_236_265,
+    ),
     "lraspp_mobilenet_v3": ModelInfo(
         "lraspp.LRASPP",
         {},
@@ -165,6 +197,19 @@ _MODELS: dict[str, ModelInfo] = {
         2019,
         3_221_538,
     ),
+    **{
+        f"segformer_b{variant}": ModelInfo(
+            "segformer.SegFormer",
+            {"variant": variant},
+            "a pyramid of attention, decoder of linear layers",
+            "SegFormer: Simple and Efficient Design for Semantic Segmentation with Transformers",
+            2021,
+            parameters,
+        )
+        for variant, parameters in enumerate(
+            (3_719_541, 13_682_645, 27_362_773, 47_238_613, 64_009_173, 84_609_493)
+        )
+    },
 }
 
 
@@ -185,7 +230,8 @@ def get_model(name: str, num_classes: int, **settings: Any) -> nn.Module:
         name: one of `list_models`.
         num_classes: number of output channels C, at least 1.
         **settings: passed to the builder; ``in_channels`` and ``base_width`` (narrow versions train
-            on a CPU in seconds) are common, the builder's docstring lists the others.
+            on a CPU in seconds) are common, the builder's docstring lists the others. They win over
+            what the name fixes.
 
     Raises:
         ValueError: for an unknown name or fewer than one class.
@@ -206,4 +252,4 @@ def get_model(name: str, num_classes: int, **settings: Any) -> nn.Module:
     info = _MODELS[name]
     file, builder = info.builder.split(".")
     build = getattr(importlib.import_module(f"segedu.models.{file}"), builder)
-    return build(num_classes=num_classes, **info.settings, **settings)
+    return build(num_classes=num_classes, **(info.settings | settings))

@@ -7,15 +7,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 from torchvision.models.resnet import BasicBlock, Bottleneck
 
-from segedu.models.blocks import conv_bn_relu, resize
-
-
-def _conv_bn(in_channels: int, out_channels: int, kernel_size: int, stride: int = 1) -> nn.Module:
-    padding = kernel_size // 2
-    return nn.Sequential(
-        nn.Conv2d(in_channels, out_channels, kernel_size, stride, padding, bias=False),
-        nn.BatchNorm2d(out_channels),
-    )
+from segedu.models.blocks import conv_bn, conv_bn_relu, resize
 
 
 def _exchange(source: int, target: int, widths: Sequence[int]) -> nn.Module:
@@ -23,11 +15,11 @@ def _exchange(source: int, target: int, widths: Sequence[int]) -> nn.Module:
     if source == target:
         return nn.Identity()
     if source > target:
-        return _conv_bn(widths[source], widths[target], 1)
+        return conv_bn(widths[source], widths[target], 1)
     steps = [
         conv_bn_relu(widths[source], widths[source], stride=2) for _ in range(target - source - 1)
     ]
-    return nn.Sequential(*steps, _conv_bn(widths[source], widths[target], 3, stride=2))
+    return nn.Sequential(*steps, conv_bn(widths[source], widths[target], 3, stride=2))
 
 
 class HighResolutionModule(nn.Module):
@@ -116,7 +108,7 @@ class HRNet(nn.Module):
             conv_bn_relu(stem_width, stem_width, stride=2),
         )
         wide = 4 * stem_width
-        first = Bottleneck(stem_width, stem_width, downsample=_conv_bn(stem_width, wide, 1))
+        first = Bottleneck(stem_width, stem_width, downsample=conv_bn(stem_width, wide, 1))
         rest = [Bottleneck(wide, stem_width) for _ in range(blocks - 1)]
         self.stage1 = nn.Sequential(first, *rest)
         before, self.stages = [wide], nn.ModuleList()

@@ -44,6 +44,16 @@ NARROW = {
     "danet_resnet50": RESNET | {"multi_grid": None},
     "semantic_fpn_resnet50": RESNET,
     "hrnet_w18": {"width": 8, "stem_width": 8, "modules": (1, 1, 1), "blocks": 1},
+    "enet": {"base_width": 8},
+    "fast_scnn": {"base_width": 16, "aux_loss": True},
+    "bisenet_v1": {"base_width": 8},
+    "bisenet_v2": {"base_width": 16, "head_width": 32},
+    "segformer_b0": {
+        "base_width": 8,
+        "depths": (1, 1, 1, 1),
+        "decoder_width": 32,
+        "drop_path": 0.0,
+    },
     "lraspp_mobilenet_v3": {"width_mult": 0.25},
 }
 NAMES = list(NARROW)
@@ -58,8 +68,11 @@ SAME_WHEN_NARROW = {
     "fc_densenet103",
     "hrnet_w32",
     "hrnet_w48",
+    *(f"segformer_b{variant}" for variant in range(1, 6)),
 }
 SAME_SIZE = [name for name in NAMES if name != "unet_valid"]  # the paper's valid convolutions
+# The bias of a normalisation that the next one subtracts again: its gradient is exactly zero.
+CANCELLED = {"bisenet_v2": {"context.norm.bias"}}
 SEED = 0
 
 
@@ -152,10 +165,10 @@ def test_a_gradient_reaches_every_parameter(name):
     outputs = logits_of(model(torch.randn(2, 3, 76, 76)))
     target = torch.randint(5, (2, *outputs[0].shape[-2:]))
     sum(F.cross_entropy(output, target) for output in outputs).backward()
-    without = [
+    without = {
         key for key, p in model.named_parameters() if p.grad is None or not p.grad.abs().sum() > 0
-    ]
-    assert not without
+    }
+    assert without <= CANCELLED.get(name, set())
 
 
 @pytest.mark.parametrize("name", NAMES)

@@ -14,6 +14,7 @@ from typing import NamedTuple
 
 import torch
 import torch.nn.functional as F
+import torch.utils.model_zoo
 from closed_form import fill, images, save
 from torch import nn
 
@@ -114,6 +115,31 @@ def _module_from(name: str, path: Path) -> types.ModuleType:
     module = importlib.util.module_from_spec(spec)
     spec.loader.exec_module(module)
     return module
+
+
+def _enet() -> nn.Module:
+    from models.enet import ENet
+
+    return ENet(5)
+
+
+def _fast_scnn() -> nn.Module:
+    from models.fast_scnn import FastSCNN
+
+    return FastSCNN(5, aux=True)
+
+
+def _bisenet(name: str) -> Callable[[], nn.Module]:
+    def build() -> nn.Module:
+        sys.modules["lib"] = types.ModuleType("lib")  # its __init__ needs what we do not
+        sys.modules["lib"].__path__ = [sys.path[0] + "/lib"]
+        sys.modules["lib.models"] = types.ModuleType("lib.models")
+        sys.modules["lib.models"].__path__ = [sys.path[0] + "/lib/models"]
+        torch.utils.model_zoo.load_url = lambda url: {}  # random weights will do
+        module = importlib.import_module(f"lib.models.{name.lower()}")
+        return getattr(module, name)(5)
+
+    return build
 
 
 class _Config(dict):
@@ -238,6 +264,32 @@ RECIPES = {
         (1, 64, 13, 10),
         output=torch.cat,
     ),
+    "enet": Recipe(
+        "davidtvs/PyTorch-ENet",
+        "e17d404e2f649a3476eabe39f8a05e5eb77c55fd",
+        "models.enet.ENet(5)",
+        _enet,
+        (1, 3, 75, 98),
+    ),
+    "fast_scnn": Recipe(
+        "Tramac/Fast-SCNN-pytorch",
+        "0638517d359ae1664a27dfb2cd1780a40a06c465",
+        "models.fast_scnn.FastSCNN(5, aux=True), both outputs",
+        _fast_scnn,
+        (1, 3, 64, 96),
+        output=torch.cat,
+    ),
+    **{
+        f"bisenet_v{version}": Recipe(
+            "CoinCheung/BiSeNet",
+            "6b4b67a8e3eb0cc23b3d7a94843a7c3c11dedca8",
+            f"lib.models.bisenetv{version}.BiSeNetV{version}(5), all outputs",
+            _bisenet(f"BiSeNetV{version}"),
+            (1, 3, 64, 96),
+            output=torch.cat,
+        )
+        for version in (1, 2)
+    },
     "hrnet_w18": Recipe(
         "HRNet/HRNet-Semantic-Segmentation",
         "0bbb2880446ddff2d78f8dd7e8c4c610151d5a51",

@@ -99,3 +99,26 @@ def test_danet_head_equals_junfu():
 
 def test_hrnet_equals_the_authors():
     assert check("hrnet_w18", blank(get_model, "hrnet_w18", 5)) < 1e-5
+
+
+def test_enet_equals_davidtvs():
+    assert check("enet", blank(get_model, "enet", 5)) < 1e-5
+
+
+@torch.no_grad()
+def all_outputs(name, model):
+    """Logits and auxiliary logits, with every layer in eval mode."""
+    fill(model)
+    model.training = True  # of the network alone, not of its layers
+    return torch.cat(model(images(tuple(load(name)["input_shape"]))))
+
+
+def test_fast_scnn_equals_tramac():
+    model = blank(get_model, "fast_scnn", 5, aux_loss=True)
+    model.downsample[0][0].padding = (0, 0)  # theirs is not padded, unlike table 1 of the paper
+    assert compare(all_outputs("fast_scnn", model), load("fast_scnn")) < 1e-5
+
+
+@pytest.mark.parametrize("name", ["bisenet_v1", "bisenet_v2"])
+def test_bisenet_equals_coincheung(name):
+    assert compare(all_outputs(name, blank(get_model, name, 5)), load(name)) < 1e-5

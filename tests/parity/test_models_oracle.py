@@ -11,11 +11,13 @@ from segmentation_models_pytorch.decoders.fpn.decoder import SegmentationBlock
 from timm.layers.cbam import CbamModule
 from torchvision.models import segmentation
 from torchvision.ops.feature_pyramid_network import FeaturePyramidNetwork, LastLevelMaxPool
+from transformers import SegformerConfig, SegformerForSemanticSegmentation
 
 from segedu.models import get_model
 from segedu.models.attention import CBAM, SqueezeExcitation
 from segedu.models.deeplab import ASPP
 from segedu.models.fpn import FeaturePyramid, SemanticBranch
+from segedu.models.segformer import SegFormer, from_hugging_face
 
 pytestmark = pytest.mark.oracle
 
@@ -118,3 +120,36 @@ def test_squeeze_excitation_equals_torchvision():
 def test_cbam_equals_timm():
     x = images((2, 32, 7, 9))
     assert difference(fill(CBAM(32))(x), fill(CbamModule(32))(x)) < 1e-6
+
+
+def hugging_face_segformer():
+    config = SegformerConfig(num_labels=5)
+    return fill(SegformerForSemanticSegmentation(config))
+
+
+@torch.no_grad()
+def test_segformer_equals_hugging_face():
+    reference = hugging_face_segformer()
+    model = blank(get_model, "segformer_b0", 5).eval()
+    model.load_state_dict(from_hugging_face(reference.state_dict()))
+    x = images((1, 3, 64, 97))
+    expected = F.interpolate(reference(pixel_values=x).logits, x.shape[-2:], mode="bilinear")
+    assert difference(model(x), expected) < 1e-5
+
+
+def test_segformer_reads_a_file_of_hugging_face(tmp_path):
+    reference = hugging_face_segformer()
+    torch.save(reference.state_dict(), tmp_path / "pytorch_model.bin")
+    model = SegFormer(5, weights=tmp_path / "pytorch_model.bin")
+    assert torch.equal(model.classifier.weight, reference.decode_head.classifier.weight)
+
+
+@pytest.mark.parametrize(("variant", "depths"), [(3, [3, 4, 18, 3]), (4, [3, 8, 27, 3])])
+def test_segformer_b3_and_b4_have_the_tensors_of_hugging_face(variant, depths):
+    widths = {"hidden_sizes": [64, 128, 320, 512], "decoder_hidden_size": 768}
+    with torch.device("meta"):
+        config = SegformerConfig(num_labels=5, depths=depths, **widths)
+        reference = SegformerForSemanticSegmentation(config).state_dict()
+        model = get_model(f"segformer_b{variant}", 5).state_dict()
+    renamed = from_hugging_face(reference)
+    assert {k: v.shape for k, v in renamed.items()} == {k: v.shape for k, v in model.items()}

@@ -50,7 +50,7 @@ def run(python: Path, cwd: Path, code: str, url: str = "") -> subprocess.Complet
 def test_is_small_and_valid():
     cell = setup_cell("https://example.org/a/b@main")
     compile(cell, "setup", "exec")
-    assert len(cell.splitlines()) <= 16
+    assert len(cell.splitlines()) <= 30
     assert 'REPOSITORY = "https://example.org/a/b@main"' in cell
     assert cell.replace("https://example.org/a/b@main", "") == setup_cell()
 

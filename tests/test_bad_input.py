@@ -13,7 +13,7 @@ import pytest
 import torch
 from torch import nn
 
-from segedu import engine, losses, metrics, models, viz
+from segedu import engine, losses, metrics, models, ops, viz
 from segedu.data import camvid, cityscapes, photos, scenes, transforms, voc
 from segedu.tools import retarget
 
@@ -23,6 +23,8 @@ IMAGE = np.zeros((4, 4, 3), dtype=np.uint8)
 MASK = np.zeros((4, 4), dtype=np.uint8)
 COLORS = [(0, 0, 0), (255, 0, 0)]
 MODEL = nn.Conv2d(3, 2, 1)
+BOXES = torch.tensor([[0.0, 0.0, 4.0, 4.0]])  # (1, 4)
+SCORES = torch.ones(1)
 
 
 def optimizer() -> torch.optim.Optimizer:
@@ -120,6 +122,100 @@ TABLE: dict[str, tuple[Callable[[], object], type[Exception], str]] = {
         lambda: metrics.surface_distances(TARGET[0].bool(), TARGET[0, :2].bool()),
         ValueError,
         "shape",
+    ),
+    # ops
+    "BoxCoder": (lambda: ops.BoxCoder((1.0, 0.0)), ValueError, r"weights.*4.*\(1.0, 0.0\)"),
+    "box_area": (lambda: ops.box_area(torch.zeros(2, 5)), ValueError, r"boxes.*4.*\(2, 5\)"),
+    "box_convert": (
+        lambda: ops.box_convert(BOXES, "yx", "xyxy"),
+        ValueError,
+        "in_format.*xyxy.*yx",
+    ),
+    "box_iou": (lambda: ops.box_iou(BOXES, BOXES[0]), ValueError, r"boxes2.*\(4,\)"),
+    "generalized_box_iou": (
+        lambda: ops.generalized_box_iou(BOXES[0], BOXES),
+        ValueError,
+        r"boxes1.*\(4,\)",
+    ),
+    "clip_boxes": (lambda: ops.clip_boxes(BOXES, (-1, 4)), ValueError, r"size.*\(-1, 4\)"),
+    "masks_to_boxes": (lambda: ops.masks_to_boxes(TARGET[0]), ValueError, r"masks.*\(4, 4\)"),
+    "nms": (lambda: ops.nms(BOXES, torch.ones(3)), ValueError, r"scores.*\(3,\)"),
+    "nms_reference": (
+        lambda: ops.nms_reference(BOXES, SCORES, 2.0),
+        ValueError,
+        "iou_threshold.*2.0",
+    ),
+    "batched_nms": (
+        lambda: ops.batched_nms(BOXES, SCORES, torch.zeros(2)),
+        ValueError,
+        r"labels.*\(2,\)",
+    ),
+    "soft_nms": (
+        lambda: ops.soft_nms(BOXES, SCORES, method="hard"),
+        ValueError,
+        "method.*gaussian.*hard",
+    ),
+    "fast_nms": (lambda: ops.fast_nms(BOXES, SCORES), ValueError, r"scores \(C, N\).*\(1,\)"),
+    "matrix_nms": (lambda: ops.matrix_nms(BOXES, SCORES), ValueError, r"iou.*\(N, N\).*\(1, 4\)"),
+    "roi_align": (
+        lambda: ops.roi_align(LOGITS, [BOXES], 7),
+        ValueError,
+        r"boxes must be 2 .*\(1, 4\)",
+    ),
+    "roi_align_reference": (
+        lambda: ops.roi_align_reference(LOGITS[0], [BOXES], 7),
+        ValueError,
+        r"features.*\(3, 4, 4\)",
+    ),
+    "roi_pool": (lambda: ops.roi_pool(LOGITS, [BOXES, BOXES], 0), ValueError, "output_size.*0"),
+    "cell_anchors": (lambda: ops.cell_anchors((0,), (1.0,)), ValueError, r"sizes.*\(0,\)"),
+    "grid_anchors": (
+        lambda: ops.grid_anchors(BOXES, (2, 2), (0, 4)),
+        ValueError,
+        r"stride.*\(0, 4\)",
+    ),
+    "pyramid_anchors": (
+        lambda: ops.pyramid_anchors((8, 8), [(2, 2)], [], []),
+        ValueError,
+        "grid_sizes.*1, 0 and 0",
+    ),
+    "match_iou": (lambda: ops.match_iou(BOXES, 0.3, 0.7), ValueError, "low.*high.*0.7 and 0.3"),
+    "balanced_sample": (
+        lambda: ops.balanced_sample(SCORES, 4, 1.5),
+        ValueError,
+        "positive_fraction.*1.5",
+    ),
+    "hungarian": (lambda: ops.hungarian(BOXES / 0), ValueError, "cost.*finite"),
+    "paste_masks": (
+        lambda: ops.paste_masks(LOGITS[0], BOXES, (8, 8)),
+        ValueError,
+        r"boxes \(N, 4\).*\(1, 4\)",
+    ),
+    "crop_masks": (
+        lambda: ops.crop_masks(TARGET[0], BOXES),
+        ValueError,
+        r"masks.*\(N, H, W\).*\(4, 4\)",
+    ),
+    "mask_iou": (
+        lambda: ops.mask_iou(TARGET, TARGET[:, :2]),
+        ValueError,
+        r"masks2.*\(2, 2, 4\)",
+    ),
+    "polygon_to_mask": (lambda: ops.polygon_to_mask([0, 0, 1, 1], 4, 4), ValueError, "polygon.*4"),
+    "segmentation_to_mask": (
+        lambda: ops.segmentation_to_mask({"size": [2, 3], "counts": "15"}, 3, 2),
+        ValueError,
+        r"segmentation.*3 x 2.*\[2, 3\]",
+    ),
+    "rle": (
+        lambda: ops.rle.decode({"size": [2, 2], "counts": [1]}),
+        ValueError,
+        "counts.*2 x 2.*1",
+    ),
+    "distance_transform": (
+        lambda: ops.distance_transform(TARGET[0].bool(), (1.0,)),
+        ValueError,
+        "spacing.*2",
     ),
     # models
     "get_model": (lambda: models.get_model("unett", 2), ValueError, "unett.*unet"),
@@ -227,6 +323,6 @@ def test_wrong_input_is_named(name):
         call()
 
 
-@pytest.mark.parametrize("package", [losses, metrics, engine, viz], ids=lambda p: p.__name__)
+@pytest.mark.parametrize("package", [ops, losses, metrics, engine, viz], ids=lambda p: p.__name__)
 def test_every_public_name_has_a_row(package):
     assert set(package.__all__) - set(TABLE) - NO_ROW == set()

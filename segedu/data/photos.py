@@ -23,6 +23,8 @@ import torch
 from torch.utils.data import Dataset
 from torchvision import tv_tensors
 
+from segedu.ops.masks import segmentation_to_mask
+
 TASKS = ("semantic", "instance", "panoptic")
 VOID = 255
 
@@ -106,91 +108,6 @@ def info(name: str) -> PhotoInfo:
         categories=tuple(c.name for c in categories() if c.id in present),
         num_objects=sum(categories()[row["category_id"]].isthing for row in regions),
     )
-
-
-def polygon_to_mask(polygon: Sequence[float], height: int, width: int) -> np.ndarray:
-    """Fill one polygon by the even-odd rule at pixel centres.
-
-    Args:
-        polygon: x0, y0, x1, y1, ... in pixels, the last vertex joined to the first. The centre of
-            the pixel in row i and column j is (j + 0.5, i + 0.5).
-        height: rows of the mask.
-        width: columns of the mask.
-
-    Returns:
-        Mask, bool (height, width).
-
-    Raises:
-        ValueError: for fewer than three vertices or an odd number of coordinates.
-    """
-    if len(polygon) < 6 or len(polygon) % 2:
-        raise ValueError(f"polygon must be x, y pairs of >= 3 vertices, got {len(polygon)} numbers")
-    x0, y0 = np.asarray(polygon, dtype=np.float64).reshape(-1, 2).T
-    x1, y1 = np.roll(x0, -1), np.roll(y0, -1)
-    # Each edge crosses the rows whose centre lies in [top, bottom); horizontal edges cross none.
-    first = np.ceil(np.minimum(y0, y1) - 0.5).clip(0, height).astype(int)
-    last = np.ceil(np.maximum(y0, y1) - 0.5).clip(0, height).astype(int)
-    edge = np.repeat(np.arange(len(x0)), last - first)
-    row = np.concatenate([np.arange(a, b) for a, b in zip(first, last, strict=True)])
-    x = x0[edge] + (row + 0.5 - y0[edge]) * (x1 - x0)[edge] / (y1 - y0)[edge]
-    column = np.ceil(x - 0.5).clip(0, width).astype(int)
-    top, bottom = first.min(), last.max()  # only these rows can be inside
-    crossings = np.zeros((bottom - top, width + 1), dtype=np.int32)
-    np.add.at(crossings, (row - top, column), 1)
-    mask = np.zeros((height, width), dtype=bool)
-    mask[top:bottom] = crossings.cumsum(axis=1)[:, :width] % 2  # inside after an odd number
-    return mask
-
-
-def _run_lengths(text: str) -> list[int]:
-    """Decode COCO's compressed run lengths: base 32, low digits first, 48 added to each digit.
-
-    Bit 5 says that more digits follow, bit 4 of the last digit is the sign; from the fourth number
-    on, the difference to the last but one is stored.
-    """
-    counts: list[int] = []
-    value = shift = 0
-    for digit in (byte - 48 for byte in text.encode()):
-        value |= (digit & 0x1F) << shift
-        shift += 5
-        if not digit & 0x20:
-            if digit & 0x10:
-                value -= 1 << shift
-            counts.append(value + (counts[-2] if len(counts) > 2 else 0))
-            value = shift = 0
-    return counts
-
-
-def segmentation_to_mask(
-    segmentation: list[list[float]] | dict[str, Any], height: int, width: int
-) -> np.ndarray:
-    """Turn a COCO ``segmentation`` into a mask.
-
-    Args:
-        segmentation: a list of polygons, whose union is meant, or compressed run lengths
-            ``{"size": [height, width], "counts": "..."}``.
-        height: rows of the mask.
-        width: columns of the mask.
-
-    Returns:
-        Mask, bool (height, width).
-
-    Raises:
-        ValueError: if the run lengths do not fill a mask of that size, or for a bad polygon.
-    """
-    if isinstance(segmentation, dict):
-        counts = _run_lengths(segmentation["counts"])
-        if segmentation["size"] != [height, width] or sum(counts) != height * width:
-            raise ValueError(
-                f"segmentation must hold {height} x {width} pixels, got size "
-                f"{segmentation['size']} and {sum(counts)} pixels"
-            )
-        runs = np.repeat(np.arange(len(counts)) % 2 == 1, counts)
-        return runs.reshape(width, height).T
-    mask = np.zeros((height, width), dtype=bool)
-    for polygon in segmentation:
-        mask |= polygon_to_mask(polygon, height, width)
-    return mask
 
 
 @lru_cache

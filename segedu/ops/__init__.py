@@ -1,1 +1,56 @@
-"""Pure tensor functions; they import nothing of segedu."""
+"""Pure tensor functions; they import nothing of the rest of segedu."""
+
+from segedu.ops import rle
+from segedu.ops.anchors import cell_anchors, grid_anchors, pyramid_anchors
+from segedu.ops.boxes import (
+    BoxCoder,
+    box_area,
+    box_convert,
+    box_iou,
+    clip_boxes,
+    generalized_box_iou,
+    masks_to_boxes,
+)
+from segedu.ops.distance import distance_transform
+from segedu.ops.masks import (
+    crop_masks,
+    mask_iou,
+    paste_masks,
+    polygon_to_mask,
+    segmentation_to_mask,
+)
+from segedu.ops.matching import balanced_sample, hungarian, match_iou
+from segedu.ops.nms import batched_nms, fast_nms, matrix_nms, nms, nms_reference, soft_nms
+from segedu.ops.roi_align import roi_align, roi_align_reference, roi_pool
+
+__all__ = [
+    "BoxCoder",
+    "balanced_sample",
+    "batched_nms",
+    "box_area",
+    "box_convert",
+    "box_iou",
+    "cell_anchors",
+    "clip_boxes",
+    "crop_masks",
+    "distance_transform",
+    "fast_nms",
+    "generalized_box_iou",
+    "grid_anchors",
+    "hungarian",
+    "mask_iou",
+    "masks_to_boxes",
+    "match_iou",
+    "matrix_nms",
+    "nms",
+    "nms_reference",
+    "paste_masks",
+    "polygon_to_mask",
+    "pyramid_anchors",
+    "rle",
+    "roi_align",
+    "roi_align_reference",
+    "roi_pool",
+    "segmentation_to_mask",
+    "soft_nms",
+]

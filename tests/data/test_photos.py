@@ -6,12 +6,11 @@ from importlib import resources
 import numpy as np
 import pytest
 import torch
-from hypothesis import given, settings
-from hypothesis import strategies as st
 from torchvision import tv_tensors
 from torchvision.transforms import v2
 
 from segedu.data import photos
+from segedu.ops import segmentation_to_mask
 
 ANNOTATIONS = json.loads(
     (resources.files("segedu.data") / "annotations" / "photos.json").read_text(encoding="utf-8")
@@ -27,7 +26,7 @@ def annotated(request):
     image = next(image for image in ANNOTATIONS["images"] if image["name"] == request.param)
     rows = [row for row in ANNOTATIONS["annotations"] if row["image_id"] == image["id"]]
     size = image["height"], image["width"]
-    masks = [photos.segmentation_to_mask(row["segmentation"], *size) for row in rows]
+    masks = [segmentation_to_mask(row["segmentation"], *size) for row in rows]
     return request.param, rows, masks
 
 
@@ -157,67 +156,6 @@ def test_pycocotools_opens_the_file():
     coco = COCO(str(resources.files("segedu.data") / "annotations" / "photos.json"))
     assert sorted(coco.getImgIds()) == sorted(IMAGES)
     assert len(coco.getAnnIds()) == len(ANNOTATIONS["annotations"])
-
-
-class TestRasterising:
-    def test_pixel_centres_decide(self):
-        mask = photos.polygon_to_mask([0.6, 0, 3.5, 0, 3.5, 1.4, 0.6, 1.4], height=2, width=4)
-        assert mask.tolist() == [[False, True, True, False], [False, False, False, False]]
-
-    def test_even_odd(self):
-        ring = [0, 0, 4, 0, 4, 4, 0, 4, 0, 0, 1, 1, 3, 1, 3, 3, 1, 3, 1, 1]
-        mask = photos.polygon_to_mask(ring, height=4, width=4)
-        assert mask.sum() == 12
-        assert not mask[1:3, 1:3].any()
-
-    def test_outside_the_picture_is_cut_off(self):
-        mask = photos.polygon_to_mask([-5, -5, 9, -5, 9, 9, -5, 9], height=2, width=3)
-        assert mask.all()
-
-    @settings(deadline=None, max_examples=50)
-    @given(
-        st.lists(
-            st.tuples(st.floats(-2, 14), st.floats(-2, 12)), min_size=3, max_size=8, unique=True
-        )
-    )
-    def test_equals_the_definition(self, vertices):
-        """Counts, pixel by pixel, the edges that a ray to the left meets."""
-        mask = photos.polygon_to_mask(np.ravel(vertices), height=10, width=12)
-        for i, j in np.ndindex(10, 12):
-            x, y, inside = j + 0.5, i + 0.5, False
-            for (xa, ya), (xb, yb) in zip(vertices, vertices[1:] + vertices[:1], strict=True):
-                # An edge from top to bottom and its reverse must give the same crossing.
-                if (ya > y) != (yb > y) and xa + (y - ya) * (xb - xa) / (yb - ya) <= x:
-                    inside = not inside
-            assert mask[i, j] == inside
-
-    def test_run_lengths_go_down_the_columns(self):
-        runs = {"size": [2, 3], "counts": "123"}  # one pixel out, two in, three out
-        assert photos.segmentation_to_mask(runs, 2, 3).tolist() == [
-            [False, True, False],
-            [True, False, False],
-        ]
-
-    @pytest.mark.oracle
-    @settings(deadline=None, max_examples=50)
-    @given(st.integers(0, 2**32 - 1), st.integers(1, 90), st.integers(1, 90), st.integers(1, 40))
-    def test_run_lengths_are_those_of_pycocotools(self, seed, height, width, length):
-        coco_mask = pytest.importorskip("pycocotools.mask")
-        noise = np.random.default_rng(seed).random(height * width // length + 1) < 0.5
-        mask = np.repeat(noise, length)[: height * width].reshape(width, height).T
-        encoded = coco_mask.encode(np.asfortranarray(mask.astype(np.uint8)))
-        runs = {"size": [height, width], "counts": encoded["counts"].decode()}
-        assert np.array_equal(photos.segmentation_to_mask(runs, height, width), mask)
-
-    def test_bad_segmentations(self):
-        with pytest.raises(ValueError, match="polygon must be x, y pairs of >= 3 vertices, got 4"):
-            photos.polygon_to_mask([0, 0, 1, 1], 4, 4)
-        with pytest.raises(ValueError, match="got 7 numbers"):
-            photos.polygon_to_mask([0, 0, 1, 1, 2, 0, 3], 4, 4)
-        with pytest.raises(ValueError, match="must hold 2 x 3 pixels, got size .2, 3. and 5 pix"):
-            photos.segmentation_to_mask({"size": [2, 3], "counts": "14"}, 2, 3)
-        with pytest.raises(ValueError, match="must hold 3 x 2 pixels"):
-            photos.segmentation_to_mask({"size": [2, 3], "counts": "15"}, 3, 2)
 
 
 class TestDataset:

@@ -210,6 +210,22 @@ _MODELS: dict[str, ModelInfo] = {
             (3_719_541, 13_682_645, 27_362_773, 47_238_613, 64_009_173, 84_609_493)
         )
     },
+    **{
+        f"setr_{decoder}": ModelInfo(
+            "setr.SETR",
+            {"decoder": decoder},
+            "a plain vision transformer, any size from tiny to large",
+            "Rethinking Semantic Segmentation from a Sequence-to-Sequence Perspective with "
+            "Transformers",
+            2021,
+            parameters,
+        )
+        for decoder, parameters in (
+            ("naive", 304_379_988),
+            ("pup", 316_310_612),
+            ("mla", 308_523_625),
+        )
+    },
 }
 
 

@@ -54,6 +54,9 @@ NARROW = {
         "decoder_width": 32,
         "drop_path": 0.0,
     },
+    "setr_naive": {"size": "tiny", "channels": 32, "image_size": 64},
+    "setr_pup": {"size": "tiny", "channels": 32, "image_size": 64},
+    "setr_mla": {"size": "tiny", "channels": 32, "image_size": 64},
     "lraspp_mobilenet_v3": {"width_mult": 0.25},
 }
 NAMES = list(NARROW)

@@ -8,6 +8,7 @@ import importlib.util
 import subprocess
 import sys
 import types
+import unittest.mock
 from collections.abc import Callable
 from pathlib import Path
 from typing import NamedTuple
@@ -138,6 +139,75 @@ def _bisenet(name: str) -> Callable[[], nn.Module]:
         torch.utils.model_zoo.load_url = lambda url: {}  # random weights will do
         module = importlib.import_module(f"lib.models.{name.lower()}")
         return getattr(module, name)(5)
+
+    return build
+
+
+class _Setr(nn.Module):
+    """The pieces of mmsegmentation's configurations ``setr_vit-l_*``, narrow."""
+
+    def __init__(self, decoder: str) -> None:
+        super().__init__()
+        from mmseg.models.backbones.vit import VisionTransformer
+        from mmseg.models.decode_heads.fcn_head import FCNHead
+        from mmseg.models.decode_heads.setr_mla_head import SETRMLAHead
+        from mmseg.models.decode_heads.setr_up_head import SETRUPHead
+        from mmseg.models.necks.mla_neck import MLANeck
+
+        norm = {"type": "BN"}
+        shared = {"num_classes": 5, "dropout_ratio": 0}
+        self.backbone = VisionTransformer(
+            img_size=64,
+            embed_dims=192,
+            num_layers=12,
+            num_heads=3,
+            out_indices=(2, 5, 8, 11) if decoder == "mla" else (4, 6, 9, 11),
+            norm_cfg={"type": "LN", "eps": 1e-6},
+            patch_bias=True,
+            interpolate_mode="bilinear",
+        )
+        self.neck = nn.Identity()
+        if decoder == "mla":
+            self.neck = MLANeck([192] * 4, 32, norm_cfg=norm, act_cfg={"type": "ReLU"})
+            heads = [
+                SETRMLAHead(
+                    mla_channels=16,
+                    in_channels=[32] * 4,
+                    channels=64,
+                    in_index=(0, 1, 2, 3),
+                    norm_cfg=norm,
+                    **shared,
+                )
+            ]
+            plain = {"num_convs": 0, "kernel_size": 1, "concat_input": False}
+            heads += [
+                FCNHead(**plain, in_channels=32, channels=32, in_index=i, **shared)
+                for i in range(4)
+            ]
+        else:
+            kernel, steps = (1, (1, 1)) if decoder == "naive" else (3, (4, 2))
+            scale = 4 if decoder == "naive" else 2
+            how = {"in_channels": 192, "channels": 32, "kernel_size": kernel, "norm_cfg": norm}
+            heads = [SETRUPHead(num_convs=steps[0], up_scale=scale, in_index=3, **how, **shared)]
+            heads += [
+                SETRUPHead(num_convs=steps[1], up_scale=4, in_index=i, **how, **shared)
+                for i in range(3)
+            ]
+        self.heads = nn.ModuleList(heads)
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        features = self.neck(self.backbone(x))
+        scores = [head(features) for head in self.heads]
+        return torch.cat([F.interpolate(s, x.shape[-2:], mode="bilinear") for s in scores])
+
+
+def _setr(decoder: str) -> Callable[[], nn.Module]:
+    def build() -> nn.Module:
+        import mmcv  # mmcv-lite will do: no compiled operator is used
+
+        mmcv.__version__ = "2.1.0"  # the newest that mmsegmentation accepts
+        sys.modules["mmcv.ops"] = unittest.mock.MagicMock()
+        return _Setr(decoder)
 
     return build
 
@@ -289,6 +359,16 @@ RECIPES = {
             output=torch.cat,
         )
         for version in (1, 2)
+    },
+    **{
+        f"setr_{decoder}": Recipe(
+            "open-mmlab/mmsegmentation",
+            "v1.2.2",
+            f"ViT-Ti/16 (patch_bias=True), heads of setr_vit-l_{decoder}, all outputs",
+            _setr(decoder),
+            (1, 3, 64, 96),
+        )
+        for decoder in ("naive", "pup", "mla")
     },
     "hrnet_w18": Recipe(
         "HRNet/HRNet-Semantic-Segmentation",

@@ -3,6 +3,7 @@
 import pytest
 import torch
 from closed_form import blank, by_prefix, check, compare, fill, images, load
+from torch import nn
 
 from segedu.models import get_model
 from segedu.models.attention import DANetHead, NonLocal2d
@@ -106,9 +107,9 @@ def test_enet_equals_davidtvs():
 
 
 @torch.no_grad()
-def all_outputs(name, model):
+def all_outputs(name, model, order=None):
     """Logits and auxiliary logits, with every layer in eval mode."""
-    fill(model)
+    fill(model, order)
     model.training = True  # of the network alone, not of its layers
     return torch.cat(model(images(tuple(load(name)["input_shape"]))))
 
@@ -122,3 +123,17 @@ def test_fast_scnn_equals_tramac():
 @pytest.mark.parametrize("name", ["bisenet_v1", "bisenet_v2"])
 def test_bisenet_equals_coincheung(name):
     assert compare(all_outputs(name, blank(get_model, name, 5)), load(name)) < 1e-5
+
+
+# mmsegmentation declares position codes before patches, and the scores of a head before its layers.
+@pytest.mark.parametrize("decoder", ["naive", "pup", "mla"])
+def test_setr_equals_mmsegmentation(decoder):
+    model = blank(get_model, f"setr_{decoder}", 5, size="tiny", image_size=64, channels=32)
+    heads = {f"aux_classifiers.{i}.": head for i, head in enumerate(model.aux_classifiers)}
+    order = ["backbone.class_token", "backbone.encoder.pos", "backbone."]
+    order += ["aggregate.norms", "aggregate.project", "aggregate.smooth"]
+    for prefix, head in {"classifier.": model.classifier, **heads}.items():
+        scores = f"{prefix}{len(head) - 1}." if isinstance(head, nn.Sequential) else prefix
+        order += [scores, prefix, "aggregate.enlarge"]
+    name = f"setr_{decoder}"
+    assert compare(all_outputs(name, model, by_prefix(model, order)), load(name)) < 1e-5

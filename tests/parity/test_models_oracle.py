@@ -15,6 +15,7 @@ from transformers import SegformerConfig, SegformerForSemanticSegmentation
 
 from segedu.models import get_model
 from segedu.models.attention import CBAM, SqueezeExcitation
+from segedu.models.backbones import ViTFeatures
 from segedu.models.deeplab import ASPP
 from segedu.models.fpn import FeaturePyramid, SemanticBranch
 from segedu.models.segformer import SegFormer, from_hugging_face
@@ -153,3 +154,18 @@ def test_segformer_b3_and_b4_have_the_tensors_of_hugging_face(variant, depths):
         model = get_model(f"segformer_b{variant}", 5).state_dict()
     renamed = from_hugging_face(reference)
     assert {k: v.shape for k, v in renamed.items()} == {k: v.shape for k, v in model.items()}
+
+
+@torch.no_grad()
+def test_vit_equals_torchvision():
+    reference = fill(torchvision.models.VisionTransformer(32, 8, 3, 2, 16, 64))
+    model = ViTFeatures(3, 16, 2, taps=(0, 2), image_size=32, patch_size=8).eval()
+    state = reference.state_dict()
+    model.load_state_dict({name: state[name] for name in model.state_dict()})
+    x = images((2, 3, 32, 32))
+    last = []
+    hook = reference.encoder.layers.register_forward_hook(lambda *args: last.append(args[-1]))
+    reference(x)
+    hook.remove()
+    expected = last[0][:, 1:].transpose(1, 2).unflatten(2, (4, 4))
+    assert difference(model(x)[-1], expected) < 1e-6

@@ -54,7 +54,8 @@ class CalibrationMetrics:
                 "logits must be floating point (N, C, ...) and target (N, ...), "
                 f"got {logits.dtype} {tuple(logits.shape)} and {tuple(target.shape)}"
             )
-        p = logits if probabilities else logits.detach().float().softmax(1)
+        # float64, because a float32 softmax differs in the last bits with the shape of the batch
+        p = logits if probabilities else logits.detach().double().softmax(1)
         confidence, pred = p.max(1)
         valid = (target != self.ignore_index).flatten()
         confidence = confidence.flatten().double()

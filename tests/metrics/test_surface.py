@@ -58,7 +58,8 @@ def test_equals_brute_force_and_is_symmetric(seed, shape, anisotropic):
     np.testing.assert_allclose(np.sort(d.target_to_pred), np.sort(reverse), atol=1e-12)
     assert d.hausdorff() == back.hausdorff()
     assert d.average() == pytest.approx(back.average(), abs=1e-12)
-    assert d.percentile(95) <= d.percentile(95, "max") + 1e-12 <= d.hausdorff() + 2e-12
+    # With interpolated percentiles the pooled one may exceed both directed ones by a little.
+    assert max(d.percentile(95), d.percentile(95, "max")) <= d.hausdorff() + 1e-12
     assert 0 <= d.dice(1.0) <= d.dice(2.0) <= 1
     assert surface_distances(p, p, spacing).hausdorff() == 0
 

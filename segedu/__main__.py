@@ -264,8 +264,10 @@ def models(options: argparse.Namespace) -> None:
     """List the networks."""
     from segedu.models import list_models
 
-    for name, info in list_models().items():
-        print(f"{name:<16} {info.parameters / 1e6:7.1f} M  {info.year}  {info.description}")
+    table = list_models()
+    width = max(map(len, table))
+    for name, info in table.items():
+        print(f"{name:<{width}} {info.parameters / 1e6:7.1f} M  {info.year}  {info.description}")
 
 
 def open_dataset(

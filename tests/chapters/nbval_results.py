@@ -21,7 +21,7 @@ def pytest_configure(config: pytest.Config) -> None:
     """The settings of nbval under which the notebooks are meant to be compared."""
     config.option.nbval_sanitize_with = str(SANITIZE)
     config.option.nbval_current_env = True  # this Python, whatever kernels the machine knows
-    config.option.nbval_cell_timeout = min(config.option.nbval_cell_timeout, 300)
+    config.option.nbval_cell_timeout = min(config.option.nbval_cell_timeout, 600)
     os.environ["TQDM_DISABLE"] = "1"
     os.environ["PYTHONPATH"] = os.pathsep.join(
         filter(None, [str(ROOT), os.environ.get("PYTHONPATH")])
@@ -32,6 +32,17 @@ def pytest_collection_finish(session: pytest.Session) -> None:
     """A run that compares nothing must not look like success."""
     if not any(is_results(item) for item in session.items):
         raise pytest.UsageError("no notebook with a cell tagged 'results' was collected")
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Let a final semicolon hide a value, as in a notebook.
+
+    nbval runs cells outside of the kernel's history, where IPython looks for the semicolon.
+    """
+    for item in items:
+        source = getattr(item, "cell", {}).get("source", "")
+        if source.rstrip().endswith(";"):
+            item.cell["source"] = f"{source}\nNone"
 
 
 def is_results(item: pytest.Item) -> bool:

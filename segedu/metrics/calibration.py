@@ -7,6 +7,8 @@ from typing import Any
 import torch
 from torch import Tensor
 
+UNITS = 2**30
+
 
 class CalibrationMetrics:
     r"""Expected calibration error and reliability diagram, per pixel (Guo et al. 2017, §2).
@@ -62,8 +64,10 @@ class CalibrationMetrics:
         edges = torch.arange(1, self.num_bins, device=p.device) / self.num_bins
         place = torch.bucketize(confidence, edges.double())
         right = (pred == target).flatten()
-        rows = torch.stack([valid.double(), confidence * valid, (right & valid).double()])
-        sums = torch.zeros(3, self.num_bins, dtype=torch.float64, device=p.device)
+        # Confidences are summed as whole multiples of 2^-30: such a sum is the same in any order.
+        units = (confidence * UNITS).round().long()
+        rows = torch.stack([valid.long(), units * valid, (right & valid).long()])
+        sums = torch.zeros(3, self.num_bins, dtype=torch.int64, device=p.device)
         sums.scatter_add_(1, place.expand(3, -1), rows)
         self._sums = sums if self._sums is None else self._sums + sums
 
@@ -86,7 +90,8 @@ class CalibrationMetrics:
             float64 (num_bins,), NaN in empty bins; ``count``: int64 (num_bins,).
         """
         sums = torch.zeros(3, self.num_bins).double() if self._sums is None else self._sums.cpu()
-        count, confidence, right = sums
+        count, confidence, right = sums.double()
+        confidence = confidence / UNITS
         gap = (right - confidence).abs()
         filled = count > 0
         total = count.sum()

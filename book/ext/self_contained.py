@@ -3,6 +3,7 @@
 - MathJax is copied from the package ``sphinx-mathjax-offline``: the one file that holds every TeX
   extension, and the fonts. An edition whose ``mathjax_path`` points to another's copy gets none.
 - ``fontawesome.js`` (1.4 MB) is blanked: the theme's icon font draws the same icons.
+- The icon font is cut down to the icons that the pages and the theme name.
 - Source maps are removed. Figures get their size and are loaded when they come into view; the
   frames of an explorer, which stand inside the notebook's HTML, become files for that.
 - The theme's user interface texts that lack a Chinese translation get one.
@@ -21,12 +22,15 @@ from typing import Any
 import imagesize
 from babel.messages.mofile import write_mo
 from babel.messages.pofile import read_po
+from fontTools import subset
 from sphinx.application import Sphinx
 from sphinx.errors import ExtensionError
 
 MATHJAX_FILE = "tex-chtml-full.js"
 MATHJAX_FONTS = "output/chtml/fonts/woff-v2"
 DATA_URI = re.compile(r"data:image/(png|webp|jpeg|gif);base64,([A-Za-z0-9+/=]+)")
+ICON = re.compile(r"\bfa-([a-z0-9-]+)")
+ICON_RULE = re.compile(r'((?:\.fa-[\w-]+::?before,?)+)\{content:"\\([0-9a-f]+)"\}')
 IMAGE = re.compile(r'<img\b(?![^>]*\bloading=)(?P<attributes>[^>]*?\bsrc="(?P<src>[^"]+)"[^>]*)>')
 
 
@@ -70,6 +74,24 @@ def store_image(outdir: Path, data: bytes, suffix: str) -> str:
     return name
 
 
+def cut_icon_font(static: Path) -> None:
+    """Keep the icons named in pages, scripts and style sheets: 156 kB become a few."""
+    theme = Path(find_spec("pydata_sphinx_theme").origin).parent
+    font = "vendor/fontawesome/webfonts/fa-solid-900.woff2"
+    styles = "".join(sheet.read_text(encoding="utf-8") for sheet in static.rglob("*.css"))
+    sources = [*static.parent.rglob("*.html"), *static.rglob("*.js")]
+    named = {name for file in sources for name in ICON.findall(file.read_text(encoding="utf-8"))}
+    # Icons by class (see ICON_RULE), and those that a rule of the theme draws without a class.
+    codes = {code for names, code in ICON_RULE.findall(styles) if named & set(ICON.findall(names))}
+    codes |= set(re.findall(r"\\(f[0-9a-f]{3})\b", ICON_RULE.sub("", styles)))
+    options = subset.Options(flavor="woff2", layout_features=[])
+    icons = subset.load_font(str(theme / "theme/pydata_sphinx_theme/static" / font), options)
+    cutter = subset.Subsetter(options)
+    cutter.populate(unicodes=[int(code, 16) for code in codes])
+    cutter.subset(icons)
+    subset.save_font(icons, str(static / font), options)
+
+
 def finish(app: Sphinx, exception: Exception | None) -> None:
     """``build-finished``: completes and slims ``_static``."""
     if exception is not None or app.builder.format != "html":
@@ -82,6 +104,7 @@ def finish(app: Sphinx, exception: Exception | None) -> None:
     icons = static / "scripts" / "fontawesome.js"
     if icons.exists():
         icons.write_text("/* the icons come from the font */\n")
+    cut_icon_font(static)
     for source_map in static.rglob("*.map"):
         source_map.unlink()
 

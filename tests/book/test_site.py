@@ -56,10 +56,6 @@ def test_every_page_is_sound(built, browser, folder):
     assert not problems, "\n".join(problems)
 
 
-@pytest.mark.xfail(
-    reason="pages with many formulas weigh up to 752 kB: the icon font (156 kB) is still whole",
-    strict=False,
-)
 @pytest.mark.parametrize("folder", EDITIONS)
 def test_pages_are_light(built, page, folder):
     requested: list[str] = []

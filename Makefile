@@ -9,6 +9,8 @@ PORT   ?= 8000
 
 export OMP_NUM_THREADS ?= 2
 export TQDM_DISABLE = 1
+# A backend set by the shell would keep the notebooks from showing their figures.
+unexport MPLBACKEND
 
 NOTEBOOKS = $(sort $(wildcard chapters/*/*.ipynb))
 .DEFAULT_GOAL := help

@@ -23,6 +23,7 @@ def pytest_configure(config: pytest.Config) -> None:
     config.option.nbval_current_env = True  # this Python, whatever kernels the machine knows
     config.option.nbval_cell_timeout = min(config.option.nbval_cell_timeout, 600)
     os.environ["TQDM_DISABLE"] = "1"
+    os.environ.pop("MPLBACKEND", None)  # a kernel shows figures only with its own backend
     os.environ["PYTHONPATH"] = os.pathsep.join(
         filter(None, [str(ROOT), os.environ.get("PYTHONPATH")])
     )

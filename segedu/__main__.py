@@ -267,7 +267,8 @@ def models(options: argparse.Namespace) -> None:
     table = list_models()
     width = max(map(len, table))
     for name, info in table.items():
-        print(f"{name:<{width}} {info.parameters / 1e6:7.1f} M  {info.year}  {info.description}")
+        size = f"{info.parameters / 1e6:7.1f} M"
+        print(f"{name:<{width}} {size}  {info.year}  {info.task:<10}  {info.description}")
 
 
 def open_dataset(

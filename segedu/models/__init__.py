@@ -1,242 +1,38 @@
-"""Semantic segmentation networks, one file per paper: ``get_model(name, num_classes)``.
+"""Segmentation networks, one file per paper: ``get_model(name, num_classes)``.
 
-Every network maps images (N, 3, H, W) to logits (N, C, H, W); one with auxiliary heads returns
-``(logits, *aux_logits)`` in training. Weights are random unless a builder is given some.
+A semantic network maps images (N, 3, H, W) to logits (N, C, H, W); one with auxiliary heads
+returns ``(logits, *aux_logits)`` in training. An instance network takes a list of images
+(3, H, W) and, in training, targets, as torchvision's do. Weights are random unless a builder is
+given some.
 """
 
 import difflib
 import importlib
-from typing import Any, NamedTuple
+from typing import Any
 
 from torch import nn
 
-
-class ModelInfo(NamedTuple):
-    """What `list_models` says of a network."""
-
-    builder: str  #: ``"file.callable"`` inside this package, imported when first used
-    settings: dict[str, Any]  #: what the name fixes
-    description: str  #: one line
-    paper: str
-    year: int
-    parameters: int  #: with 21 classes and otherwise the defaults
+from segedu.models.catalogue import MODELS, ModelInfo
 
 
-_FCN = "Fully Convolutional Networks for Semantic Segmentation"
-_SEGNET = "SegNet: A Deep Convolutional Encoder-Decoder Architecture for Image Segmentation"
-_REFINENET = "RefineNet: Multi-Path Refinement Networks for High-Resolution Semantic Segmentation"
-_PSPNET = "Pyramid Scene Parsing Network"
-_V3 = "Rethinking Atrous Convolution for Semantic Image Segmentation"
-_V3_PLUS = "Encoder-Decoder with Atrous Separable Convolution for Semantic Image Segmentation"
-_TIRAMISU = "The One Hundred Layers Tiramisu: Fully Convolutional DenseNets"
-_HRNET = "High-Resolution Representations for Labeling Pixels and Regions"
-_UNET = "U-Net: Convolutional Networks for Biomedical Image Segmentation"
-
-_MODELS: dict[str, ModelInfo] = {
-    "fcn32s_vgg16": ModelInfo(
-        "fcn.FCN", {"stride": 32}, "VGG-16, one upsampling by 32", _FCN, 2015, 136_152_917
-    ),
-    "fcn16s_vgg16": ModelInfo(
-        "fcn.FCN", {"stride": 16}, "VGG-16, a skip from pool4", _FCN, 2015, 134_815_994
-    ),
-    "fcn8s_vgg16": ModelInfo(
-        "fcn.FCN", {"stride": 8}, "VGG-16, skips from pool4 and pool3", _FCN, 2015, 134_489_759
-    ),
-    "fcn_resnet50": ModelInfo(
-        "fcn.fcn_resnet", {"depth": 50}, "dilated ResNet-50, stride 8", _FCN, 2015, 32_957_013
-    ),
-    "fcn_resnet101": ModelInfo(
-        "fcn.fcn_resnet", {"depth": 101}, "dilated ResNet-101, stride 8", _FCN, 2015, 51_949_141
-    ),
-    "unet": ModelInfo(
-        "unet.UNet", {}, "padded and batch-normalised, any size", _UNET, 2015, 31_038_933
-    ),
-    "unet_valid": ModelInfo(
-        "unet.unet_valid", {}, "the paper's: 1 channel, 572 -> 388", _UNET, 2015, 31_031_893
-    ),
-    "unet_plus_plus": ModelInfo(
-        "unet_plus_plus.UNetPlusPlus",
-        {},
-        "nested skips, deep supervision, pruning",
-        "UNet++: A Nested U-Net Architecture for Medical Image Segmentation",
-        2018,
-        9_163_989,
-    ),
-    "segnet_vgg16": ModelInfo(
-        "segnet.segnet_vgg16", {}, "VGG-16 mirrored, pooling indices", _SEGNET, 2017, 29_455_125
-    ),
-    "segnet_basic": ModelInfo(
-        "segnet.segnet_basic", {}, "four 7x7 convolutions down, four up", _SEGNET, 2017, 1_417_237
-    ),
-    "refinenet_resnet50": ModelInfo(
-        "refinenet.RefineNet", {"depth": 50}, "cascaded refinement", _REFINENET, 2017, 99_060_309
-    ),
-    "refinenet_resnet101": ModelInfo(
-        "refinenet.RefineNet", {"depth": 101}, "cascaded refinement", _REFINENET, 2017, 118_052_437
-    ),
-    "pspnet_resnet50": ModelInfo(
-        "pspnet.pspnet", {"depth": 50}, "pyramid pooling, stride 8", _PSPNET, 2017, 49_081_578
-    ),
-    "pspnet_resnet101": ModelInfo(
-        "pspnet.pspnet", {"depth": 101}, "pyramid pooling, stride 8", _PSPNET, 2017, 68_073_706
-    ),
-    "deeplab_v3_resnet50": ModelInfo(
-        "deeplab.deeplab_v3_resnet", {"depth": 50}, "ASPP, stride 8", _V3, 2017, 39_638_869
-    ),
-    "deeplab_v3_resnet101": ModelInfo(
-        "deeplab.deeplab_v3_resnet", {"depth": 101}, "ASPP, stride 8", _V3, 2017, 58_630_997
-    ),
-    "deeplab_v3_mobilenet_v3": ModelInfo(
-        "deeplab.deeplab_v3_mobilenet_v3", {}, "ASPP on MobileNetV3-Large", _V3, 2017, 11_025_477
-    ),
-    "deeplab_v3_plus_resnet50": ModelInfo(
-        "deeplab.DeepLabV3Plus",
-        {"depth": 50},
-        "separable ASPP and decoder",
-        _V3_PLUS,
-        2018,
-        26_682_725,
-    ),
-    "deeplab_v3_plus_resnet101": ModelInfo(
-        "deeplab.DeepLabV3Plus",
-        {"depth": 101},
-        "separable ASPP and decoder",
-        _V3_PLUS,
-        2018,
-        45_674_853,
-    ),
-    "fc_densenet56": ModelInfo(
-        "dense_unet.FCDenseNet",
-        {"layers": (4,) * 5, "bottleneck": 4, "growth_rate": 12},
-        "dense blocks, 56 layers",
-        _TIRAMISU,
-        2017,
-        1_378_725,
-    ),
-    "fc_densenet67": ModelInfo(
-        "dense_unet.FCDenseNet",
-        {"layers": (5,) * 5, "bottleneck": 5},
-        "dense blocks, 67 layers",
-        _TIRAMISU,
-        2017,
-        3_466_133,
-    ),
-    "fc_densenet103": ModelInfo(
-        "dense_unet.FCDenseNet", {}, "dense blocks, 103 layers", _TIRAMISU, 2017, 9_324_661
-    ),
-    "dense_unet121": ModelInfo(
-        "dense_unet.DenseUNet",
-        {},
-        "U-Net on DenseNet-121",
-        "H-DenseUNet: Hybrid Densely Connected UNet for Liver and Tumor Segmentation",
-        2018,
-        13_610_533,
-    ),
-    "danet_resnet50": ModelInfo(
-        "attention.DANet",
-        {},
-        "position and channel attention",
-        "Dual Attention Network for Scene Segmentation",
-        2019,
-        47_465_729,
-    ),
-    "semantic_fpn_resnet50": ModelInfo(
-        "fpn.SemanticFPN",
-        {},
-        "a feature pyramid, summed",
-        "Panoptic Feature Pyramid Networks",
-        2019,
-        28_478_933,
-    ),
-    "hrnet_w18": ModelInfo(
-        "hrnet.HRNet", {"width": 18}, "four strides at once", _HRNET, 2019, 9_641_661
-    ),
-    "hrnet_w32": ModelInfo(
-        "hrnet.HRNet", {"width": 32}, "four strides at once", _HRNET, 2019, 29_547_477
-    ),
-    "hrnet_w48": ModelInfo(
-        "hrnet.HRNet", {"width": 48}, "four strides at once", _HRNET, 2019, 65_860_821
-    ),
-    "enet": ModelInfo(
-        "enet.ENet",
-        {},
-        "a third of a million parameters",
-        "ENet: A Deep Neural Network Architecture for Real-Time Semantic Segmentation",
-        2016,
-        351_948,
-    ),
-    "fast_scnn": ModelInfo(
-        "fast_scnn.FastSCNN",
-        {},
-        "one stem for detail and context",
-        "Fast-SCNN: Fast Semantic Segmentation Network",
-        2019,
-        1_138_309,
-    ),
-    "bisenet_v1": ModelInfo(
-        "bisenet.BiSeNetV1",
-        {},
-        "spatial and context path, ResNet-18",
-        "BiSeNet: Bilateral Segmentation Network for Real-time Semantic Segmentation",
-        2018,
-        13_426_495,
-    ),
-    "bisenet_v2": ModelInfo(
-        "bisenet_v2.BiSeNetV2",
-        {},
-        "detail and semantic branch",
-        "BiSeNet V2: Bilateral Network with Guided Aggregation for Real-time Semantic Segmentation",
-        2021,
-        5_236_265,
-    ),
-    "lraspp_mobilenet_v3": ModelInfo(
-        "lraspp.LRASPP",
-        {},
-        "a gated 1x1 head for phones",
-        "Searching for MobileNetV3",
-        2019,
-        3_221_538,
-    ),
-    **{
-        f"segformer_b{variant}": ModelInfo(
-            "segformer.SegFormer",
-            {"variant": variant},
-            "a pyramid of attention, decoder of linear layers",
-            "SegFormer: Simple and Efficient Design for Semantic Segmentation with Transformers",
-            2021,
-            parameters,
-        )
-        for variant, parameters in enumerate(
-            (3_719_541, 13_682_645, 27_362_773, 47_238_613, 64_009_173, 84_609_493)
-        )
-    },
-    **{
-        f"setr_{decoder}": ModelInfo(
-            "setr.SETR",
-            {"decoder": decoder},
-            "a plain vision transformer, any size from tiny to large",
-            "Rethinking Semantic Segmentation from a Sequence-to-Sequence Perspective with "
-            "Transformers",
-            2021,
-            parameters,
-        )
-        for decoder, parameters in (
-            ("naive", 304_379_988),
-            ("pup", 316_310_612),
-            ("mla", 308_523_625),
-        )
-    },
-}
-
-
-def list_models() -> dict[str, ModelInfo]:
+def list_models(task: str | None = None) -> dict[str, ModelInfo]:
     """All names that `get_model` knows, each with its paper, year and number of parameters.
+
+    Args:
+        task: only the networks for ``"semantic"``, ``"instance"``, ``"panoptic"`` or
+            ``"promptable"`` segmentation.
+
+    Raises:
+        ValueError: for another task.
 
     Example:
         >>> list_models()["unet"].year
         2015
     """
-    return dict(_MODELS)
+    tasks = {info.task for info in MODELS.values()}
+    if task is not None and task not in tasks:
+        raise ValueError(f"task must be one of {sorted(tasks)}, got {task!r}")
+    return {name: info for name, info in MODELS.items() if task in (None, info.task)}
 
 
 def get_model(name: str, num_classes: int, **settings: Any) -> nn.Module:
@@ -259,13 +55,13 @@ def get_model(name: str, num_classes: int, **settings: Any) -> nn.Module:
         >>> model(torch.zeros(2, 3, 64, 64)).shape
         torch.Size([2, 4, 64, 64])
     """
-    if name not in _MODELS:
-        close = difflib.get_close_matches(name, _MODELS, n=3)
-        hint = f"did you mean {', '.join(close)}?" if close else f"known: {', '.join(_MODELS)}"
+    if name not in MODELS:
+        close = difflib.get_close_matches(name, MODELS, n=3)
+        hint = f"did you mean {', '.join(close)}?" if close else f"known: {', '.join(MODELS)}"
         raise ValueError(f"name: there is no model {name!r}; {hint}")
     if isinstance(num_classes, bool) or not isinstance(num_classes, int) or num_classes < 1:
         raise ValueError(f"num_classes must be an integer of at least 1, got {num_classes!r}")
-    info = _MODELS[name]
+    info = MODELS[name]
     file, builder = info.builder.split(".")
     build = getattr(importlib.import_module(f"segedu.models.{file}"), builder)
     return build(num_classes=num_classes, **(info.settings | settings))

@@ -104,7 +104,7 @@ def models() -> dict[str, nn.Module]:
 
 
 def test_every_network_has_a_narrow_version():
-    assert {*NARROW} == {*list_models()} - SAME_WHEN_NARROW
+    assert {*NARROW} == {*list_models("semantic")} - SAME_WHEN_NARROW
 
 
 @pytest.mark.parametrize("name", list_models())
@@ -225,6 +225,11 @@ def test_unknown_names_settings_and_classes_are_refused():
 def test_the_list_cannot_be_changed_from_outside():
     list_models().clear()
     assert list_models()
+
+
+def test_an_unknown_task_is_refused():
+    with pytest.raises(ValueError, match="task must be one of .*'semantic'.*, got 'depth'"):
+        list_models("depth")
 
 
 def test_importing_the_package_imports_no_network():

@@ -1,0 +1,222 @@
+"""The table behind `segedu.models.list_models`: every network's builder, paper and size."""
+
+from typing import Any, NamedTuple
+
+
+class ModelInfo(NamedTuple):
+    """What `list_models` says of a network."""
+
+    builder: str  #: ``"file.callable"`` inside this package, imported when first used
+    settings: dict[str, Any]  #: what the name fixes
+    description: str  #: one line
+    paper: str
+    year: int
+    parameters: int  #: with 21 classes and otherwise the defaults
+    task: str = "semantic"  #: or "instance", "panoptic", "promptable"
+
+
+_FCN = "Fully Convolutional Networks for Semantic Segmentation"
+_SEGNET = "SegNet: A Deep Convolutional Encoder-Decoder Architecture for Image Segmentation"
+_REFINENET = "RefineNet: Multi-Path Refinement Networks for High-Resolution Semantic Segmentation"
+_PSPNET = "Pyramid Scene Parsing Network"
+_V3 = "Rethinking Atrous Convolution for Semantic Image Segmentation"
+_V3_PLUS = "Encoder-Decoder with Atrous Separable Convolution for Semantic Image Segmentation"
+_TIRAMISU = "The One Hundred Layers Tiramisu: Fully Convolutional DenseNets"
+_HRNET = "High-Resolution Representations for Labeling Pixels and Regions"
+_UNET = "U-Net: Convolutional Networks for Biomedical Image Segmentation"
+
+MODELS: dict[str, ModelInfo] = {
+    "fcn32s_vgg16": ModelInfo(
+        "fcn.FCN", {"stride": 32}, "VGG-16, one upsampling by 32", _FCN, 2015, 136_152_917
+    ),
+    "fcn16s_vgg16": ModelInfo(
+        "fcn.FCN", {"stride": 16}, "VGG-16, a skip from pool4", _FCN, 2015, 134_815_994
+    ),
+    "fcn8s_vgg16": ModelInfo(
+        "fcn.FCN", {"stride": 8}, "VGG-16, skips from pool4 and pool3", _FCN, 2015, 134_489_759
+    ),
+    "fcn_resnet50": ModelInfo(
+        "fcn.fcn_resnet", {"depth": 50}, "dilated ResNet-50, stride 8", _FCN, 2015, 32_957_013
+    ),
+    "fcn_resnet101": ModelInfo(
+        "fcn.fcn_resnet", {"depth": 101}, "dilated ResNet-101, stride 8", _FCN, 2015, 51_949_141
+    ),
+    "unet": ModelInfo(
+        "unet.UNet", {}, "padded and batch-normalised, any size", _UNET, 2015, 31_038_933
+    ),
+    "unet_valid": ModelInfo(
+        "unet.unet_valid", {}, "the paper's: 1 channel, 572 -> 388", _UNET, 2015, 31_031_893
+    ),
+    "unet_plus_plus": ModelInfo(
+        "unet_plus_plus.UNetPlusPlus",
+        {},
+        "nested skips, deep supervision, pruning",
+        "UNet++: A Nested U-Net Architecture for Medical Image Segmentation",
+        2018,
+        9_163_989,
+    ),
+    "segnet_vgg16": ModelInfo(
+        "segnet.segnet_vgg16", {}, "VGG-16 mirrored, pooling indices", _SEGNET, 2017, 29_455_125
+    ),
+    "segnet_basic": ModelInfo(
+        "segnet.segnet_basic", {}, "four 7x7 convolutions down, four up", _SEGNET, 2017, 1_417_237
+    ),
+    "refinenet_resnet50": ModelInfo(
+        "refinenet.RefineNet", {"depth": 50}, "cascaded refinement", _REFINENET, 2017, 99_060_309
+    ),
+    "refinenet_resnet101": ModelInfo(
+        "refinenet.RefineNet", {"depth": 101}, "cascaded refinement", _REFINENET, 2017, 118_052_437
+    ),
+    "pspnet_resnet50": ModelInfo(
+        "pspnet.pspnet", {"depth": 50}, "pyramid pooling, stride 8", _PSPNET, 2017, 49_081_578
+    ),
+    "pspnet_resnet101": ModelInfo(
+        "pspnet.pspnet", {"depth": 101}, "pyramid pooling, stride 8", _PSPNET, 2017, 68_073_706
+    ),
+    "deeplab_v3_resnet50": ModelInfo(
+        "deeplab.deeplab_v3_resnet", {"depth": 50}, "ASPP, stride 8", _V3, 2017, 39_638_869
+    ),
+    "deeplab_v3_resnet101": ModelInfo(
+        "deeplab.deeplab_v3_resnet", {"depth": 101}, "ASPP, stride 8", _V3, 2017, 58_630_997
+    ),
+    "deeplab_v3_mobilenet_v3": ModelInfo(
+        "deeplab.deeplab_v3_mobilenet_v3", {}, "ASPP on MobileNetV3-Large", _V3, 2017, 11_025_477
+    ),
+    "deeplab_v3_plus_resnet50": ModelInfo(
+        "deeplab.DeepLabV3Plus",
+        {"depth": 50},
+        "separable ASPP and decoder",
+        _V3_PLUS,
+        2018,
+        26_682_725,
+    ),
+    "deeplab_v3_plus_resnet101": ModelInfo(
+        "deeplab.DeepLabV3Plus",
+        {"depth": 101},
+        "separable ASPP and decoder",
+        _V3_PLUS,
+        2018,
+        45_674_853,
+    ),
+    "fc_densenet56": ModelInfo(
+        "dense_unet.FCDenseNet",
+        {"layers": (4,) * 5, "bottleneck": 4, "growth_rate": 12},
+        "dense blocks, 56 layers",
+        _TIRAMISU,
+        2017,
+        1_378_725,
+    ),
+    "fc_densenet67": ModelInfo(
+        "dense_unet.FCDenseNet",
+        {"layers": (5,) * 5, "bottleneck": 5},
+        "dense blocks, 67 layers",
+        _TIRAMISU,
+        2017,
+        3_466_133,
+    ),
+    "fc_densenet103": ModelInfo(
+        "dense_unet.FCDenseNet", {}, "dense blocks, 103 layers", _TIRAMISU, 2017, 9_324_661
+    ),
+    "dense_unet121": ModelInfo(
+        "dense_unet.DenseUNet",
+        {},
+        "U-Net on DenseNet-121",
+        "H-DenseUNet: Hybrid Densely Connected UNet for Liver and Tumor Segmentation",
+        2018,
+        13_610_533,
+    ),
+    "danet_resnet50": ModelInfo(
+        "attention.DANet",
+        {},
+        "position and channel attention",
+        "Dual Attention Network for Scene Segmentation",
+        2019,
+        47_465_729,
+    ),
+    "semantic_fpn_resnet50": ModelInfo(
+        "fpn.SemanticFPN",
+        {},
+        "a feature pyramid, summed",
+        "Panoptic Feature Pyramid Networks",
+        2019,
+        28_478_933,
+    ),
+    "hrnet_w18": ModelInfo(
+        "hrnet.HRNet", {"width": 18}, "four strides at once", _HRNET, 2019, 9_641_661
+    ),
+    "hrnet_w32": ModelInfo(
+        "hrnet.HRNet", {"width": 32}, "four strides at once", _HRNET, 2019, 29_547_477
+    ),
+    "hrnet_w48": ModelInfo(
+        "hrnet.HRNet", {"width": 48}, "four strides at once", _HRNET, 2019, 65_860_821
+    ),
+    "enet": ModelInfo(
+        "enet.ENet",
+        {},
+        "a third of a million parameters",
+        "ENet: A Deep Neural Network Architecture for Real-Time Semantic Segmentation",
+        2016,
+        351_948,
+    ),
+    "fast_scnn": ModelInfo(
+        "fast_scnn.FastSCNN",
+        {},
+        "one stem for detail and context",
+        "Fast-SCNN: Fast Semantic Segmentation Network",
+        2019,
+        1_138_309,
+    ),
+    "bisenet_v1": ModelInfo(
+        "bisenet.BiSeNetV1",
+        {},
+        "spatial and context path, ResNet-18",
+        "BiSeNet: Bilateral Segmentation Network for Real-time Semantic Segmentation",
+        2018,
+        13_426_495,
+    ),
+    "bisenet_v2": ModelInfo(
+        "bisenet_v2.BiSeNetV2",
+        {},
+        "detail and semantic branch",
+        "BiSeNet V2: Bilateral Network with Guided Aggregation for Real-time Semantic Segmentation",
+        2021,
+        5_236_265,
+    ),
+    "lraspp_mobilenet_v3": ModelInfo(
+        "lraspp.LRASPP",
+        {},
+        "a gated 1x1 head for phones",
+        "Searching for MobileNetV3",
+        2019,
+        3_221_538,
+    ),
+    **{
+        f"segformer_b{variant}": ModelInfo(
+            "segformer.SegFormer",
+            {"variant": variant},
+            "a pyramid of attention, decoder of linear layers",
+            "SegFormer: Simple and Efficient Design for Semantic Segmentation with Transformers",
+            2021,
+            parameters,
+        )
+        for variant, parameters in enumerate(
+            (3_719_541, 13_682_645, 27_362_773, 47_238_613, 64_009_173, 84_609_493)
+        )
+    },
+    **{
+        f"setr_{decoder}": ModelInfo(
+            "setr.SETR",
+            {"decoder": decoder},
+            "a plain vision transformer, any size from tiny to large",
+            "Rethinking Semantic Segmentation from a Sequence-to-Sequence Perspective with "
+            "Transformers",
+            2021,
+            parameters,
+        )
+        for decoder, parameters in (
+            ("naive", 304_379_988),
+            ("pup", 316_310_612),
+            ("mla", 308_523_625),
+        )
+    },
+}

@@ -1,7 +1,8 @@
 """Segmentation networks, one file per paper: ``get_model(name, num_classes)``.
 
 A semantic network maps images (N, 3, H, W) to logits (N, C, H, W); one with auxiliary heads
-returns ``(logits, *aux_logits)`` in training. An instance network takes a list of images
+returns ``(logits, *aux_logits)`` in training. A volume network does the same with volumes
+(N, 1, D, H, W), and with images if ``dimensions=2``. An instance network takes a list of images
 (3, H, W) and, in training, targets, as torchvision's do. Weights are random unless a builder is
 given some.
 """
@@ -19,8 +20,8 @@ def list_models(task: str | None = None) -> dict[str, ModelInfo]:
     """All names that `get_model` knows, each with its paper, year and number of parameters.
 
     Args:
-        task: only the networks for ``"semantic"``, ``"instance"``, ``"panoptic"`` or
-            ``"promptable"`` segmentation.
+        task: only the networks for ``"semantic"``, ``"volume"`` (semantic in 3-D), ``"instance"``,
+            ``"panoptic"`` or ``"promptable"`` segmentation.
 
     Raises:
         ValueError: for another task.

@@ -71,9 +71,10 @@ def require_two_values(norm: nn.Module, values: int) -> None:
 
 
 def require_size(images: Tensor, minimum: int) -> None:
-    """Refuse images whose poolings would leave nothing."""
-    if min(images.shape[-2:]) < minimum:
-        height, width = images.shape[-2:]
+    """Refuse images (N, C, *S) whose poolings would leave nothing."""
+    size = images.shape[2:]
+    if min(size) < minimum:
         raise ValueError(
-            f"images need at least {minimum} pixels a side, got {height} x {width} (H x W)"
+            f"images need at least {minimum} pixels a side, got {' x '.join(map(str, size))} "
+            f"({' x '.join('DHW'[-len(size) :])})"
         )

@@ -12,7 +12,7 @@ class ModelInfo(NamedTuple):
     paper: str
     year: int
     parameters: int  #: with 21 classes and otherwise the defaults
-    task: str = "semantic"  #: or "instance", "panoptic", "promptable"
+    task: str = "semantic"  #: or "volume", "instance", "panoptic", "promptable"
 
 
 _FCN = "Fully Convolutional Networks for Semantic Segmentation"
@@ -219,4 +219,22 @@ MODELS: dict[str, ModelInfo] = {
             ("mla", 308_523_625),
         )
     },
+    "unet3d": ModelInfo(
+        "unet3d.UNet3d",
+        {},
+        "3-D, wide before it pools, any size",
+        "3D U-Net: Learning Dense Volumetric Segmentation from Sparse Annotation",
+        2016,
+        19_074_069,
+        "volume",
+    ),
+    "nnunet": ModelInfo(
+        "unet3d.PlainUNet",
+        {},
+        "3-D or 2-D, instance normalisation, deep supervision",
+        "nnU-Net: A Self-Configuring Method for Deep Learning-Based Biomedical Image Segmentation",
+        2021,
+        31_210_889,
+        "volume",
+    ),
 }

@@ -24,11 +24,13 @@ def double_conv(in_channels: int, out_channels: int, padded: bool, batch_norm: b
 
 
 def center_crop(x: Tensor, size: torch.Size) -> Tensor:
-    """The centre of ``x`` (N, C, h, w), or ``x`` centred in zeros where ``size`` is larger."""
-    # towards zero, so that cropping undoes padding
-    top, left = (int((size[i] - x.shape[i]) / 2) for i in (-2, -1))
-    bottom, right = size[-2] - x.shape[-2] - top, size[-1] - x.shape[-1] - left
-    return F.pad(x, (left, right, top, bottom))  # negative amounts crop
+    """The centre of ``x`` (N, C, *S), or ``x`` centred in zeros where ``size`` is larger."""
+    amounts = []
+    for axis in range(-1, 1 - x.ndim, -1):  # F.pad begins with the last axis
+        missing = size[axis] - x.shape[axis]
+        before = int(missing / 2)  # towards zero, so that cropping undoes padding
+        amounts += [before, missing - before]
+    return F.pad(x, amounts)  # negative amounts crop
 
 
 class UpBlock(nn.Module):
@@ -120,7 +122,7 @@ class UNet(nn.Module):
             ValueError: if the image is too small for the poolings, or, with valid convolutions, if
                 a pooling would meet an odd size.
         """
-        self._check_size(images)
+        check_size(images, len(self.decoder), self.padded)
         x, skips = images, []
         for level in self.encoder[:-1]:
             x = level(x)
@@ -131,17 +133,23 @@ class UNet(nn.Module):
             x = level(x, skip)  # (N, 8w, H/8, W/8), ..., (N, w, H, W)
         return self.classifier(x)  # (N, C, H, W)
 
-    def _check_size(self, images: Tensor) -> None:
-        depth = len(self.decoder)
-        if self.padded:
-            return require_size(images, 2**depth)
-        for size in images.shape[-2:]:
-            if not valid_output_size(size, depth):
-                fits = next(n for n in itertools.count(size) if valid_output_size(n, depth))
-                raise ValueError(
-                    f"valid convolutions need an even size at every pooling: {size} pixels do not "
-                    f"fit, the next size that does is {fits}"
-                )
+
+def check_size(images: Tensor, depth: int, padded: bool) -> None:
+    """Refuse ``images`` (N, C, *S) whose size does not survive ``depth`` poolings.
+
+    Raises:
+        ValueError: if they are too small, or, with valid convolutions, if a pooling would meet an
+            odd size.
+    """
+    if padded:
+        return require_size(images, 2**depth)
+    for size in images.shape[2:]:
+        if not valid_output_size(size, depth):
+            fits = next(n for n in itertools.count(size) if valid_output_size(n, depth))
+            raise ValueError(
+                f"valid convolutions need an even size at every pooling: {size} pixels do not "
+                f"fit, the next size that does is {fits}"
+            )
 
 
 def valid_output_size(size: int, depth: int = 4) -> int:

@@ -200,30 +200,23 @@ class Volume:
         Raises:
             TypeError: a bool array without ``labels=True``.
         """
-        from scipy.ndimage import affine_transform
-
         if self.array.dtype == bool and not labels:
             raise TypeError("a bool array is a mask: resample it with labels=True")
         if fill is None:
             fill = 0 if labels else self.array.min()
-        matrix = np.linalg.inv(self.affine()) @ grid.affine()
+        source = self.reorient(grid.axes)
+        matrix = np.linalg.inv(source.affine()) @ grid.affine()
         matrix = matrix.round(12)  # exact zeros and whole steps where grids are parallel
-        source = self.array.view(np.uint8) if self.array.dtype == bool else self.array
-        if source.dtype == np.float16:
-            source = source.astype(np.float32)
-        wide = source.dtype == np.float64
-        target = source.dtype if labels else np.float64 if wide else np.float32
-        result = affine_transform(
-            source,
-            matrix[:3, :3],
-            matrix[:3, 3],
-            output_shape=grid.shape,
-            output=np.dtype(target).newbyteorder("="),
-            order=0 if labels else 1,
-            mode="nearest",
-        )
-        np.copyto(result, fill, where=_outside(matrix, self.shape, grid.shape), casting="unsafe")
-        return grid.with_array(result.astype(self.array.dtype) if labels else result)
+        array = source.array
+        if not labels:
+            wide = array.dtype.type is np.float64
+            array = array.astype(np.float64 if wide else np.float32, copy=False)
+        if np.count_nonzero(matrix[:3, :3]) == 3:  # parallel grids: one axis after the other
+            result = _along_axes(array, matrix, grid.shape, linear=not labels)
+        else:
+            result = _at_any_angle(array, matrix, grid.shape, linear=not labels)
+        np.copyto(result, fill, where=_outside(matrix, source.shape, grid.shape), casting="unsafe")
+        return grid.with_array(result)
 
     def crop(self, start: Sequence[int], stop: Sequence[int]) -> "Volume":
         """Voxels ``start`` to ``stop`` (not included) along d, h, w; ``place_on`` is the way back.
@@ -301,6 +294,43 @@ def _world_axes(direction: np.ndarray) -> tuple[int, ...]:
     strength = np.abs(direction)  # (world, array)
     orders = itertools.permutations(range(3))
     return max(orders, key=lambda order: strength[order, range(3)].sum())
+
+
+def _along_axes(array: np.ndarray, matrix: np.ndarray, shape: Sequence[int], linear: bool):
+    """Resample by a diagonal matrix; the edge values go on outside."""
+    for axis, size in enumerate(array.shape):
+        place = matrix[axis, axis] * np.arange(shape[axis]) + matrix[axis, 3]
+        place = place.clip(0, size - 1)
+        if not linear:
+            array = array.take(np.floor(place + 0.5).astype(int).clip(0, size - 1), axis)
+            continue
+        low = np.floor(place).astype(int)
+        weight = np.expand_dims(place - low, [a for a in range(3) if a != axis])
+        lower = array.take(low, axis)
+        upper = array.take((low + 1).clip(0, size - 1), axis)
+        upper -= lower
+        upper *= weight.astype(array.dtype)
+        upper += lower
+        array = upper
+    return array
+
+
+def _at_any_angle(array: np.ndarray, matrix: np.ndarray, shape: Sequence[int], linear: bool):
+    """Resample by any matrix; the edge values go on outside."""
+    from scipy.ndimage import affine_transform
+
+    native = np.uint8 if array.dtype == bool else array.dtype.newbyteorder("=")
+    if array.dtype == np.float16:
+        native = np.float32
+    result = affine_transform(
+        array.astype(native, copy=False),
+        matrix[:3, :3],
+        matrix[:3, 3],
+        output_shape=tuple(shape),
+        order=int(linear),
+        mode="nearest",
+    )
+    return result.astype(array.dtype, copy=False)
 
 
 def _outside(matrix: np.ndarray, source: Sequence[int], target: Sequence[int]) -> np.ndarray:

@@ -103,8 +103,9 @@ class FitInto(ScaleAndCrop):
 class DropInvisible(nn.Module):
     """Removes what a crop has moved out of sight: instances and panoptic segments without pixels.
 
-    Goes over ``masks``, ``boxes`` and ``labels`` together, and over ``segments_info``, whose
-    areas are counted anew. A semantic sample passes unchanged.
+    Goes over ``masks``, ``boxes``, ``labels`` and, where there are any, ``iscrowd`` and ``area``
+    together, and over ``segments_info``. Areas are counted anew. A semantic sample passes
+    unchanged.
     """
 
     def forward(self, sample: dict[str, Any]) -> dict[str, Any]:
@@ -113,9 +114,12 @@ class DropInvisible(nn.Module):
         if "masks" in sample:
             sides = sample["boxes"][:, 2:] - sample["boxes"][:, :2]  # (N, 2)
             visible = sample["masks"].flatten(1).any(1) & (sides > 0).all(1)  # (N,)
-            for key in ("masks", "boxes", "labels"):
-                kept = sample[key][visible]
-                sample[key] = tv_tensors.wrap(kept, like=sample[key])
+            for key in ("masks", "boxes", "labels", "iscrowd", "area"):
+                if key in sample:
+                    kept = sample[key][visible]
+                    sample[key] = tv_tensors.wrap(kept, like=sample[key])
+            if "area" in sample:
+                sample["area"] = sample["masks"].flatten(1).sum(1).to(sample["area"].dtype)
         if "segments_info" in sample:
             ids, areas = sample["panoptic_seg"].unique(return_counts=True)
             area = dict(zip(ids.tolist(), areas.tolist(), strict=True))

@@ -1,0 +1,294 @@
+"""What the loaders of instance and panoptic data share: samples, maps of segments, files.
+
+The two kinds of sample, before ``transforms``:
+
+* instance: ``image`` uint8 (3, H, W), ``boxes`` float32 (N, 4) as left, top, right, bottom in
+  pixels (right and bottom lie one past the last pixel), ``masks`` bool (N, H, W), ``labels`` int64
+  (N,) from 1 on, since detectors keep 0 for the background, ``iscrowd`` int64 (N,), ``area``
+  float32 (N,) in pixels, ``image_id`` int. N may be 0.
+* panoptic: ``image``, ``panoptic_seg`` int32 (H, W) with the id of every pixel's segment, 0 where
+  there is none (void), ``segments_info``, a list of ``{id, category_id, isthing, iscrowd, area}``,
+  and ``image_id``.
+"""
+
+import json
+from collections.abc import Callable, Collection, Mapping, Sequence
+from pathlib import Path, PurePosixPath
+from typing import Any, NamedTuple
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch.utils.data import Dataset
+from torchvision import tv_tensors
+
+from segedu.data.pairs import open_image, read_image
+from segedu.ops.boxes import masks_to_boxes
+
+TASKS = ("instance", "panoptic")
+BACKGROUND = ("background", "背景", (0, 0, 0))
+
+Sample = dict[str, Any]
+Segment = dict[str, Any]
+Transforms = Callable[[Sample], Any]
+
+
+class Category(NamedTuple):
+    """One class of a data set; its place in the list is its category id."""
+
+    name: str
+    name_zh: str
+    color: tuple[int, int, int]
+    isthing: bool
+
+
+def instance_sample(
+    image: tv_tensors.Image,
+    masks: NDArray[np.bool_],
+    labels: Sequence[int],
+    image_id: int,
+    *,
+    boxes: Sequence[Sequence[float]] | None = None,
+    iscrowd: Sequence[int] | None = None,
+    area: Sequence[float] | None = None,
+) -> Sample:
+    """Put an instance sample together.
+
+    Args:
+        image: uint8 (3, H, W).
+        masks: (N, H, W).
+        labels: N numbers.
+        image_id: a number for the image.
+        boxes: N boxes, left, top, right and bottom; the smallest around the masks if not given.
+        iscrowd: N times 0 or 1; 0 if not given.
+        area: N areas in pixels; counted in the masks if not given.
+    """
+    masks = tv_tensors.Mask(torch.from_numpy(masks))
+    corners = masks_to_boxes(masks) if boxes is None else torch.tensor(boxes, dtype=torch.float32)
+    areas = masks.flatten(1).sum(1) if area is None else torch.tensor(area)
+    return {
+        "image": image,
+        "boxes": tv_tensors.BoundingBoxes(
+            corners.reshape(-1, 4),
+            format=tv_tensors.BoundingBoxFormat.XYXY,
+            canvas_size=tuple(image.shape[1:]),
+        ),
+        "masks": masks,
+        "labels": torch.tensor(labels, dtype=torch.int64),
+        "iscrowd": torch.tensor(iscrowd or [0] * len(masks), dtype=torch.int64),
+        "area": torch.as_tensor(areas, dtype=torch.float32),
+        "image_id": image_id,
+    }
+
+
+def panoptic_sample(
+    image: tv_tensors.Image, ids: NDArray[np.int32], segments: list[Segment], image_id: int
+) -> Sample:
+    """Put a panoptic sample together from a map of ids (H, W), void 0, and its segments."""
+    return {
+        "image": image,
+        "panoptic_seg": tv_tensors.Mask(torch.from_numpy(ids)),
+        "segments_info": segments,
+        "image_id": image_id,
+    }
+
+
+def segments_of(
+    ids: NDArray[np.int32],
+    categories: Sequence[Category],
+    category_of: Mapping[int, int],
+    crowds: Collection[int] = (),
+) -> list[Segment]:
+    """List the segments of a map (H, W) with their areas.
+
+    Args:
+        ids: the map; the ids in it and in ``category_of`` are the same, but for void 0.
+        categories: all classes.
+        category_of: segment id -> category id, in the order wanted.
+        crowds: ids of the segments that are crowds.
+    """
+    areas = count_ids(ids)
+    return [
+        {
+            "id": number,
+            "category_id": category_of[number],
+            "isthing": categories[category_of[number]].isthing,
+            "iscrowd": int(number in crowds),
+            "area": areas[number],
+        }
+        for number in category_of
+    ]
+
+
+def count_ids(ids: NDArray[np.int32]) -> dict[int, int]:
+    """Number of pixels of every id in a map, in rising order of the ids."""
+    values, counts = np.unique(ids, return_counts=True)
+    return dict(zip(values.tolist(), counts.tolist(), strict=True))
+
+
+class SegmentDataset(Dataset):
+    """Images whose segments come as a map of ids, as instance or as panoptic samples.
+
+    Args:
+        items: what ``read`` takes; an item starts with the image file and the file of its map.
+        read: item -> map of ids, int32 (H, W), void 0, and its segments.
+        categories: all classes, in the order of their category ids.
+        task: ``instance`` gives the things of each image, ``panoptic`` all its segments.
+        transforms: called with each sample dict.
+        image_ids: a number for each item; its place in ``items`` if not given.
+
+    Attributes:
+        classes, classes_zh, colors: of the numbers in the samples. In panoptic samples these are
+            the category ids; in instance samples 0 is the background, and the classes of things
+            are numbered 1, 2, ... in their order.
+        num_classes: how many there are, with the background.
+        isthing: category id -> whether it is a thing, as ``PanopticQuality`` takes it.
+
+    Raises:
+        ValueError: for an unknown ``task``; on access if a map has another size than its image.
+        FileNotFoundError: if one of the files is missing.
+    """
+
+    def __init__(
+        self,
+        items: Sequence[tuple[Any, ...]],
+        read: Callable[[tuple[Any, ...]], tuple[NDArray[np.int32], list[Segment]]],
+        categories: Sequence[Category],
+        task: str,
+        transforms: Transforms | None = None,
+        image_ids: Sequence[int] | None = None,
+    ):
+        check_task(task)
+        check_files([part for item in items for part in item if isinstance(part, Path)])
+        self.items, self.task, self.transforms = list(items), task, transforms
+        self.image_ids = range(len(items)) if image_ids is None else list(image_ids)
+        self._read = read
+        things = [i for i, category in enumerate(categories) if category.isthing]
+        self._label_of = {category: label for label, category in enumerate(things, start=1)}
+        self.isthing = {i: category.isthing for i, category in enumerate(categories)}
+        shown = [category[:3] for category in categories]
+        if task == "instance":
+            shown = [BACKGROUND, *(shown[i] for i in things)]
+        self.classes, self.classes_zh, self.colors = zip(*shown, strict=True)
+        self.num_classes = len(shown)
+
+    def __len__(self) -> int:
+        return len(self.items)
+
+    def __getitem__(self, index: int) -> Any:
+        item, image_id = self.items[index], self.image_ids[index]
+        image = read_image(item[0])
+        ids, segments = self._read(item)
+        check_size(item[1], ids, item[0], image)
+        if self.task == "panoptic":
+            sample = panoptic_sample(image, ids, segments, image_id)
+        else:
+            things = [segment for segment in segments if segment["isthing"]]
+            numbers = np.array([segment["id"] for segment in things], dtype=np.int32)
+            sample = instance_sample(
+                image,
+                ids == numbers[:, None, None],  # (N, H, W)
+                [self._label_of[segment["category_id"]] for segment in things],
+                image_id,
+                iscrowd=[segment["iscrowd"] for segment in things],
+            )
+        return sample if self.transforms is None else self.transforms(sample)
+
+
+def read_numbers(path: Path) -> NDArray[np.int32]:
+    """Return the numbers (H, W) that stand in a label file of 8 or 16 bits.
+
+    Raises:
+        ValueError: if the file holds colours.
+    """
+    image = open_image(path)
+    if image.mode not in ("P", "L", "1") and not image.mode.startswith("I"):
+        raise ValueError(
+            f"{path}: must hold one number per pixel (Pillow mode 'P', 'L' or 'I;16'), "
+            f"this one has mode {image.mode!r}; was a coloured picture of the objects saved?"
+        )
+    return np.array(image).astype(np.int32)
+
+
+def read_json(path: Path, keys: Sequence[str]) -> dict[str, Any]:
+    """Return what a JSON file holds: an object that has a list under each of ``keys``.
+
+    Raises:
+        FileNotFoundError: if there is no such file.
+        ValueError: if it is no JSON, or a list is missing.
+    """
+    if not path.is_file():
+        raise FileNotFoundError(f"{path}: no such file; it should hold COCO's annotations")
+    try:
+        content = json.loads(path.read_text(encoding="utf-8"))
+    except ValueError as error:  # JSONDecodeError and UnicodeDecodeError are ValueErrors
+        raise ValueError(f"{path}: not a readable JSON file ({error})") from None
+    for key in keys:
+        if not isinstance(content, dict) or not isinstance(content.get(key), list):
+            raise ValueError(
+                f"{path}: must be an object with the lists {', '.join(keys)}; no {key!r}"
+            )
+    return content
+
+
+def index_records(
+    path: Path, kind: str, records: Sequence[Mapping[str, Any]], keys: Sequence[str]
+) -> dict[int, Mapping[str, Any]]:
+    """Records of a COCO json by their ids, in rising order.
+
+    Args:
+        path: the file, for the errors.
+        kind: what they are, "image" or "category".
+        records: dicts with an ``id``.
+        keys: what else each of them must have.
+
+    Raises:
+        ValueError: if a key is missing or an id occurs twice.
+    """
+    by_id: dict[int, Mapping[str, Any]] = {}
+    for place, record in enumerate(records):
+        check_keys(f"{path}: {kind} number {place}", record, ("id", *keys))
+        if record["id"] in by_id:
+            raise ValueError(f"{path}: the {kind} id {record['id']} occurs twice")
+        by_id[record["id"]] = record
+    return dict(sorted(by_id.items()))
+
+
+def check_keys(what: str, record: Mapping[str, Any], keys: Sequence[str]) -> None:
+    """Raise ValueError unless ``record`` has all ``keys``; ``what`` says where it stands."""
+    missing = [key for key in keys if key not in record]
+    if missing:
+        raise ValueError(f"{what} must have {', '.join(keys)}; no {missing[0]!r}")
+
+
+def file_below(folder: Path, name: str, listing: Path) -> Path:
+    """Return ``folder / name``; ValueError if that leads out of the folder."""
+    path = PurePosixPath(name)
+    if path.is_absolute() or ".." in path.parts:
+        raise ValueError(f"{listing}: the path {name!r} leads out of {folder}")
+    return folder / path
+
+
+def check_task(task: str) -> None:
+    """Raise ValueError unless ``task`` is one of ``TASKS``."""
+    if task not in TASKS:
+        raise ValueError(f"task must be one of {', '.join(TASKS)}; got {task!r}")
+
+
+def check_files(paths: Sequence[Path]) -> None:
+    """Raise FileNotFoundError if one of ``paths`` is missing."""
+    missing = [path for path in paths if not path.is_file()]
+    if missing:
+        raise FileNotFoundError(
+            f"{missing[0]}: no such file ({len(missing)} of {len(paths)} files are missing)"
+        )
+
+
+def check_size(path: Path, values: NDArray[Any], image_path: Path, image: torch.Tensor) -> None:
+    """Raise ValueError unless ``values`` (H, W), read from ``path``, cover ``image`` (3, H, W)."""
+    if values.shape != image.shape[1:]:
+        height, width = image.shape[1:]
+        raise ValueError(
+            f"{path}: is {values.shape[1]} x {values.shape[0]} pixels, "
+            f"but its image {image_path.name} is {width} x {height}"
+        )

@@ -237,4 +237,22 @@ MODELS: dict[str, ModelInfo] = {
         31_210_889,
         "volume",
     ),
+    "faster_rcnn_resnet50_fpn": ModelInfo(
+        "mask_rcnn.faster_rcnn_resnet50_fpn",
+        {},
+        "boxes only: proposals, then classes and offsets",
+        "Faster R-CNN: Towards Real-Time Object Detection with Region Proposal Networks",
+        2015,
+        41_449_656,
+        "instance",
+    ),
+    "mask_rcnn_resnet50_fpn": ModelInfo(
+        "mask_rcnn.mask_rcnn_resnet50_fpn",
+        {},
+        "a mask branch beside the boxes, RoIAlign",
+        "Mask R-CNN",
+        2017,
+        44_077_773,
+        "instance",
+    ),
 }

@@ -64,6 +64,7 @@ def pyramid_anchors(
     grid_sizes: Sequence[tuple[int, int]],
     sizes: Sequence[Sequence[float]],
     aspect_ratios: Sequence[Sequence[float]],
+    device: torch.device | str | None = None,
 ) -> list[Tensor]:
     """Anchors of each level of a feature pyramid, equal to torchvision's ``AnchorGenerator``.
 
@@ -73,6 +74,7 @@ def pyramid_anchors(
         sizes: anchor sizes of each level in pixels; ((32,), (64,), …) is FPN's choice, Lin et al.
             (2017), section 4.1.
         aspect_ratios: height / width, for each level.
+        device: where the anchors are made.
 
     Returns:
         For each level, xyxy float32 (height · width · A, 4).
@@ -87,7 +89,9 @@ def pyramid_anchors(
         )
     return [
         grid_anchors(
-            cell_anchors(size, ratio), grid, (image_size[0] // grid[0], image_size[1] // grid[1])
+            cell_anchors(size, ratio).to(device),
+            grid,
+            (image_size[0] // grid[0], image_size[1] // grid[1]),
         )
         for grid, size, ratio in zip(grid_sizes, sizes, aspect_ratios, strict=True)
     ]

@@ -1,0 +1,118 @@
+"""From the caller's images and targets to one batch, and from its detections back."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import NamedTuple
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from segedu.models.mask_rcnn.settings import Settings
+from segedu.ops import paste_masks
+
+Size = tuple[int, int]
+Target = dict[str, Tensor]
+
+STRIDE = 32  # of the coarsest map of the ResNet: sides are padded to multiples of it
+
+
+class Batch(NamedTuple):
+    """Images of several sizes in one tensor, each in the upper left corner."""
+
+    images: Tensor  #: float (N, C, H, W), normalised, padded with zeros
+    sizes: list[Size]  #: height and width of each image in it
+    original_sizes: list[Size]  #: and those that it came with
+
+
+class Transform(nn.Module):
+    """Normalise, scale, batch; scale boxes back and put masks into the image.
+
+    As torchvision's: bilinear without antialiasing for images, nearest for masks, sizes rounded
+    down. In training each image draws one of ``settings.min_size`` (multi-scale training). Neither
+    the caller's images nor the targets are changed.
+    """
+
+    def __init__(self, settings: Settings) -> None:
+        super().__init__()
+        self.settings = settings
+
+    def forward(
+        self, images: Sequence[Tensor], targets: Sequence[Mapping[str, Tensor]] | None = None
+    ) -> tuple[Batch, list[Target] | None]:
+        """Images (C, H_i, W_i) -> a batch, and the targets in its coordinates."""
+        original = [(image.shape[-2], image.shape[-1]) for image in images]
+        sizes = [self.new_size(size) for size in original]
+        scaled = [
+            _resize(self.normalize(image)[None], size, mode="bilinear")[0]
+            for image, size in zip(images, sizes, strict=True)
+        ]
+        batch = Batch(_stack(scaled), sizes, original)
+        if targets is None:
+            return batch, None
+        return batch, [
+            _scale_target(*every) for every in zip(targets, original, sizes, strict=True)
+        ]
+
+    def new_size(self, size: Size) -> Size:
+        """Height and width that an image of ``size`` is scaled to."""
+        choices = self.settings.min_sizes
+        wanted = choices[int(torch.rand(()) * len(choices))] if self.training else choices[-1]
+        scale = min(wanted / min(size), self.settings.max_size / max(size))
+        return max(int(size[0] * scale), 1), max(int(size[1] * scale), 1)
+
+    def normalize(self, image: Tensor) -> Tensor:
+        """(C, H, W) in [0, 1] -> mean 0 and deviation 1 over ImageNet."""
+        mean, std = (
+            image.new_tensor(tuple(values))[:, None, None]
+            for values in (self.settings.image_mean, self.settings.image_std)
+        )
+        return (image.as_subclass(Tensor) - mean) / std
+
+    def back(self, detections: list[Target], batch: Batch) -> list[Target]:
+        """Detections in the coordinates of the caller's images, masks (D, M, M) -> (D, 1, H, W)."""
+        return [_restore(*every) for every in zip(detections, *batch[1:], strict=True)]
+
+
+def _restore(detection: Target, size: Size, original: Size) -> Target:
+    result = detection | {"boxes": _scale_boxes(detection["boxes"], size, original)}
+    if "masks" in result:
+        result["masks"] = paste_masks(result["masks"], result["boxes"], original)[:, None]
+    return result
+
+
+def _scale_target(target: Mapping[str, Tensor], old: Size, new: Size) -> Target:
+    """Boxes, labels and maps of the objects that are no crowd, for an image of size ``new``."""
+    target = {key: value.as_subclass(Tensor) for key, value in target.items()}  # no tv_tensors
+    scaled = {"boxes": _scale_boxes(target["boxes"].float(), old, new), "labels": target["labels"]}
+    if "masks" in target:
+        scaled["masks"] = _resize(target["masks"][:, None].float(), new, mode="nearest")[:, 0]
+    if "iscrowd" in target:  # a region of many objects teaches nothing about one
+        single = ~target["iscrowd"].bool()
+        scaled = {key: value[single] for key, value in scaled.items()}
+    return scaled
+
+
+def _scale_boxes(boxes: Tensor, old: Size, new: Size) -> Tensor:
+    """Boxes xyxy (N, 4) of an image of size ``old``, for one of size ``new``."""
+    y, x = new[0] / old[0], new[1] / old[1]
+    return boxes * boxes.new_tensor([x, y, x, y])
+
+
+def _resize(maps: Tensor, size: Size, mode: str) -> Tensor:
+    """(N, C, H, W) -> (N, C, *size); also for N = 0, which PyTorch refuses."""
+    if not len(maps):
+        return maps.new_zeros(*maps.shape[:2], *size)
+    return F.interpolate(maps, size, mode=mode)
+
+
+def _stack(images: list[Tensor]) -> Tensor:
+    """(C, H_i, W_i) each -> (N, C, H, W), sides padded to a multiple of the stride."""
+    height, width = (
+        -(-max(image.shape[axis] for image in images) // STRIDE) * STRIDE for axis in (1, 2)
+    )
+    batch = images[0].new_zeros(len(images), images[0].shape[0], height, width)
+    for place, image in zip(batch, images, strict=True):
+        place[:, : image.shape[1], : image.shape[2]] = image
+    return batch

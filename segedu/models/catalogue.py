@@ -23,6 +23,7 @@ _V3 = "Rethinking Atrous Convolution for Semantic Image Segmentation"
 _V3_PLUS = "Encoder-Decoder with Atrous Separable Convolution for Semantic Image Segmentation"
 _TIRAMISU = "The One Hundred Layers Tiramisu: Fully Convolutional DenseNets"
 _HRNET = "High-Resolution Representations for Labeling Pixels and Regions"
+_YOLACT = "YOLACT: Real-time Instance Segmentation"
 _UNET = "U-Net: Convolutional Networks for Biomedical Image Segmentation"
 
 MODELS: dict[str, ModelInfo] = {
@@ -253,6 +254,27 @@ MODELS: dict[str, ModelInfo] = {
         "Mask R-CNN",
         2017,
         44_077_773,
+        "instance",
+    ),
+    **{
+        f"yolact_resnet{depth}": ModelInfo(
+            "yolact.YOLACT",
+            {"depth": depth},
+            "prototypes and coefficients",
+            _YOLACT,
+            2019,
+            size,
+            "instance",
+        )
+        for depth, size in ((50, 30_734_623), (101, 49_726_751))
+    },
+    "yolact_tiny": ModelInfo(
+        "yolact.yolact_tiny",
+        {},
+        "narrow, learns scenes on a CPU",
+        _YOLACT,
+        2019,
+        1_006_511,
         "instance",
     ),
 }

@@ -1,11 +1,12 @@
 """FPN, Lin et al., CVPR 2017 (arXiv:1612.03144); semantic FPN, Kirillov et al., CVPR 2019."""
 
 from collections.abc import Sequence
+from typing import Any
 
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from segedu.models.backbones import ResNetFeatures, Weights
+from segedu.models.backbones import ResNetFeatures
 from segedu.models.blocks import resize
 
 
@@ -21,6 +22,7 @@ class FeaturePyramid(nn.Module):
         out_channels: channels of every level.
         extra_level: append a level of half the size (every second pixel of the last), as detectors
             want.
+        upsample: mode of the upsampling; "nearest" is the paper's.
 
     Example:
         >>> import torch
@@ -30,10 +32,15 @@ class FeaturePyramid(nn.Module):
     """
 
     def __init__(
-        self, in_channels: Sequence[int], out_channels: int = 256, extra_level: bool = False
+        self,
+        in_channels: Sequence[int],
+        out_channels: int = 256,
+        extra_level: bool = False,
+        *,
+        upsample: str = "nearest",
     ) -> None:
         super().__init__()
-        self.extra_level = extra_level
+        self.extra_level, self.upsample = extra_level, upsample
         self.inner_blocks = nn.ModuleList(
             nn.Sequential(nn.Conv2d(channels, out_channels, 1)) for channels in in_channels
         )
@@ -50,7 +57,7 @@ class FeaturePyramid(nn.Module):
         lateral = [block(x) for block, x in zip(self.inner_blocks, features, strict=True)]
         for i in range(len(lateral) - 2, -1, -1):  # top-down: from the coarsest but one
             size = lateral[i].shape[-2:]
-            lateral[i] = lateral[i] + F.interpolate(lateral[i + 1], size, mode="nearest")
+            lateral[i] = lateral[i] + F.interpolate(lateral[i + 1], size, mode=self.upsample)
         levels = [block(x) for block, x in zip(self.layer_blocks, lateral, strict=True)]
         if self.extra_level:
             levels.append(F.max_pool2d(levels[-1], 1, stride=2))
@@ -103,12 +110,9 @@ class SemanticFPN(nn.Module):
 
     Args:
         num_classes: classes, including the background.
-        depth: of the ResNet.
-        in_channels: channels of the images.
-        base_width: width of the first ResNet stage; 64 is the paper's, with a pyramid of 256 and a
-            branch of 128 channels.
-        layers: blocks per ResNet stage, overrides ``depth``.
-        weights: of the ResNet, see `segedu.models.backbones.read_weights`.
+        **resnet: ``depth``, ``in_channels``, ``base_width``, ``layers`` and ``weights``, see
+            `segedu.models.backbones.ResNetFeatures`.
+            The pyramid has ``4 * base_width`` channels, the branch half as many.
 
     Example:
         >>> import torch
@@ -117,24 +121,14 @@ class SemanticFPN(nn.Module):
         torch.Size([1, 5, 97, 131])
     """
 
-    def __init__(
-        self,
-        num_classes: int,
-        *,
-        depth: int = 50,
-        in_channels: int = 3,
-        base_width: int = 64,
-        layers: tuple[int, ...] | None = None,
-        weights: Weights = None,
-    ) -> None:
+    def __init__(self, num_classes: int, **resnet: Any) -> None:
         super().__init__()
-        self.backbone = ResNetFeatures(
-            depth, in_channels=in_channels, base_width=base_width, layers=layers, weights=weights
-        )
-        self.fpn = FeaturePyramid(self.backbone.channels, 4 * base_width)
+        self.backbone = ResNetFeatures(**resnet)
+        w = self.backbone.base_width
+        self.fpn = FeaturePyramid(self.backbone.channels, 4 * w)
         # 4 channels per group, as in the paper (128 / 32)
-        self.branch = SemanticBranch(4 * base_width, 2 * base_width, groups=base_width // 2)
-        self.classifier = nn.Conv2d(2 * base_width, num_classes, 1)
+        self.branch = SemanticBranch(4 * w, 2 * w, groups=w // 2)
+        self.classifier = nn.Conv2d(2 * w, num_classes, 1)
 
     def forward(self, images: Tensor) -> Tensor:
         """Images (N, 3, H, W) -> logits (N, C, H, W)."""

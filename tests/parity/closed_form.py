@@ -6,7 +6,7 @@ every tensor was filled by `fill`; ours is filled the same way and must give the
 
 import json
 import math
-from collections.abc import Callable, Collection
+from collections.abc import Callable, Collection, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -14,6 +14,7 @@ import torch
 from torch import Tensor, nn
 
 GOLDEN = Path(__file__).parent / "golden"
+CIRCLES = [(40, 40, 18), (70, 95, 30), (110, 30, 9)]  # objects, see `discs`
 _PERIOD = 9973  # a prime, so that rows of a tensor do not repeat each other
 _TABLE = torch.sin(torch.arange(_PERIOD, dtype=torch.float64).square()).float()
 
@@ -42,6 +43,22 @@ def value(name: str, shape: torch.Size, position: int) -> Tensor:
     if name.endswith("bias"):
         return 0.1 * s
     return 1 + 0.25 * s  # scales of normalisations, slopes, gates
+
+
+def discs(size: int, circles: list[tuple[int, int, int]]) -> tuple[Tensor, Tensor]:
+    """Masks (K, size, size) of circles (row, column, radius), and their xyxy boxes (K, 4)."""
+    place = torch.arange(size)
+    masks = torch.stack(
+        [(place[:, None] - y) ** 2 + (place - x) ** 2 <= r * r for y, x, r in circles]
+    )
+    boxes = torch.tensor([(x - r, y - r, x + r + 1, y + r + 1) for y, x, r in circles])
+    return masks, boxes.float()
+
+
+def together(outputs: Sequence[Tensor]) -> Tensor:
+    """A share of the sampled values from each of K outputs, each in units of its largest."""
+    rows = [torch.tensor(sample(output, 256 // len(outputs))) for output in outputs]
+    return torch.stack([row / row.abs().max() for row in rows])
 
 
 def blank(build: Callable[..., nn.Module], *args: object, **settings: object) -> nn.Module:
@@ -86,6 +103,7 @@ def by_prefix(module: nn.Module, prefixes: list[str]) -> list[str]:
 
 def sample(output: Tensor, count: int = 256) -> list[float]:
     flat = output.detach().flatten()
+    count = min(count, flat.numel())
     indices = torch.linspace(0, flat.numel() - 1, count, dtype=torch.float64).long()
     return [float(f"{number:.7g}") for number in flat[indices].tolist()]
 

@@ -16,7 +16,7 @@ from typing import NamedTuple
 import torch
 import torch.nn.functional as F
 import torch.utils.model_zoo
-from closed_form import fill, images, save
+from closed_form import CIRCLES, discs, fill, images, save, together
 from torch import nn
 
 
@@ -212,6 +212,57 @@ def _setr(decoder: str) -> Callable[[], nn.Module]:
     return build
 
 
+class _Yolact(nn.Module):
+    """dbolya's network with what is done to its output."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        torch.cuda.current_device = lambda: 0
+        torch.cuda.device_count = lambda: 2  # so that nothing is compiled
+        sys.modules["cv2"] = unittest.mock.MagicMock()  # only reads and draws images
+        from data.config import cfg, set_cfg
+
+        set_cfg("yolact_resnet50_config")
+        cfg.mask_proto_debug = False
+        from yolact import Yolact
+
+        self.net = Yolact()
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        self.net.training = True  # of the network alone, not of its layers
+        for conv in self.net.fpn.lat_layers:
+            conv.weight /= 1000  # closed-form ResNets are loud; tanh and softmax must not saturate
+        return self.read(x, self.net(x))
+
+
+class _YolactOutput(_Yolact):
+    def read(self, x: torch.Tensor, output: dict[str, torch.Tensor]) -> torch.Tensor:
+        output["proto"] = output["proto"].permute(0, 3, 1, 2)
+        return together([output[k] for k in ("loc", "conf", "mask", "proto", "segm", "priors")])
+
+
+class _YolactLosses(_Yolact):
+    def read(self, x: torch.Tensor, output: dict[str, torch.Tensor]) -> torch.Tensor:
+        from layers.modules.multibox_loss import MultiBoxLoss
+
+        masks, boxes = discs(x.shape[-1], CIRCLES)
+        target = torch.cat([boxes / x.shape[-1], torch.tensor([[0.0], [17.0], [79.0]])], dim=1)
+        crowds = [1]  # the last one
+        losses = MultiBoxLoss(81, 0.5, 0.4, 3)(self.net, output, [target], [masks.float()], crowds)
+        return torch.stack([losses[key] for key in "CBMS"])
+
+
+class _YolactDetections(_Yolact):
+    def read(self, x: torch.Tensor, output: dict[str, torch.Tensor]) -> torch.Tensor:
+        from layers.output_utils import postprocess
+
+        output["conf"] = output["conf"].softmax(-1)
+        self.net.detect.use_fast_nms = True
+        found = self.net.detect(output, self.net)
+        classes, scores, boxes, masks = postprocess(found, 150, 120)
+        return together([classes.float(), scores, boxes.float(), masks.mean((1, 2))])
+
+
 class _Config(dict):
     __getattr__ = dict.__getitem__
 
@@ -369,6 +420,20 @@ RECIPES = {
             (1, 3, 64, 96),
         )
         for decoder in ("naive", "pup", "mla")
+    },
+    **{
+        f"yolact_{what}": Recipe(
+            "dbolya/yolact",
+            "902073d414728280b496c5f0a59a8e8285b3c13c",
+            f"yolact.Yolact() of yolact_resnet50_config, {call}",
+            build,
+            (1, 3, 138, 138),
+        )
+        for what, call, build in (
+            ("output", "loc, conf, mask, proto, segm and priors", _YolactOutput),
+            ("losses", "MultiBoxLoss C, B, M, S", _YolactLosses),
+            ("detections", "Detect, postprocess to 150 x 120", _YolactDetections),
+        )
     },
     "hrnet_w18": Recipe(
         "HRNet/HRNet-Semantic-Segmentation",

@@ -2,11 +2,23 @@
 
 import pytest
 import torch
-from closed_form import blank, by_prefix, check, compare, fill, images, load
+from closed_form import (
+    CIRCLES,
+    blank,
+    by_prefix,
+    check,
+    compare,
+    discs,
+    fill,
+    images,
+    load,
+    together,
+)
 from torch import nn
 
 from segedu.models import get_model
 from segedu.models.attention import DANetHead, NonLocal2d
+from segedu.models.yolact import NAMES, YOLACT, Objects, Output, yolact_losses
 
 
 def test_unet_equals_milesial():
@@ -137,3 +149,41 @@ def test_setr_equals_mmsegmentation(decoder):
         order += [scores, prefix, "aggregate.enlarge"]
     name = f"setr_{decoder}"
     assert compare(all_outputs(name, model, by_prefix(model, order)), load(name)) < 1e-5
+
+
+@pytest.fixture(scope="module")
+def yolact():
+    """Network, its output and the anchors for the image of the fixtures."""
+    model = blank(YOLACT, 81)
+    # theirs has the stages before the stem, the protonet before the pyramid, its FPN upside down
+    fill(model, by_prefix(model, ["backbone.layer", "backbone.", "protonet", *NAMES.values()]))
+    for block in model.pyramid.fpn.inner_blocks:
+        block[0].weight.data /= 1000  # as in the fixture
+    with torch.no_grad():
+        output, anchors = model.network(images((1, 3, 138, 138)))
+    return model, output, anchors
+
+
+def test_yolact_equals_dbolya(yolact):
+    _, output, anchors = yolact
+    anchors = torch.cat([(anchors[:, :2] + anchors[:, 2:]) / 2, anchors[:, 2:] - anchors[:, :2]], 1)
+    assert compare(together([*output, anchors]), load("yolact_output")) < 1e-5
+
+
+def test_yolact_losses_equal_dbolya(yolact):
+    _, output, anchors = yolact
+    masks, boxes = discs(138, CIRCLES)
+    boxes /= 138
+    objects = Objects(boxes[:2], torch.tensor([1, 18]), masks[:2].float())
+    losses = yolact_losses(output, anchors, [objects], [boxes[2:]])  # the third is a crowd
+    assert compare(torch.stack([*losses.values()]), load("yolact_losses")) < 1e-5
+
+
+@torch.no_grad()
+def test_yolact_detections_equal_dbolya(yolact):
+    model, output, anchors = yolact
+    found = model.detect(Output(*(part[0] for part in output)), anchors, (120, 150))
+    covered = (found["masks"][:, 0] > 0.5).float().mean((1, 2))
+    # theirs counts classes from 0 and cuts coordinates to whole pixels
+    parts = [found["labels"] - 1.0, found["scores"], found["boxes"].long().float(), covered]
+    assert compare(together(parts), load("yolact_detections")) < 1e-5

@@ -14,7 +14,18 @@ import torch
 from torch import nn
 
 from segedu import engine, losses, metrics, models, ops, viz
-from segedu.data import camvid, cityscapes, photos, scenes, transforms, voc
+from segedu.data import (
+    camvid,
+    cityscapes,
+    coco,
+    coco_panoptic,
+    object_folders,
+    pennfudan,
+    photos,
+    scenes,
+    transforms,
+    voc,
+)
 from segedu.tools import retarget
 
 LOGITS = torch.zeros(2, 3, 4, 4)  # (N, C, H, W)
@@ -294,6 +305,35 @@ TABLE: dict[str, tuple[Callable[[], object], type[Exception], str]] = {
     "VOCSegmentation": (lambda: voc.VOCSegmentation("nowhere"), FileNotFoundError, "nowhere"),
     "CamVid": (lambda: camvid.CamVid("nowhere"), FileNotFoundError, "nowhere"),
     "Cityscapes": (lambda: cityscapes.Cityscapes("nowhere"), FileNotFoundError, "nowhere"),
+    "VOCObjects": (lambda: voc.VOCObjects("nowhere"), FileNotFoundError, "nowhere"),
+    "VOCObjects split": (lambda: voc.VOCObjects("nowhere", "test"), ValueError, "split.*'test'"),
+    "CityscapesObjects": (
+        lambda: cityscapes.CityscapesObjects("nowhere"),
+        FileNotFoundError,
+        "nowhere",
+    ),
+    "CocoInstances": (
+        lambda: coco.CocoInstances("nowhere", "absent.json"),
+        FileNotFoundError,
+        "absent.json",
+    ),
+    "draw_polygon": (lambda: coco.draw_polygon([0, 0, 1, 1], 4, 4), ValueError, "polygon.*4"),
+    "CocoPanoptic": (
+        lambda: coco_panoptic.CocoPanoptic("nowhere", "absent.json"),
+        FileNotFoundError,
+        "absent.json",
+    ),
+    "PennFudan": (lambda: pennfudan.PennFudan("nowhere"), FileNotFoundError, "nowhere"),
+    "ObjectFolders": (
+        lambda: object_folders.ObjectFolders("nowhere"),
+        FileNotFoundError,
+        "nowhere",
+    ),
+    "ObjectFolders task": (
+        lambda: object_folders.ObjectFolders("nowhere", task="semantic"),
+        ValueError,
+        "task.*instance, panoptic.*'semantic'",
+    ),
     # tools
     "retarget": (
         lambda: retarget.retarget(importlib.import_module("pathlib").Path("nowhere"), "not a url"),

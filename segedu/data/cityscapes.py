@@ -2,9 +2,12 @@
 
     <root>/leftImg8bit/<split>/<city>/<city>_<sequence>_<frame>_leftImg8bit.png
     <root>/gtFine/<split>/<city>/<city>_<sequence>_<frame>_gtFine_labelIds.png
+    <root>/gtFine/<split>/<city>/<city>_<sequence>_<frame>_gtFine_instanceIds.png    16 bits
 
 The files hold 34 "label ids"; training uses 19 of them, renumbered ("train ids"), and ignores the
-rest. The archives are for registered users of cityscapes-dataset.com.
+rest. An instance id is 1000 * label id + a number for a single object, and the label id alone for
+stuff and for groups of objects that nobody told apart. The archives are for registered users of
+cityscapes-dataset.com.
 
 Source: Cordts et al. 2016, "The Cityscapes dataset for semantic urban scene understanding"; the
 table of ids is that of the official evaluation scripts.
@@ -14,7 +17,19 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any, NamedTuple
 
+import numpy as np
+from numpy.typing import NDArray
+
 from segedu.data.pairs import IGNORE_INDEX, PairDataset, check_folder, check_split
+from segedu.data.segments import (
+    Category,
+    Segment,
+    SegmentDataset,
+    Transforms,
+    count_ids,
+    read_numbers,
+    segments_of,
+)
 
 SPLITS = ("train", "val", "test")
 
@@ -50,6 +65,7 @@ TRAIN_CLASSES = (
     TrainClass(32, "motorcycle", "摩托车", (0, 0, 230)),
     TrainClass(33, "bicycle", "自行车", (119, 11, 32)),
 )
+FIRST_THING = 11  # train ids from here on (person) are things
 NUM_LABEL_IDS = 34
 TRAIN_ID_OF = {
     **dict.fromkeys(range(NUM_LABEL_IDS), IGNORE_INDEX),
@@ -80,22 +96,89 @@ class Cityscapes(PairDataset):
         *,
         transforms: Callable[[dict[str, Any]], Any] | None = None,
     ):
-        check_split(split, SPLITS)
-        images = Path(root) / "leftImg8bit" / split
-        labels = Path(root) / "gtFine" / split
-        check_folder(images, "a folder per city with *_leftImg8bit.png")
-        check_folder(labels, "a folder per city with *_gtFine_labelIds.png")
-        pairs = []
-        for image in sorted(images.glob("*/*_leftImg8bit.png")):
-            name = image.name.removesuffix("_leftImg8bit.png") + "_gtFine_labelIds.png"
-            pairs.append((image, labels / image.parent.name / name))
-        if not pairs:
-            raise FileNotFoundError(f"{images}: no */*_leftImg8bit.png below this folder")
         super().__init__(
-            pairs,
+            _pairs(Path(root), split, "labelIds"),
             TRAIN_ID_OF,
             [item.name for item in TRAIN_CLASSES],
             [item.name_zh for item in TRAIN_CLASSES],
             [item.color for item in TRAIN_CLASSES],
             transforms,
         )
+
+
+class CityscapesObjects(SegmentDataset):
+    """Cityscapes with single objects: instance or panoptic samples (``data.segments``).
+
+    Categories are the 19 train ids, 11 (person) to 18 (bicycle) things; everything else is void.
+    In panoptic samples a segment's id is its instance id, as in the official conversion. A group of
+    objects that nobody told apart is a crowd.
+
+    Args:
+        root: the folder that holds ``leftImg8bit`` and ``gtFine``.
+        split: ``train``, ``val`` or ``test`` (whose published label files are empty dummies).
+        task: "instance" gives the eight things as labels 1..8, "panoptic" everything.
+        transforms: called with each sample dict.
+
+    Attributes:
+        classes, classes_zh, colors, num_classes, isthing: see ``SegmentDataset``.
+
+    Raises:
+        ValueError: for an unknown ``split`` or ``task``; on access if a file of instance ids has
+            another size than its image, holds colours, or an id that is no instance id.
+        FileNotFoundError: if a folder is missing or empty, or an image has no such file.
+    """
+
+    def __init__(
+        self,
+        root: str | Path,
+        split: str = "train",
+        *,
+        task: str = "instance",
+        transforms: Transforms | None = None,
+    ):
+        super().__init__(
+            _pairs(Path(root), split, "instanceIds"),
+            _read_segments,
+            _CATEGORIES,
+            task,
+            transforms,
+        )
+
+
+_CATEGORIES = [
+    Category(item.name, item.name_zh, item.color, isthing=train_id >= FIRST_THING)
+    for train_id, item in enumerate(TRAIN_CLASSES)
+]
+
+
+def _pairs(root: Path, split: str, kind: str) -> list[tuple[Path, Path]]:
+    """List each image of a split with its label file of a kind."""
+    check_split(split, SPLITS)
+    images, labels = root / "leftImg8bit" / split, root / "gtFine" / split
+    check_folder(images, "a folder per city with *_leftImg8bit.png")
+    check_folder(labels, f"a folder per city with *_gtFine_{kind}.png")
+    pairs = []
+    for image in sorted(images.glob("*/*_leftImg8bit.png")):
+        name = image.name.removesuffix("_leftImg8bit.png") + f"_gtFine_{kind}.png"
+        pairs.append((image, labels / image.parent.name / name))
+    if not pairs:
+        raise FileNotFoundError(f"{images}: no */*_leftImg8bit.png below this folder")
+    return pairs
+
+
+def _read_segments(pair: tuple[Path, Path]) -> tuple[NDArray[np.int32], list[Segment]]:
+    _, path = pair
+    ids = read_numbers(path)
+    label_of = {i: i if i < 1000 else i // 1000 for i in count_ids(ids)}
+    bad = [i for i, label_id in label_of.items() if label_id not in TRAIN_ID_OF]
+    if bad:
+        raise ValueError(
+            f"{path}: holds the id {bad[0]}; allowed are label ids, 0..{NUM_LABEL_IDS - 1}, "
+            "and 1000 times a label id plus a number below 1000"
+        )
+    train_of = {i: TRAIN_ID_OF[label_id] for i, label_id in label_of.items()}
+    void = [i for i, train_id in train_of.items() if train_id == IGNORE_INDEX]
+    ids[np.isin(ids, void)] = 0
+    category_of = {i: train_id for i, train_id in train_of.items() if i not in void}
+    groups = {i for i, train_id in category_of.items() if i < 1000 and train_id >= FIRST_THING}
+    return ids, segments_of(ids, _CATEGORIES, category_of, groups)

@@ -63,9 +63,9 @@ def instance_sample(
         iscrowd: N times 0 or 1; 0 if not given.
         area: N areas in pixels; counted in the masks if not given.
     """
+    areas = [np.count_nonzero(mask) for mask in masks] if area is None else area
     masks = tv_tensors.Mask(torch.from_numpy(masks))
     corners = masks_to_boxes(masks) if boxes is None else torch.tensor(boxes, dtype=torch.float32)
-    areas = masks.flatten(1).sum(1) if area is None else torch.tensor(area)
     return {
         "image": image,
         "boxes": tv_tensors.BoundingBoxes(
@@ -76,7 +76,7 @@ def instance_sample(
         "masks": masks,
         "labels": torch.tensor(labels, dtype=torch.int64),
         "iscrowd": torch.tensor(iscrowd or [0] * len(masks), dtype=torch.int64),
-        "area": torch.as_tensor(areas, dtype=torch.float32),
+        "area": torch.tensor(areas, dtype=torch.float32),
         "image_id": image_id,
     }
 
@@ -118,6 +118,16 @@ def segments_of(
         }
         for number in category_of
     ]
+
+
+def name_background(ids: NDArray[np.int32]) -> int:
+    """Give the pixels with 0 an id of their own, in place, and return it: one above all others.
+
+    Where every object was annotated, 0 is not void: a segment found there is wrong.
+    """
+    number = int(ids.max(initial=0)) + 1
+    ids[ids == 0] = number
+    return number
 
 
 def count_ids(ids: NDArray[np.int32]) -> dict[int, int]:

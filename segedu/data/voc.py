@@ -1,7 +1,8 @@
-"""Pascal VOC semantic segmentation, read from the layout of the VOC devkit.
+"""Pascal VOC segmentation, of classes and of objects, read from the layout of the VOC devkit.
 
     <root>/VOCdevkit/VOC2012/JPEGImages/<name>.jpg
     <root>/VOCdevkit/VOC2012/SegmentationClass/<name>.png      palette PNG, 255 = void
+    <root>/VOCdevkit/VOC2012/SegmentationObject/<name>.png     the same with objects 1, 2, ...
     <root>/VOCdevkit/VOC2012/ImageSets/Segmentation/<split>.txt
 
 ``torchvision.datasets.VOCSegmentation(root, download=True)`` downloads and unpacks exactly this.
@@ -13,7 +14,26 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
-from segedu.data.pairs import IGNORE_INDEX, PairDataset, check_folder, check_split, read_lines
+import numpy as np
+from numpy.typing import NDArray
+
+from segedu.data.pairs import (
+    IGNORE_INDEX,
+    PairDataset,
+    check_folder,
+    check_split,
+    read_lines,
+    read_values,
+)
+from segedu.data.segments import (
+    Category,
+    Segment,
+    SegmentDataset,
+    Transforms,
+    count_ids,
+    name_background,
+    segments_of,
+)
 
 SPLITS = ("train", "val", "trainval")
 CLASSES = (
@@ -76,22 +96,94 @@ class VOCSegmentation(PairDataset):
         colors: Sequence[tuple[int, int, int]] | None = None,
         transforms: Callable[[dict[str, Any]], Any] | None = None,
     ):
-        check_split(split, SPLITS)
-        folder = Path(root) / "VOCdevkit" / f"VOC{year}"
-        check_folder(folder, "JPEGImages, SegmentationClass and ImageSets")
-        listing = folder / "ImageSets" / "Segmentation" / f"{split}.txt"
-        names = read_lines(listing, "the names of the images, one per line")
         super().__init__(
-            [
-                (
-                    folder / "JPEGImages" / f"{name}.jpg",
-                    folder / "SegmentationClass" / f"{name}.png",
-                )
-                for name in names
-            ],
+            _files(Path(root), split, year, "SegmentationClass"),
             {**{label: label for label in range(len(classes))}, 255: IGNORE_INDEX},
             classes,
             classes_zh or (CLASSES_ZH if tuple(classes) == CLASSES else classes),
             colors or colormap(len(classes)),
             transforms,
         )
+
+
+class VOCObjects(SegmentDataset):
+    """Pascal VOC with single objects: instance or panoptic samples (``data.segments``).
+
+    Categories are the background, which is stuff, and the 20 classes of things; the line of void
+    around every object (255) belongs to no segment.
+
+    Args:
+        root: the folder that holds ``VOCdevkit``.
+        split: ``train``, ``val`` or ``trainval``.
+        year: the year of the challenge, a part of the folder's name.
+        task: "instance" gives the objects, with labels 1..20, "panoptic" the background as well.
+        transforms: called with each sample dict.
+
+    Attributes:
+        classes, classes_zh, colors, num_classes, isthing: see ``SegmentDataset``.
+
+    Raises:
+        ValueError: for an unknown ``split`` or ``task``; on access if the files of an image differ
+            in size, hold colours, or an object has several classes or none.
+        FileNotFoundError: if a folder, the list of the split or a listed file is missing.
+    """
+
+    def __init__(
+        self,
+        root: str | Path,
+        split: str = "train",
+        *,
+        year: str = "2012",
+        task: str = "instance",
+        transforms: Transforms | None = None,
+    ):
+        files = _files(Path(root), split, year, "SegmentationObject", "SegmentationClass")
+        super().__init__(files, _read_objects, _CATEGORIES, task, transforms)
+
+
+_CATEGORIES = [
+    Category(name, name_zh, color, isthing=label > 0)
+    for label, (name, name_zh, color) in enumerate(
+        zip(CLASSES, CLASSES_ZH, colormap(len(CLASSES)), strict=True)
+    )
+]
+
+
+def _files(root: Path, split: str, year: str, *folders: str) -> list[tuple[Path, ...]]:
+    """List each image of a split with its PNG in each of some folders."""
+    check_split(split, SPLITS)
+    folder = root / "VOCdevkit" / f"VOC{year}"
+    check_folder(folder, f"JPEGImages, {', '.join(folders)} and ImageSets")
+    listing = folder / "ImageSets" / "Segmentation" / f"{split}.txt"
+    names = read_lines(listing, "the names of the images, one per line")
+    return [
+        (
+            folder / "JPEGImages" / f"{name}.jpg",
+            *(folder / part / f"{name}.png" for part in folders),
+        )
+        for name in names
+    ]
+
+
+def _read_objects(files: tuple[Path, Path, Path]) -> tuple[NDArray[np.int32], list[Segment]]:
+    _, object_file, class_file = files
+    ids, classes = read_values(object_file).astype(np.int32), read_values(class_file)
+    if ids.shape != classes.shape:
+        raise ValueError(
+            f"{object_file}: is {ids.shape[1]} x {ids.shape[0]} pixels, "
+            f"but {class_file} is {classes.shape[1]} x {classes.shape[0]}"
+        )
+    void = (ids == IGNORE_INDEX) | (classes == IGNORE_INDEX)  # either file may have the line
+    category_of = {}
+    for number in sorted(count_ids(ids[~void])):
+        found = np.unique(classes[~void & (ids == number)]).tolist()
+        if len(found) > 1 or found[0] >= len(CLASSES) or (found[0] > 0) != (number > 0):
+            raise ValueError(
+                f"{object_file}: object {number} has the classes {found} in {class_file}; "
+                f"allowed is one of 1..{len(CLASSES) - 1}, and 0 where there is no object"
+            )
+        category_of[number] = found[0]
+    if 0 in category_of:
+        category_of[name_background(ids)] = category_of.pop(0)
+    ids[void] = 0
+    return ids, segments_of(ids, _CATEGORIES, category_of)

@@ -3,14 +3,22 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+import torch
 from PIL import Image
 from torchvision import datasets
 
-from segedu.data.cityscapes import TRAIN_CLASSES, TRAIN_ID_OF, Cityscapes
+from segedu.data.cityscapes import (
+    FIRST_THING,
+    TRAIN_CLASSES,
+    TRAIN_ID_OF,
+    Cityscapes,
+    CityscapesObjects,
+)
 from segedu.data.pairs import read_values
 
 DATA = os.environ.get("SEGEDU_DATA")
 REAL = Path(DATA or "absent") / "cityscapes_layout_from_camvid"
+SHIPPED = Path(__file__).parents[2] / "data" / "cityscapes"
 needs_real = pytest.mark.skipif(
     not REAL.is_dir(), reason="needs SEGEDU_DATA with cityscapes_layout_from_camvid"
 )
@@ -77,3 +85,76 @@ def test_real_files_agree_with_their_train_ids():
     for (_, label_path), sample in zip(data.pairs, data, strict=True):
         official = label_path.with_name(label_path.name.replace("labelIds", "labelTrainIds"))
         np.testing.assert_array_equal(sample["mask"], read_values(official))
+
+
+@pytest.fixture
+def objects(root):
+    """The picture of aachen with instance ids: road, a person, two cars, a group of cars, ..."""
+    for city in ("aachen", "bonn"):
+        ids = np.full((2, 17), 7, dtype=np.uint16)
+        ids[0, :8] = [24000, 26001, 26001, 26002, 26, 29000, 4, 0]  # 29: caravan, not evaluated
+        path = root / "gtFine/val" / city / f"{city}_000000_000019_gtFine_instanceIds.png"
+        Image.fromarray(ids).save(path)
+    return root
+
+
+def test_panoptic_segments(objects):
+    data = CityscapesObjects(objects, "val", task="panoptic")
+    sample = data[0]
+    assert sample["panoptic_seg"][0, :9].tolist() == [24000, 26001, 26001, 26002, 26, 0, 0, 0, 7]
+    found = {s["id"]: (s["category_id"], s["iscrowd"], s["area"]) for s in sample["segments_info"]}
+    assert found == {
+        **{7: (0, 0, 26), 26: (13, 1, 1), 24000: (11, 0, 1)},
+        **{26001: (13, 0, 2), 26002: (13, 0, 1)},
+    }
+    assert data.num_classes == 19
+    assert [data.classes[i] for i, thing in data.isthing.items() if thing] == [
+        *("person", "rider", "car", "truck", "bus", "train", "motorcycle", "bicycle"),
+    ]
+
+
+@pytest.mark.oracle
+def test_things_are_the_official_ones():
+    official = {e.train_id: e.has_instances for e in datasets.Cityscapes.classes}
+    assert all(official[i] == (i >= FIRST_THING) for i in range(19))
+
+
+def test_instances(objects):
+    data = CityscapesObjects(objects, "val")
+    sample = data[0]
+    assert data.classes[:4] == ("background", "person", "rider", "car") and data.num_classes == 9
+    assert sample["labels"].tolist() == [3, 1, 3, 3]
+    assert sample["iscrowd"].tolist() == [1, 0, 0, 0] and sample["area"].tolist() == [1, 1, 2, 1]
+
+
+def test_object_errors_name_what_is_wrong(objects):
+    path = objects / "gtFine/val/aachen/aachen_000000_000019_gtFine_instanceIds.png"
+    for wrong in (34, 999, 34000):
+        Image.fromarray(np.full((2, 17), wrong, dtype=np.uint16)).save(path)
+        with pytest.raises(ValueError, match=rf"instanceIds.png: holds the id {wrong}; allowed"):
+            CityscapesObjects(objects, "val")[0]
+    path.unlink()
+    with pytest.raises(FileNotFoundError, match="aachen_000000_000019_gtFine_instanceIds.png: no"):
+        CityscapesObjects(objects, "val")
+    with pytest.raises(ValueError, match="split must be one of train, val, test; got 'demo'"):
+        CityscapesObjects(objects, "demo")
+
+
+def test_shipped_objects_agree_with_their_labels():
+    semantic = Cityscapes(SHIPPED, "val")
+    panoptic = CityscapesObjects(SHIPPED, "val", task="panoptic")
+    for one, two, three in zip(semantic, panoptic, CityscapesObjects(SHIPPED, "val"), strict=True):
+        mask = torch.full_like(one["mask"], 255)
+        for segment in two["segments_info"]:
+            mask[two["panoptic_seg"] == segment["id"]] = segment["category_id"]
+        assert torch.equal(mask, one["mask"])
+        things = [s for s in two["segments_info"] if s["isthing"]]
+        assert len(three["labels"]) == len(things) and three["area"].tolist() == [
+            s["area"] for s in things
+        ]
+
+
+@needs_real
+def test_real_layout_without_instance_ids():
+    with pytest.raises(FileNotFoundError, match=r"_gtFine_instanceIds.png: no such file \(2 of 4"):
+        CityscapesObjects(REAL, "val")

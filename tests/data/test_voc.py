@@ -3,13 +3,15 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+import torch
 from PIL import Image
 from torchvision import datasets
 
-from segedu.data.voc import CLASSES, CLASSES_ZH, VOCSegmentation, colormap
+from segedu.data.voc import CLASSES, CLASSES_ZH, VOCObjects, VOCSegmentation, colormap
 
 DATA = os.environ.get("SEGEDU_DATA")
 REAL = Path(DATA or "absent") / "voc_layout"
+SHIPPED = Path(__file__).parents[2] / "data" / "voc"
 needs_real = pytest.mark.skipif(not REAL.is_dir(), reason="needs SEGEDU_DATA with voc_layout")
 
 
@@ -95,3 +97,86 @@ def test_real_files():
     assert found == {"background", "bottle", "person"}
     for sample in (*train, *val):
         assert sample["image"].shape[1:] == sample["mask"].shape
+
+
+@pytest.fixture
+def objects(root):
+    """The same pictures with object numbers: 1 and 2 of one class each, void between."""
+    folder = root / "VOCdevkit" / "VOC2012"
+    (folder / "SegmentationObject").mkdir()
+    for name in ("2007_000001", "2007_000002"):
+        numbers = np.array(Image.open(folder / "SegmentationClass" / f"{name}.png"))
+        numbers[2:5, 2:5] = 2
+        numbers[2, 2] = 1
+        Image.fromarray(numbers).save(folder / "SegmentationObject" / f"{name}.png")
+    return root
+
+
+def test_objects(objects):
+    data = VOCObjects(objects, "train")
+    assert data.classes == CLASSES and data.num_classes == 21
+    sample = data[1]
+    assert sample["labels"].tolist() == [16, 16] and sample["area"].tolist() == [1, 8]
+    assert sample["boxes"].tolist() == [[2, 2, 3, 3], [2, 2, 5, 5]]
+
+
+def test_panoptic_background_and_void(objects):
+    data = VOCObjects(objects, "train", task="panoptic")
+    sample = data[0]
+    assert sample["panoptic_seg"][5].tolist() == [256] * 2 + [0] * 3 + [256] * 5
+    assert [(s["category_id"], s["area"]) for s in sample["segments_info"]] == [
+        *((15, 1), (15, 8), (0, 68)),
+    ]
+    assert data.isthing[15] and not data.isthing[0]
+
+
+def test_objects_without_one_class(objects):
+    folder = objects / "VOCdevkit" / "VOC2012"
+    path = folder / "SegmentationObject" / "2007_000001.png"
+    numbers = np.array(Image.open(path))
+    numbers[4, 2:8] = 3
+    Image.fromarray(numbers).save(path)
+    with pytest.raises(ValueError, match=r"000001.png: object 3 has the classes \[0, 15\]"):
+        VOCObjects(objects, "train")[0]
+    numbers[2:5] = 0
+    Image.fromarray(numbers).save(path)
+    with pytest.raises(ValueError, match=r"000001.png: object 0 has the classes \[0, 15\]"):
+        VOCObjects(objects, "train")[0]
+    Image.fromarray(numbers[:5]).save(path)
+    with pytest.raises(ValueError, match="SegmentationObject.*is 10 x 5 pixels, but .* is 10 x 8"):
+        VOCObjects(objects, "train")[0]
+    path.unlink()
+    with pytest.raises(FileNotFoundError, match=r"Object.2007_000001.png: no such file \(1 of 6"):
+        VOCObjects(objects, "train")
+
+
+def test_shipped_objects():
+    for task in ("instance", "panoptic"):
+        data = VOCObjects(SHIPPED, "val", task=task)
+        assert len(data) == 8
+        semantic = VOCSegmentation(SHIPPED, "val")
+        for sample, truth in zip(data, semantic, strict=True):
+            if task == "panoptic":
+                area = sum(s["area"] for s in sample["segments_info"])
+                assert area == (truth["mask"] != 255).sum()
+            else:
+                for mask, label in zip(sample["masks"], sample["labels"], strict=True):
+                    assert (truth["mask"][mask] == label).all()
+
+
+@needs_real
+def test_real_objects():
+    # two of the three pictures have void, and only in the file of classes
+    void = 0
+    for sample, labels in zip(
+        VOCObjects(REAL, "trainval", task="panoptic"),
+        VOCSegmentation(REAL, "trainval"),
+        strict=True,
+    ):
+        assert torch.equal(sample["panoptic_seg"] == 0, labels["mask"] == 255)
+        void += bool((labels["mask"] == 255).any())
+    assert void == 2
+    data = VOCObjects(REAL, "train")
+    assert sorted(data.classes[label] for label in data[0]["labels"]) == [
+        *("bottle", "person", "person"),
+    ]

@@ -25,6 +25,7 @@ _TIRAMISU = "The One Hundred Layers Tiramisu: Fully Convolutional DenseNets"
 _HRNET = "High-Resolution Representations for Labeling Pixels and Regions"
 _YOLACT = "YOLACT: Real-time Instance Segmentation"
 _UNET = "U-Net: Convolutional Networks for Biomedical Image Segmentation"
+_MASKFORMER = "Per-Pixel Classification is Not All You Need for Semantic Segmentation"
 
 MODELS: dict[str, ModelInfo] = {
     "fcn32s_vgg16": ModelInfo(
@@ -276,5 +277,23 @@ MODELS: dict[str, ModelInfo] = {
         2019,
         1_006_511,
         "instance",
+    ),
+    "maskformer_resnet50": ModelInfo(
+        "maskformer.MaskFormer",
+        {},
+        "queries that become classes and masks, for all three tasks",
+        _MASKFORMER,
+        2021,
+        41_274_710,
+        "panoptic",
+    ),
+    "maskformer_tiny": ModelInfo(
+        "maskformer.maskformer_tiny",
+        {},
+        "narrow, learns scenes on a CPU",
+        _MASKFORMER,
+        2021,
+        713_318,
+        "panoptic",
     ),
 }

@@ -1,0 +1,345 @@
+"""Mask classification: what MaskFormer and Mask2Former have in common besides the network.
+
+Cheng et al., NeurIPS 2021 (arXiv:2107.06278): an image is a set of pairs (class, binary mask),
+which serves all three tasks. Here: targets of any task as such a set, the matching, the loss, and
+the way from the predicted set back to a semantic, instance or panoptic result.
+
+The loss stands beside the network, not in `segedu.losses`: it needs the matching, takes a set of
+objects where losses there take a label map, and, as with every detector, the network returns it.
+"""
+
+from collections.abc import Callable, Collection, Mapping, Sequence
+from typing import Any, NamedTuple
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+from segedu.ops import hungarian, masks_to_boxes
+
+VOID = 255
+# Of ImageNet, in [0, 1], as for every network that starts from its weights.
+MEAN, STD = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)
+
+
+class Segments(NamedTuple):
+    """The set that an image is to be explained by."""
+
+    labels: Tensor  #: int64 (M,)
+    masks: Tensor  #: float 0 or 1 (M, H, W)
+
+
+class Prediction(NamedTuple):
+    """The set that a network proposes, for a batch."""
+
+    class_logits: Tensor  #: (N, Q, C + 1), the last one is "no object"
+    mask_logits: Tensor  #: (N, Q, h, w)
+
+
+def batch_images(images: Sequence[Tensor], multiple: int = 32) -> Tensor:
+    """Images (3, H, W) in [0, 1] -> (N, 3, H', W'): normalised, padded to whole strides.
+
+    Raises:
+        TypeError: an image is not floating point.
+        ValueError: no image, or one that is not (3, H, W).
+    """
+    if not len(images):
+        raise ValueError("images must hold at least one image")
+    for image in images:
+        if not image.is_floating_point():
+            raise TypeError(f"images must be float in [0, 1], got {image.dtype}")
+        if image.ndim != 3 or len(image) != 3 or not image.numel():
+            raise ValueError(f"images must be (3, H, W), got {tuple(image.shape)}")
+    height, width = (max(image.shape[i] for image in images) for i in (1, 2))
+    batch = images[0].new_zeros(len(images), 3, _up(height, multiple), _up(width, multiple))
+    mean, std = (images[0].new_tensor(x)[:, None, None] for x in (MEAN, STD))
+    for canvas, image in zip(batch, images, strict=True):
+        canvas[:, : image.shape[1], : image.shape[2]] = (image - mean) / std
+    return batch
+
+
+def _up(length: int, multiple: int) -> int:
+    return length + -length % multiple
+
+
+def segments_of(target: Mapping[str, Any], num_classes: int, image: Tensor) -> Segments:
+    """Read a target of any task as a set of segments.
+
+    Args:
+        target: ``masks`` (M, H, W) and ``labels`` (M,) of an instance sample; ``panoptic_seg``
+            (H, W) and ``segments_info`` of a panoptic one (crowds are left out); or ``mask``
+            (H, W) of a semantic one, 255 is void: one segment for each class.
+        num_classes: classes are 0 ... ``num_classes`` - 1.
+        image: (3, H, W), for its size and device.
+
+    Raises:
+        ValueError: other keys, a size unlike the image's, a label out of range, as many labels as
+            masks are missing.
+    """
+    if "masks" in target and "labels" in target:
+        masks, labels = target["masks"], target["labels"]
+    elif "panoptic_seg" in target and "segments_info" in target:
+        info = [s for s in target["segments_info"] if not s.get("iscrowd", 0)]
+        seg = torch.as_tensor(target["panoptic_seg"])
+        masks = seg == torch.tensor([s["id"] for s in info], device=seg.device)[:, None, None]
+        labels = torch.tensor([s["category_id"] for s in info], dtype=torch.int64)
+    elif "mask" in target:
+        seg = torch.as_tensor(target["mask"])
+        labels = seg.unique()
+        labels = labels[labels != VOID]
+        masks = seg == labels[:, None, None]
+    else:
+        raise ValueError(
+            "targets must have masks and labels, panoptic_seg and segments_info, or mask, "
+            f"got {sorted(target)}"
+        )
+    masks = torch.as_tensor(masks).to(image.device, torch.float32)
+    labels = torch.as_tensor(labels).to(image.device, torch.int64)
+    if masks.shape != (len(labels), *image.shape[1:]):
+        raise ValueError(
+            f"targets: {len(labels)} labels and an image of {tuple(image.shape[1:])} (H, W) need "
+            f"masks of shape {(len(labels), *image.shape[1:])}, got {tuple(masks.shape)}"
+        )
+    if len(labels) and not 0 <= int(labels.min()) <= int(labels.max()) < num_classes:
+        raise ValueError(
+            f"targets: labels must be 0 to {num_classes - 1}, got {labels.unique().tolist()}"
+        )
+    return Segments(labels, masks)
+
+
+def prepare_targets(
+    targets: Sequence[Mapping[str, Any]] | None,
+    num_classes: int,
+    images: Sequence[Tensor],
+    size: Sequence[int],
+) -> list[Segments]:
+    """The segments of each image, on a canvas of ``size`` (H', W') that is empty beyond the image.
+
+    Raises:
+        ValueError: there is not one target for each image, or see `segments_of`.
+    """
+    if targets is None or len(targets) != len(images):
+        raise ValueError(
+            f"targets: training needs one for each of the {len(images)} images, "
+            f"got {None if targets is None else len(targets)}"
+        )
+    prepared = []
+    for target, image in zip(targets, images, strict=True):
+        labels, masks = segments_of(target, num_classes, image)
+        padding = (0, size[1] - masks.shape[2], 0, size[0] - masks.shape[1])
+        prepared.append(Segments(labels, F.pad(masks, padding)))
+    return prepared
+
+
+# Losses of K masks of P pixels or points each, or of all pairs of Q predicted and M wanted ones.
+
+
+def dice_loss(logits: Tensor, masks: Tensor) -> Tensor:
+    """1 - Dice of (K, P) logits and (K, P) masks -> (K,); one more pixel in both halves."""
+    p = logits.sigmoid()
+    return 1 - (2 * (p * masks).sum(1) + 1) / (p.sum(1) + masks.sum(1) + 1)
+
+
+def pairwise_dice_loss(logits: Tensor, masks: Tensor) -> Tensor:
+    """`dice_loss` of each of (Q, P) logits with each of (M, P) masks -> (Q, M)."""
+    p = logits.sigmoid()
+    return 1 - (2 * p @ masks.T + 1) / (p.sum(1)[:, None] + masks.sum(1) + 1)
+
+
+class Criterion(NamedTuple):
+    """What the loss is made of; the three weights also weigh the costs of the matching."""
+
+    mask_loss: Callable[[Tensor, Tensor], Tensor]  #: (K, P) logits, (K, P) masks -> (K,)
+    pairwise_mask_loss: Callable[[Tensor, Tensor], Tensor]  #: (Q, P), (M, P) -> (Q, M)
+    to_match: Callable[[Tensor, Tensor], tuple[Tensor, Tensor]]  #: (Q, h, w), (M, H, W) -> (., P)
+    to_compare: Callable[[Tensor, Tensor], tuple[Tensor, Tensor]]  #: (K, h, w), (K, H, W) -> (K, P)
+    class_weight: float
+    mask_weight: float
+    dice_weight: float
+    no_object_weight: float = 0.1  #: of the class "no object" in the cross-entropy
+
+
+@torch.no_grad()
+def match(
+    criterion: Criterion, class_logits: Tensor, mask_logits: Tensor, segments: Segments
+) -> tuple[Tensor, Tensor]:
+    """One query for each segment, at least total cost (section 3.2 and equation 9 of DETR).
+
+    Args:
+        criterion: its pairwise loss, weights and ``to_match``.
+        class_logits: (Q, C + 1) of one image.
+        mask_logits: (Q, h, w).
+        segments: M of them.
+
+    Returns:
+        Indices of queries (ascending) and of their segments, min(Q, M) each.
+    """
+    logits, masks = criterion.to_match(mask_logits.float(), segments.masks)  # (Q, P), (M, P)
+    probability = class_logits.float().softmax(1)[:, segments.labels]  # (Q, M)
+    return hungarian(
+        criterion.mask_weight * criterion.pairwise_mask_loss(logits, masks)
+        + criterion.dice_weight * pairwise_dice_loss(logits, masks)
+        - criterion.class_weight * probability
+    )
+
+
+def set_losses(
+    criterion: Criterion, prediction: Prediction, segments: Sequence[Segments]
+) -> dict[str, Tensor]:
+    """Loss of the classes of all queries and of the masks of the matched ones (equation 2).
+
+    Returns:
+        ``loss_class``, ``loss_mask`` and ``loss_dice``, weighted. The class loss is the weighted
+        mean over queries, the other two are sums divided by the number of segments in the batch
+        (of this process), at least 1: without a segment they are 0 and everything is "no object".
+    """
+    num_classes = prediction.class_logits.shape[2] - 1
+    wanted = prediction.class_logits.new_full(
+        prediction.class_logits.shape[:2], num_classes, dtype=torch.int64
+    )  # (N, Q)
+    logits, masks = [], []
+    for i, target in enumerate(segments):
+        own = prediction.mask_logits[i]
+        queries, places = match(criterion, prediction.class_logits[i], own, target)
+        wanted[i, queries] = target.labels[places]
+        logits.append(own[queries])
+        masks.append(target.masks[places])
+    weight = prediction.class_logits.new_ones(num_classes + 1, dtype=torch.float32)
+    weight[-1] = criterion.no_object_weight
+    class_loss = F.cross_entropy(
+        prediction.class_logits.float().flatten(0, 1), wanted.flatten(), weight
+    )
+    points = criterion.to_compare(torch.cat(logits).float(), torch.cat(masks))  # (K, P), (K, P)
+    count = max(sum(len(target.labels) for target in segments), 1)
+    return {
+        "loss_class": criterion.class_weight * class_loss,
+        "loss_mask": criterion.mask_weight * criterion.mask_loss(*points).sum() / count,
+        "loss_dice": criterion.dice_weight * dice_loss(*points).sum() / count,
+    }
+
+
+def deep_losses(
+    criterion: Criterion, predictions: Sequence[Prediction], segments: Sequence[Segments]
+) -> dict[str, Tensor]:
+    """`set_losses` of the last prediction and, with ``_0``, ``_1`` ... added, of those before."""
+    losses = set_losses(criterion, predictions[-1], segments)
+    for i, prediction in enumerate(predictions[:-1]):
+        for name, value in set_losses(criterion, prediction, segments).items():
+            losses[f"{name}_{i}"] = value
+    return losses
+
+
+# Inference for one image: class logits (Q, C + 1) and mask logits (Q, H, W).
+
+
+def semantic_inference(class_logits: Tensor, mask_logits: Tensor) -> Tensor:
+    """Scores (C, H, W): each query votes for its classes where its mask is (section 3.4)."""
+    votes = class_logits.softmax(1)[:, :-1]  # (Q, C): there is no pixel of "no object"
+    return torch.einsum("qc,qhw->chw", votes, mask_logits.sigmoid())
+
+
+def instance_inference(
+    class_logits: Tensor,
+    mask_logits: Tensor,
+    things: Collection[int] | None = None,
+    max_objects: int = 100,
+) -> dict[str, Tensor]:
+    """The best pairs of query and class, whose masks may overlap.
+
+    The score is the class probability times the mean probability inside the mask (> 0.5).
+
+    Returns:
+        ``boxes`` xyxy (D, 4), ``labels`` (D,), ``scores`` (D,) falling, ``masks`` bool (D, H, W)
+        without empty ones; labels in ``things`` only if given.
+    """
+    num_classes = class_logits.shape[1] - 1
+    probability = class_logits.softmax(1)[:, :-1].flatten()  # (Q * C,)
+    scores, pairs = probability.topk(min(max_objects, len(probability)))
+    queries, labels = pairs // num_classes, pairs % num_classes
+    masks = mask_logits[queries] > 0  # (D, H, W)
+    area = masks.sum((1, 2))  # (D,)
+    inside = (mask_logits.sigmoid()[queries] * masks).sum((1, 2))
+    scores = scores * inside / area.clamp(min=1)
+    keep = area > 0
+    if things is not None:
+        keep &= torch.isin(labels, torch.tensor(sorted(things), device=labels.device))
+    order = scores.argsort(descending=True, stable=True)
+    order = order[keep[order]]
+    masks = masks[order]
+    return {
+        "boxes": masks_to_boxes(masks),
+        "labels": labels[order],
+        "scores": scores[order],
+        "masks": masks,
+    }
+
+
+def panoptic_inference(
+    class_logits: Tensor,
+    mask_logits: Tensor,
+    things: Collection[int] | None = None,
+    threshold: float = 0.8,
+    overlap: float = 0.8,
+) -> dict[str, Any]:
+    """Each pixel goes to the query with the largest class times mask probability (section 3.4).
+
+    A query takes part if it is sure of its class, more than ``threshold``; its segment stands if it
+    won more than ``overlap`` of what its own mask (>= 0.5) claims. Pieces of a stuff class become
+    one segment. Pixels of no segment are 0.
+
+    Returns:
+        ``panoptic_seg`` int32 (H, W) and ``segments_info``, a list of ``{id, category_id, isthing,
+        score, area}``; the score of merged stuff is its best piece's. All classes are things if
+        ``things`` is None.
+    """
+    scores, labels = class_logits.softmax(1).max(1)  # (Q,)
+    keep = (labels < class_logits.shape[1] - 1) & (scores > threshold)
+    scores, labels, masks = scores[keep], labels[keep], mask_logits[keep].sigmoid()  # (K, H, W)
+    panoptic_seg = torch.zeros(mask_logits.shape[1:], dtype=torch.int32, device=labels.device)
+    segments: list[dict[str, Any]] = []
+    if not len(labels):
+        return {"panoptic_seg": panoptic_seg, "segments_info": segments}
+    winner = (scores[:, None, None] * masks).argmax(0)  # (H, W)
+    stuff: dict[int, dict[str, Any]] = {}
+    for k, (label, score) in enumerate(zip(labels.tolist(), scores.tolist(), strict=True)):
+        claimed = masks[k] >= 0.5
+        own = (winner == k) & claimed
+        area = int(own.sum())
+        if not area or area <= overlap * int(claimed.sum()):
+            continue
+        isthing = things is None or label in things
+        segment = stuff.get(label)
+        if segment is None:
+            segment = {"id": len(segments) + 1, "category_id": label, "isthing": isthing}
+            segment |= {"score": score, "area": 0}
+            segments.append(segment)
+            if not isthing:
+                stuff[label] = segment
+        segment["score"] = max(segment["score"], score)
+        segment["area"] += area
+        panoptic_seg[own] = segment["id"]
+    return {"panoptic_seg": panoptic_seg, "segments_info": segments}
+
+
+TASKS = ("semantic", "instance", "panoptic")
+
+
+def infer(
+    task: str,
+    prediction: Prediction,
+    images: Sequence[Tensor],
+    padded: Sequence[int],
+    things: Collection[int] | None,
+) -> list[dict[str, Any]]:
+    """The result of a task for every image of a batch, at the size of the image."""
+    logits = F.interpolate(prediction.mask_logits, tuple(padded), mode="bilinear")
+    results = []
+    for image, classes, masks in zip(images, prediction.class_logits, logits, strict=True):
+        masks = masks[:, : image.shape[1], : image.shape[2]]
+        if task == "semantic":
+            results.append({"scores": semantic_inference(classes, masks)})
+        elif task == "instance":
+            results.append(instance_inference(classes, masks, things))
+        else:
+            results.append(panoptic_inference(classes, masks, things))
+    return results

@@ -1,0 +1,341 @@
+"""MaskFormer. Cheng et al., NeurIPS 2021 (arXiv:2107.06278)."""
+
+from collections.abc import Collection, Mapping, Sequence
+from typing import Any
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from segedu.models.backbones import ResNetFeatures, Weights, read_weights
+from segedu.models.mask_classification import (
+    TASKS,
+    Criterion,
+    Prediction,
+    batch_images,
+    deep_losses,
+    infer,
+    prepare_targets,
+)
+from segedu.models.transformer import MLP, DecoderLayer, rename, sine_codes
+
+
+def conv_norm(in_channels: int, out_channels: int, kernel_size: int) -> nn.Sequential:
+    """Convolution without bias, group normalisation in 32 groups."""
+    conv = nn.Conv2d(in_channels, out_channels, kernel_size, padding=kernel_size // 2, bias=False)
+    return nn.Sequential(conv, nn.GroupNorm(32, out_channels))
+
+
+class PixelDecoder(nn.Module):
+    """The per-pixel embeddings, at stride 4: a light feature pyramid (section 4.1).
+
+    From stride 32 up: the coarser map is enlarged, the 1x1 convolution of the backbone's own map is
+    added, a 3x3 convolution follows; each with group normalisation.
+
+    Args:
+        in_channels: channels of the backbone's maps, finest first.
+        width: channels of the pyramid and of the embeddings, a multiple of 32.
+    """
+
+    def __init__(self, in_channels: Sequence[int], width: int) -> None:
+        super().__init__()
+        *finer, coarsest = in_channels
+        self.stem = conv_norm(coarsest, width, 3).append(nn.ReLU(inplace=True))
+        self.lateral = nn.ModuleList(conv_norm(channels, width, 1) for channels in finer[::-1])
+        self.merge = nn.ModuleList(
+            conv_norm(width, width, 3).append(nn.ReLU(inplace=True)) for _ in finer
+        )
+        self.embed = nn.Conv2d(width, width, 3, padding=1)
+
+    def forward(self, features: Sequence[Tensor]) -> Tensor:
+        """Maps (N, C_i, H/4 .. H/32, W/4 .. W/32), finest first -> (N, width, H/4, W/4)."""
+        *finer, coarsest = features
+        x = self.stem(coarsest)  # (N, width, H/32, W/32)
+        for lateral, merge, own in zip(self.lateral, self.merge, finer[::-1], strict=True):
+            x = F.interpolate(x, own.shape[-2:], mode="nearest")  # (N, width, H/16 .. H/4, ...)
+            x = merge(x + lateral(own))
+        return self.embed(x)
+
+
+class TransformerDecoder(nn.Module):
+    """DETR's decoder: queries look at the map of stride 32 and become segments (section 3.3).
+
+    Args:
+        in_channels: channels of the map.
+        width: channels of a query.
+        heads: attention heads.
+        ffn_width: hidden channels of a layer.
+        num_queries: number of segments proposed.
+        num_layers: of the decoder.
+        dropout: in a layer.
+    """
+
+    def __init__(
+        self,
+        in_channels: int,
+        width: int,
+        heads: int,
+        ffn_width: int,
+        num_queries: int,
+        num_layers: int,
+        dropout: float,
+    ) -> None:
+        super().__init__()
+        self.project = nn.Conv2d(in_channels, width, 1)
+        self.queries = nn.Embedding(num_queries, width)
+        self.layers = nn.ModuleList(
+            DecoderLayer(width, heads, ffn_width, dropout) for _ in range(num_layers)
+        )
+        self.norm = nn.LayerNorm(width)
+
+    def forward(self, features: Tensor) -> list[Tensor]:
+        """(N, C, H/32, W/32) -> after each layer the normalised queries (N, Q, width)."""
+        memory = self.project(features)  # (N, width, H/32, W/32)
+        codes = sine_codes(memory)  # (hw, width)
+        memory = memory.flatten(2).transpose(1, 2)  # (N, hw, width)
+        learned = self.queries.weight  # (Q, width): where to look, not what was seen
+        x = torch.zeros_like(learned).expand(len(memory), -1, -1)  # (N, Q, width)
+        outputs = []
+        for layer in self.layers:
+            x = layer(x, learned, memory, codes)
+            outputs.append(self.norm(x))
+        return outputs
+
+
+def focal_loss(logits: Tensor, masks: Tensor) -> Tensor:
+    """Mean over pixels of the focal loss (Lin et al., 2017, equation 5, alpha 1/4, gamma 2).
+
+    (K, P) logits, (K, P) masks of 0 and 1 -> (K,). In terms of how wrong a logit is, minus itself
+    inside the mask, both cases are one formula.
+    """
+    wrong = torch.where(masks > 0, -logits, logits)
+    weight = 0.75 - 0.5 * masks
+    return (weight * _focal(wrong)).mean(1)
+
+
+def pairwise_focal_loss(logits: Tensor, masks: Tensor) -> Tensor:
+    """`focal_loss` of each of (Q, P) logits with each of (M, P) masks -> (Q, M)."""
+    total = 0.25 * _focal(-logits) @ masks.T + 0.75 * _focal(logits) @ (1 - masks).T
+    return total / logits.shape[1]
+
+
+def _focal(wrong: Tensor) -> Tensor:
+    return wrong.sigmoid().square() * F.softplus(wrong)
+
+
+def at_low_resolution(logits: Tensor, masks: Tensor) -> tuple[Tensor, Tensor]:
+    """(Q, h, w) and (M, H, W) -> (Q, hw), (M, hw): enough to tell who matches whom."""
+    masks = F.interpolate(masks[:, None], logits.shape[-2:], mode="nearest")
+    return logits.flatten(1), masks.flatten(1)
+
+
+def at_full_resolution(logits: Tensor, masks: Tensor) -> tuple[Tensor, Tensor]:
+    """(K, h, w) and (K, H, W) -> (K, HW) each: every pixel of the image counts."""
+    logits = F.interpolate(logits[:, None], masks.shape[-2:], mode="bilinear")
+    return logits.flatten(1), masks.flatten(1)
+
+
+CRITERION = Criterion(
+    focal_loss,
+    pairwise_focal_loss,
+    at_low_resolution,
+    at_full_resolution,
+    class_weight=1.0,
+    mask_weight=20.0,
+    dice_weight=1.0,
+)  # section 4.1
+
+
+class MaskFormer(nn.Module):
+    """MaskFormer: each query of a transformer gives a class and an embedding that makes its mask.
+
+    One network and one loss for all three tasks; ``task`` only says how the predicted set of
+    segments is read. In training ``model(images, targets)`` returns a dict of losses, whose sum is
+    minimised; in evaluation ``model(images)`` returns a dict for each image:
+
+    - ``"panoptic"``: ``panoptic_seg`` int32 (H, W), 0 is void, and ``segments_info``, a list of
+      ``{id, category_id, isthing, score, area}``;
+    - ``"instance"``: ``boxes`` (D, 4), ``labels``, ``scores``, ``masks`` bool (D, H, W);
+    - ``"semantic"``: ``scores`` (C, H, W).
+
+    Images are float (3, H, W) in [0, 1] of any sizes, normalised inside. Targets are samples of any
+    of the three tasks, see `segedu.models.mask_classification.segments_of`. Classes are 0 to C - 1,
+    stuff and things alike; "no object" is added inside. Void pixels count as outside of all masks.
+
+    Faithful: the ResNet variant for semantic segmentation, in which the transformer has a decoder
+    only (section 4.1), losses after every layer. Different: the panoptic variant of the paper has
+    six encoder layers more. Compared with transformers 5: the same outputs, matches and losses, but
+    its losses of the inner layers are of queries that are not normalised.
+
+    Parameters: 41,307,863 with 150 classes.
+
+    Args:
+        num_classes: number of classes C.
+        depth: of the ResNet.
+        base_width: width of the first ResNet stage; 64 is the paper's.
+        layers: blocks per ResNet stage, overrides ``depth``.
+        width: channels of queries and embeddings; a multiple of 32.
+        heads: attention heads; divides ``width``.
+        ffn_width: hidden channels of a decoder layer.
+        num_queries: largest number of segments.
+        num_layers: of the decoder.
+        dropout: in the decoder.
+        task: ``"panoptic"``, ``"instance"`` or ``"semantic"``.
+        things: classes that are things: those alone are instances, and the segments of each of the
+            other classes are merged in a panoptic result. All if not given.
+        criterion: weights of the losses.
+        weights: a Hugging Face file (``pytorch_model.bin``) for the whole network, see
+            `from_hugging_face`.
+
+    Raises:
+        ValueError: an unknown task, a width that does not fit, things that are no classes.
+
+    Example:
+        >>> small = {"base_width": 8, "layers": (1, 1, 1, 1), "width": 32, "num_queries": 5}
+        >>> model = MaskFormer(3, **small).eval()
+        >>> model([torch.zeros(3, 97, 131)])[0]["panoptic_seg"].shape
+        torch.Size([97, 131])
+    """
+
+    def __init__(
+        self,
+        num_classes: int,
+        *,
+        depth: int = 50,
+        base_width: int = 64,
+        layers: Sequence[int] | None = None,
+        width: int = 256,
+        heads: int = 8,
+        ffn_width: int = 2048,
+        num_queries: int = 100,
+        num_layers: int = 6,
+        dropout: float = 0.1,
+        task: str = "panoptic",
+        things: Collection[int] | None = None,
+        criterion: Criterion = CRITERION,
+        weights: Weights = None,
+    ) -> None:
+        super().__init__()
+        check_settings(num_classes, width, task, things)
+        self.num_classes, self.task, self.things = num_classes, task, things
+        self.criterion = criterion
+        self.backbone = ResNetFeatures(depth, base_width=base_width, layers=layers)
+        channels = self.backbone.channels
+        self.pixel_decoder = PixelDecoder(channels, width)
+        self.transformer = TransformerDecoder(
+            channels[-1], width, heads, ffn_width, num_queries, num_layers, dropout
+        )
+        self.classify = nn.Linear(width, num_classes + 1)
+        self.embed_mask = MLP(width, width, width, layers=3)
+        for head in (self.pixel_decoder, self.transformer.project, self.transformer.layers):
+            initialize(head)
+        if weights is not None:
+            self.load_state_dict(from_hugging_face(read_weights(weights)))
+
+    def predict(self, batch: Tensor) -> list[Prediction]:
+        """Normalised images (N, 3, H, W) -> predictions after each layer, the last one counts."""
+        features = self.backbone(batch)  # 4 x (N, C_i, H/4 .. H/32, W/4 .. W/32)
+        pixels = self.pixel_decoder(features)  # (N, width, H/4, W/4)
+        predictions = []
+        for queries in self.transformer(features[-1]):  # (N, Q, width)
+            masks = torch.einsum("nqc,nchw->nqhw", self.embed_mask(queries), pixels)
+            predictions.append(Prediction(self.classify(queries), masks))
+        return predictions
+
+    def forward(
+        self, images: Sequence[Tensor], targets: Sequence[Mapping[str, Any]] | None = None
+    ) -> dict[str, Tensor] | list[dict[str, Any]]:
+        """Images (3, H, W) -> losses in training (with targets), else one result for each."""
+        batch = batch_images(images)  # (N, 3, H', W'), whole strides of 32
+        if self.training:
+            segments = prepare_targets(targets, self.num_classes, images, batch.shape[-2:])
+            return deep_losses(self.criterion, self.predict(batch), segments)
+        return infer(self.task, self.predict(batch)[-1], images, batch.shape[-2:], self.things)
+
+
+def check_settings(num_classes: int, width: int, task: str, things: Collection[int] | None) -> None:
+    """Refuse settings of mask classification that do not fit together."""
+    if task not in TASKS:
+        raise ValueError(f"task must be one of {TASKS}, got {task!r}")
+    if width < 32 or width % 32:
+        raise ValueError(f"width must be a multiple of 32 (groups), got {width}")
+    if things is not None and not {*things} <= {*range(num_classes)}:
+        raise ValueError(f"things must be classes 0 to {num_classes - 1}, got {sorted(things)}")
+
+
+def initialize(module: nn.Module) -> None:
+    """Weights after Glorot and Bengio (2010), biases 0, as DETR's."""
+    for layer in module.modules():
+        if isinstance(layer, nn.Linear | nn.Conv2d):
+            nn.init.xavier_uniform_(layer.weight)
+            if layer.bias is not None:
+                nn.init.zeros_(layer.bias)
+
+
+def maskformer_tiny(num_classes: int, **settings: Any) -> MaskFormer:
+    """A MaskFormer that learns 128 x 128 scenes on a CPU; ``settings`` as for `MaskFormer`.
+
+    Example:
+        >>> sum(p.numel() for p in maskformer_tiny(12).parameters())
+        712733
+    """
+    return MaskFormer(num_classes, **(TINY | settings))
+
+
+TINY = {
+    "depth": 18,
+    "base_width": 16,
+    "layers": (1, 1, 1, 1),
+    "width": 64,
+    "heads": 4,
+    "ffn_width": 128,
+    "num_queries": 24,
+    "num_layers": 3,
+    "dropout": 0.0,
+}
+
+# Hugging Face's names on the left, those of published files (transformers 4) and of the module in
+# memory (transformers 5); ours on the right. Applied in this order.
+RESNET_NAMES = (
+    (r"^backbone\.embedder\.embedder\.convolution\.", "backbone.conv1."),
+    (r"^backbone\.embedder\.embedder\.normalization\.", "backbone.bn1."),
+    *((rf"\.encoder\.stages\.{i}\.layers\.", f".layer{i + 1}.") for i in range(4)),
+    (r"\.shortcut\.convolution\.", ".downsample.0."),
+    (r"\.shortcut\.normalization\.", ".downsample.1."),
+    *((rf"\.layer\.{i}\.convolution\.", f".conv{i + 1}.") for i in range(3)),
+    *((rf"\.layer\.{i}\.normalization\.", f".bn{i + 1}.") for i in range(3)),
+)
+DECODER_NAMES = (
+    (r"\.self_attn\.", ".self_attention."),
+    (r"\.self_attn_layer_norm\.", ".self_norm."),
+    (r"\.(encoder_attn|cross_attn)\.", ".cross_attention."),
+    (r"\.(encoder_attn|cross_attn)_layer_norm\.", ".cross_norm."),
+    (r"\.(mlp\.)?fc1\.", ".ffn.0."),
+    (r"\.(mlp\.)?fc2\.", ".ffn.2."),
+    (r"\.final_layer_norm\.", ".ffn_norm."),
+    (r"\.q_proj\.", ".query."),
+    (r"\.k_proj\.", ".key."),
+    (r"\.v_proj\.", ".value."),
+    (r"\.(o_proj|out_proj)\.", ".out."),
+)
+HUGGING_FACE_NAMES = (
+    (r"^model\.pixel_level_module\.encoder\.", "backbone."),
+    *RESNET_NAMES,
+    (r"^model\.pixel_level_module\.decoder\.(fpn\.)?", "pixel_decoder."),
+    (r"^pixel_decoder\.layers\.(\d)\.proj\.", r"pixel_decoder.lateral.\1."),
+    (r"^pixel_decoder\.layers\.(\d)\.block\.", r"pixel_decoder.merge.\1."),
+    (r"^pixel_decoder\.mask_projection\.", "pixel_decoder.embed."),
+    (r"^model\.transformer_module\.(decoder\.)?", "transformer."),
+    (r"\.queries_embedder\.", ".queries."),
+    (r"\.input_projection\.", ".project."),
+    (r"\.layernorm\.", ".norm."),
+    *DECODER_NAMES,
+    (r"^class_predictor\.", "classify."),
+    *((rf"^mask_embedder\.{i}\.0\.", f"embed_mask.{2 * i}.") for i in range(3)),
+)
+
+
+def from_hugging_face(state: Mapping[str, Tensor]) -> dict[str, Tensor]:
+    """Rename a ``MaskFormerForInstanceSegmentation`` state dict (ResNet) for `MaskFormer`."""
+    state = {name: value for name, value in state.items() if not name.startswith("criterion.")}
+    return rename(state, HUGGING_FACE_NAMES)

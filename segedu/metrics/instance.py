@@ -14,7 +14,7 @@ The rules that decide the last digits (Lin et al. 2014 and the code of pycocotoo
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -105,12 +105,12 @@ class MaskAP:
         labels, scores = torch.as_tensor(pred["labels"]), torch.as_tensor(pred["scores"])
         target_labels = torch.as_tensor(target["labels"])
         count = len(target_labels)
-        crowd = torch.as_tensor(target.get("iscrowd", torch.zeros(count))).bool()
-        crowd = crowd.to(target_labels.device)
+        crowd = torch.as_tensor(target.get("iscrowd", torch.zeros(count, dtype=torch.bool)))
+        crowd = crowd.to(target_labels.device, torch.bool)
         overlap = _mask_overlap if self.iou_type == "segm" else _box_overlap
         hit, areas, target_areas = overlap(pred[key], target[key], labels, target_labels)
         union = areas[:, None] + torch.where(crowd, 0, target_areas - hit)
-        iou = torch.where(hit > 0, hit / torch.where(hit > 0, union, 1), 0)
+        iou = hit / torch.where(union > 0, union, 1)
         sizes = torch.as_tensor(target.get("area", target_areas)).double().to(iou.device)
         if not len(crowd) == len(sizes) == count:
             raise ValueError(
@@ -140,11 +140,10 @@ class MaskAP:
             and recalls 0 ... 1 (:data:`IOU_THRESHOLDS`, :data:`RECALLS`), the PR curves; −1 where a
             label has no target.
         """
-        images = [_Image(*(t.cpu().numpy() for t in image)) for image in self._images]
         groups: dict[int, list[_Group]] = {}  # label -> its images, in order
-        for image in images:
-            for label in np.unique(np.concatenate([image.labels, image.target_labels])):
-                groups.setdefault(int(label), []).append(_group(image, label))
+        for image in self._images:
+            for label, group in _groups(_Image(*(t.cpu().numpy() for t in image))):
+                groups.setdefault(label, []).append(group)
         return _Table(dict(sorted(groups.items()))).summary()
 
 
@@ -152,71 +151,83 @@ class _Group(NamedTuple):
     """Detections, by falling score, and targets of one category in one image."""
 
     scores: np.ndarray  # (D,)
-    outside: np.ndarray  # (A, D) detection is outside the range of sizes
+    outside: np.ndarray  # (D, A) detection is outside the range of sizes
     ignore: np.ndarray  # (A, G)
     crowd: np.ndarray  # (G,)
     iou: np.ndarray  # (D, G)
 
 
-def _group(image: _Image, label: int) -> _Group:
-    targets = image.target_labels == label
-    chosen = np.flatnonzero(image.labels == label)
-    chosen = chosen[np.argsort(-image.scores[chosen], kind="stable")][: MAX_DETECTIONS[-1]]
-    crowd = image.crowd[targets]
-    return _Group(
-        image.scores[chosen],
-        _out_of_range(image.areas[chosen]),
-        _out_of_range(image.target_areas[targets]) | crowd,
-        crowd,
-        image.iou[chosen][:, targets],
-    )
+def _groups(image: _Image) -> Iterator[tuple[int, _Group]]:
+    """The categories of an image, each with at most 100 detections."""
+    order = np.argsort(-image.scores, kind="stable")
+    labels = image.labels[order]
+    outside = _out_of_range(image.areas).T
+    ignore = _out_of_range(image.target_areas) | image.crowd
+    for label in {*labels.tolist(), *image.target_labels.tolist()}:
+        chosen = order[labels == label][: MAX_DETECTIONS[-1]]
+        targets = np.flatnonzero(image.target_labels == label)
+        yield (
+            label,
+            _Group(
+                image.scores[chosen],
+                outside[chosen],
+                ignore[:, targets],
+                image.crowd[targets],
+                image.iou[chosen[:, None], targets],
+            ),
+        )
 
 
 def _out_of_range(areas: np.ndarray) -> np.ndarray:
     """Whether each area (n,) is outside of each range: (A, n)."""
-    return np.stack([(areas < low) | (areas > high) for low, high in AREAS.values()])
+    low, high = np.array(list(AREAS.values())).T[:, :, None]
+    return (areas < low) | (areas > high)
 
 
-def _match(groups: list[_Group]) -> tuple[list[np.ndarray], list[np.ndarray]]:
-    """For each group, which detections took a target, and which count for nothing: (A, T, D)."""
-    taken = [np.zeros((len(AREAS), len(IOU_THRESHOLDS), len(g.scores)), bool) for g in groups]
-    ignored = [t.copy() for t in taken]
+def _match(groups: list[_Group]) -> list[tuple[np.ndarray, np.ndarray]]:
+    """For each group, which detections found a target and which are false: two (D, A, T)."""
+    matches: list = [None] * len(groups)
+    shape = len(AREAS), len(IOU_THRESHOLDS)
     # Groups of like size share arrays; each step of the loop treats one rank in all of them.
-    order = sorted(range(len(groups)), key=lambda i: groups[i].iou.shape[::-1])
-    order = [i for i in order if groups[i].iou.size]
+    order = sorted(
+        range(len(groups)), key=lambda i: (groups[i].iou.size > 0, *groups[i].iou.shape[::-1])
+    )
+    while order and not groups[order[0]].iou.size:  # nothing to match
+        i = order.pop(0)
+        false = ~groups[i].outside[:, :, None]
+        matches[i] = np.zeros((len(false), *shape), bool), false.repeat(shape[1], 2)
     while order:
-        targets = max(1, groups[order[0]].iou.shape[1])
-        step = max(1, _CHUNK // (len(AREAS) * len(IOU_THRESHOLDS) * 2 * targets))
+        targets = groups[order[0]].iou.shape[1]
+        step = max(1, _CHUNK // (shape[0] * shape[1] * 2 * targets))
         part = [i for i in order[:step] if groups[i].iou.shape[1] <= 2 * targets]
         order = order[len(part) :]
-        _match_together(
-            [groups[i] for i in part], [taken[i] for i in part], [ignored[i] for i in part]
-        )
-    for group, t, i in zip(groups, taken, ignored, strict=True):
-        i |= ~t & group.outside[:, None]
-    return taken, ignored
+        part.sort(key=lambda i: -len(groups[i].scores))
+        for i, match in zip(part, _match_together([groups[i] for i in part]), strict=True):
+            matches[i] = match
+    return matches
 
 
-def _match_together(groups: list[_Group], taken: list, ignored: list) -> None:
-    """Greedy matching of several groups, rank by rank; writes into ``taken`` and ``ignored``."""
-    by_size = sorted(range(len(groups)), key=lambda i: -len(groups[i].scores))
-    groups, taken, ignored = ([x[i] for i in by_size] for x in (groups, taken, ignored))
+def _match_together(groups: list[_Group]) -> list[tuple[np.ndarray, np.ndarray]]:
+    """Greedy matching, rank by rank, of groups with a falling number of detections."""
     k, width = len(groups), max(g.iou.shape[1] for g in groups)
     ranks = [len(g.scores) for g in groups]
-    iou = np.full((k, ranks[0], width), -1.0)
+    iou = np.full((ranks[0], k, 1, 1, width), -1.0)
     ignore = np.ones((k, len(AREAS), 1, width), bool)
     crowd = np.zeros((k, 1, 1, width), bool)
+    outside = np.ones((ranks[0], k, len(AREAS), 1), bool)
     for i, g in enumerate(groups):
         d, n = g.iou.shape
         # Targets in reverse, so that argmax, which takes the first of equals, takes the last.
-        iou[i, :d, :n] = g.iou[:, ::-1]
+        iou[:d, i, 0, 0, :n] = g.iou[:, ::-1]
         ignore[i, :, 0, :n] = g.ignore[:, ::-1]
         crowd[i, 0, 0, :n] = g.crowd[::-1]
+        outside[:d, i, :, 0] = g.outside
     threshold = np.minimum(IOU_THRESHOLDS, 1 - 1e-10)[:, None]
     free = np.ones((k, len(AREAS), len(IOU_THRESHOLDS), width), bool)
+    taken, ignored = np.zeros((2, ranks[0], k, len(AREAS), len(IOU_THRESHOLDS)), bool)
     for rank in range(ranks[0]):
         live = sum(r > rank for r in ranks)
-        here = iou[:live, rank, None, None]  # (live, 1, 1, G)
+        here = iou[rank, :live]  # (live, 1, 1, G)
         fits = (free[:live] | crowd[:live]) & (here >= threshold)
         proper = fits & ~ignore[:live]
         fits = np.where(proper.any(-1, keepdims=True), proper, fits)
@@ -226,73 +237,74 @@ def _match_together(groups: list[_Group], taken: list, ignored: list) -> None:
             free[:live], best, np.take_along_axis(free[:live], best, -1) & ~found[..., None], -1
         )
         skip = np.take_along_axis(np.broadcast_to(ignore[:live], fits.shape), best, -1)[..., 0]
-        for i in range(live):
-            taken[i][:, :, rank] = found[i]
-            ignored[i][:, :, rank] = found[i] & skip[i]
+        taken[rank, :live], ignored[rank, :live] = found, found & skip
+    hits, misses = taken & ~ignored, ~taken & ~outside
+    return [(hits[:d, i], misses[:d, i]) for i, d in enumerate(ranks)]
 
 
 class _Table:
     """Precision and recall of every category, size and number of detections."""
 
-    # The combinations that the twelve numbers read.
-    WANTED = (("all", 100), ("s", 100), ("m", 100), ("l", 100), ("all", 1), ("all", 10))
-
     def __init__(self, groups: dict[int, list[_Group]]) -> None:
-        taken, ignored = _match([g for rows in groups.values() for g in rows])
-        matches = iter(zip(taken, ignored, strict=True))
+        matches = iter(_match([g for rows in groups.values() for g in rows]))
         shape = len(IOU_THRESHOLDS), len(RECALLS), len(groups)
         self.labels = list(groups)
-        self.precision = {want: -np.ones(shape) for want in self.WANTED}
-        self.recall = {want: -np.ones((shape[0], shape[2])) for want in self.WANTED}
+        self.precision = {size: -np.ones(shape) for size in AREAS}
+        # of 100 detections for each size, and of fewer for all sizes together
+        self.recall = {key: -np.ones(shape[::2]) for key in (*AREAS, *MAX_DETECTIONS)}
         for k, rows in enumerate(groups.values()):
-            matched = [(g, *next(matches)) for g in rows]
-            for want in self.WANTED:
-                self._category(k, matched, want)
+            self._category(k, rows, [next(matches) for _ in rows])
 
-    def _category(self, k: int, rows: list, want: tuple[str, int]) -> None:
-        size, most = list(AREAS).index(want[0]), want[1]
-        positives = sum(int((~g.ignore[size]).sum()) for g, _, _ in rows)
-        if positives == 0:
-            return
-        scores = np.concatenate([g.scores[:most] for g, _, _ in rows])
-        order = np.argsort(-scores, kind="stable")
-        taken = np.concatenate([t[size, :, :most] for _, t, _ in rows], 1)[:, order]
-        counts = ~np.concatenate([i[size, :, :most] for _, _, i in rows], 1)[:, order]
-        tp = (taken & counts).cumsum(1, dtype=float)
-        fp = (~taken & counts).cumsum(1, dtype=float)
-        recall = tp / positives
-        self.recall[want][:, k] = recall[:, -1] if len(order) else 0
-        if most < MAX_DETECTIONS[-1]:
-            return  # only its recall is asked for
+    def _category(self, k: int, rows: list[_Group], matches: list) -> None:
+        order = np.argsort(-np.concatenate([g.scores for g in rows]), kind="stable")
+        rank = np.concatenate([np.arange(len(g.scores)) for g in rows])
+        hits, misses = (np.concatenate(m) for m in zip(*matches, strict=True))  # (D, A, T)
+        tp, fp = (m[order].cumsum(0, dtype=float) for m in (hits, misses))
         precision = tp / (fp + tp + np.spacing(1))
-        precision = np.maximum.accumulate(precision[:, ::-1], axis=1)[:, ::-1]
-        self.precision[want][:, :, k] = 0
-        for t in range(len(IOU_THRESHOLDS)):
-            places = np.searchsorted(recall[t], RECALLS, side="left")
-            inside = places < len(order)
-            self.precision[want][t, inside, k] = precision[t, places[inside]]
+        precision = np.maximum.accumulate(precision[::-1])[::-1]
+        positives = (~np.concatenate([g.ignore for g in rows], 1)).sum(1)
+        for a, size in enumerate(AREAS):
+            if positives[a]:
+                self.recall[size][:, k] = hits[:, a].sum(0) / positives[a]
+                self.precision[size][:, :, k] = _read(precision[:, a], tp[:, a], positives[a])
+        if positives[0]:
+            for most in MAX_DETECTIONS:
+                self.recall[most][:, k] = hits[rank < most, 0].sum(0) / positives[0]
 
     def summary(self) -> dict[str, Any]:
         """The dict that ``MaskAP.compute`` returns."""
-        every = self.precision["all", 100]
+        every = self.precision["all"]
         result: dict[str, Any] = {
             "AP": _mean(every),
             "AP50": _mean(every[0]),
             "AP75": _mean(every[5]),
         }
-        result |= {f"AP{size}": _mean(self.precision[size, 100]) for size in "sml"}
-        result |= {f"AR{most}": _mean(self.recall["all", most]) for most in MAX_DETECTIONS}
-        result |= {f"AR{size}": _mean(self.recall[size, 100]) for size in "sml"}
+        result |= {f"AP{size}": _mean(self.precision[size]) for size in "sml"}
+        result |= {f"AR{most}": _mean(self.recall[most]) for most in MAX_DETECTIONS}
+        result |= {f"AR{size}": _mean(self.recall[size]) for size in "sml"}
         result["per_class"] = {
             label: {
                 "AP": _mean(every[:, :, k]),
                 "AP50": _mean(every[0, :, k]),
                 "AP75": _mean(every[5, :, k]),
-                "AR100": _mean(self.recall["all", 100][:, k]),
+                "AR100": _mean(self.recall["all"][:, k]),
             }
             for k, label in enumerate(self.labels)
         }
         return result | {"labels": np.array(self.labels, dtype=np.int64), "precision": every}
+
+
+def _read(precision: np.ndarray, tp: np.ndarray, positives: int) -> np.ndarray:
+    """Precision (D, T) at the recalls of COCO's grid, 0 beyond the last one reached: (T, R)."""
+    count, thresholds = tp.shape
+    # Hits that each recall takes, then the place at which every threshold has that many. The
+    # thresholds are laid end to end, each raised above the one before: one search serves all.
+    needed = np.searchsorted(np.arange(positives + 1) / positives, RECALLS)
+    raised = np.arange(thresholds) * (count + 1)
+    places = np.searchsorted((tp + raised).T.ravel(), (needed + raised[:, None]).ravel())
+    places = places.reshape(thresholds, -1) - np.arange(thresholds)[:, None] * count
+    padded = np.concatenate([precision, np.zeros((1, thresholds))])
+    return np.take_along_axis(padded.T, np.minimum(places, count), 1)
 
 
 def _mean(values: np.ndarray) -> float:
@@ -318,13 +330,16 @@ def _mask_overlap(
     pred: Any, target: Any, labels: Tensor, target_labels: Tensor
 ) -> tuple[Tensor, Tensor, Tensor]:
     """Intersections (D, G), 0 for different labels, and areas of masks, in float64."""
+    same = labels[:, None] == target_labels
+    if _is_rle(pred) and _is_rle(target):
+        found = rle.overlaps(pred, target, same.cpu().numpy())
+        return tuple(torch.from_numpy(x).double().to(same.device) for x in found)
     pred, target = _dense(pred), _dense(target)
     if len(pred) and len(target) and pred.shape[1:] != target.shape[1:]:
         raise ValueError(
             "masks of prediction and target must have the same size, "
             f"got {tuple(pred.shape[1:])} and {tuple(target.shape[1:])}"
         )
-    same = labels[:, None] == target_labels
     if pred.is_cuda:
         # 0 and 1 are exact in every float type and so are float32 sums below 2 ** 24
         p, t = (x.flatten(1).float() for x in (pred, target))
@@ -332,14 +347,20 @@ def _mask_overlap(
         return (hit * same).double(), p.sum(1).double(), t.sum(1).double()
     p, t = (_pack(x.numpy()) for x in (pred, target))
     hit = np.zeros((len(p), len(t)))
-    for g in range(len(t)):
-        words = np.flatnonzero(t[g])
-        rows = np.flatnonzero(same[:, g].numpy())
+    for g, candidates in enumerate(same.numpy().T):
+        words, rows = np.flatnonzero(t[g]), np.flatnonzero(candidates)
         if len(words) and len(rows):
             inside = slice(words[0], words[-1] + 1)
             hit[rows, g] = np.bitwise_count(p[rows, inside] & t[g, inside]).sum(1)
     areas = (torch.from_numpy(np.bitwise_count(x).sum(1, dtype=np.float64)) for x in (p, t))
     return torch.from_numpy(hit), *areas
+
+
+def _is_rle(masks: Any) -> bool:
+    """Whether these are run lengths (or nothing at all)."""
+    return not isinstance(masks, (Tensor, np.ndarray)) and all(
+        isinstance(m, Mapping) for m in masks
+    )
 
 
 def _dense(masks: Any) -> Tensor:
@@ -358,6 +379,7 @@ def _dense(masks: Any) -> Tensor:
 
 def _pack(masks: np.ndarray) -> np.ndarray:
     """Masks (N, H, W) as words of 64 pixels, (N, ceil(H W / 64))."""
-    packed = np.packbits(masks.reshape(len(masks), np.prod(masks.shape[1:])), axis=1)
-    packed = np.pad(packed, ((0, 0), (0, -packed.shape[1] % 8)))
-    return packed.view(np.uint64)
+    flat = masks.reshape(len(masks), np.prod(masks.shape[1:]))
+    if flat.shape[1] % 64:
+        flat = np.pad(flat, ((0, 0), (0, -flat.shape[1] % 64)))
+    return np.packbits(flat, axis=1).view(np.uint64)

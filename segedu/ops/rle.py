@@ -7,7 +7,8 @@ on), in groups of five bits, lowest first, with a continuation bit and 48 added 
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+import itertools
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -43,23 +44,73 @@ def decode(rle: RLE) -> np.ndarray:
         ValueError: the counts do not add up to H · W.
     """
     height, width = rle["size"]
-    counts = _counts(rle)
-    if counts.sum() != height * width or (counts < 0).any():
-        raise ValueError(f"the counts must add up to {height} x {width}, got {counts.sum()}")
+    (counts,) = _counts([rle])
     flat = np.repeat(np.arange(len(counts)) % 2 == 1, counts)
     return np.ascontiguousarray(flat.reshape(width, height).T)
 
 
 def area(rle: RLE) -> int:
     """Number of pixels of the mask."""
-    return int(_counts(rle)[1::2].sum())
+    return int(_counts([rle])[0][1::2].sum())
 
 
-def _counts(rle: RLE) -> np.ndarray:
-    counts = rle["counts"]
-    if isinstance(counts, (bytes, str)):
-        return _decompress(counts if isinstance(counts, bytes) else counts.encode("ascii"))
-    return np.asarray(counts, dtype=np.int64)
+def overlaps(
+    first: Sequence[RLE], second: Sequence[RLE], wanted: np.ndarray
+) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """Pixels that pairs of masks have in common and areas of all, without decoding a mask.
+
+    Args:
+        first: N masks.
+        second: M masks of the same size.
+        wanted: bool (N, M), the pairs to look at.
+
+    Returns:
+        Intersections int64 (N, M), 0 where not wanted, and areas (N,) and (M,).
+
+    Raises:
+        ValueError: sizes differ, or counts do not add up to the size.
+    """
+    sizes = {tuple(mask["size"]) for mask in (*first, *second)}
+    if len(sizes) > 1:
+        raise ValueError(f"masks must have the same size, got {sorted(sizes)}")
+    masks = _counts((*first, *second))
+    # All masks lie on one line, end to end; up to the end of each run ``on`` pixels are 1.
+    counts = np.concatenate([np.zeros(1, np.int64), *masks])
+    is_on = np.concatenate([[0], *(np.arange(len(x)) % 2 for x in masks)])
+    ends, on = counts.cumsum(), (counts * is_on).cumsum()
+    last = np.cumsum([0, *map(len, masks)])
+    areas = np.diff(on[last])
+    result = np.zeros(wanted.shape, np.int64)
+    n, m = np.nonzero(wanted)
+    if len(n):
+        height, width = first[0]["size"]
+        # Both ends of each run of 1 in a first mask, moved to each second mask: what this has on
+        # between them is shared.
+        borders = [ends[a + 1 : a + 1 + (b - a) // 2 * 2] for a, b in itertools.pairwise(last)]
+        moves = (len(first) + m - n) * (height * width)
+        places = np.concatenate([borders[i] + move for i, move in zip(n, moves, strict=True)])
+        run = np.searchsorted(ends, places)
+        before = on[run] - is_on[run] * (ends[run] - places)
+        shared = np.append(0, (before[1::2] - before[::2]).cumsum())
+        result[n, m] = np.diff(shared[np.cumsum([len(borders[i]) // 2 for i in n])], prepend=0)
+    return result, areas[: len(first)], areas[len(first) :]
+
+
+def _counts(masks: Sequence[RLE]) -> list[np.ndarray]:
+    """Counts of every mask; raises ValueError where they do not fill it."""
+    listed = [mask["counts"] for mask in masks]
+    texts = [x.encode("ascii") if isinstance(x, str) else x for x in listed]
+    texts = [x for x in texts if isinstance(x, bytes)]
+    decompressed = iter(_decompress(texts))
+    counts = [
+        next(decompressed) if isinstance(x, (bytes, str)) else np.asarray(x, dtype=np.int64)
+        for x in listed
+    ]
+    for mask, count in zip(masks, counts, strict=True):
+        height, width = mask["size"]
+        if count.sum() != height * width or (count < 0).any():
+            raise ValueError(f"the counts must add up to {height} x {width}, got {count.sum()}")
+    return counts
 
 
 def _compress(counts: list[int]) -> bytes:
@@ -75,17 +126,20 @@ def _compress(counts: list[int]) -> bytes:
     return bytes(text)
 
 
-def _decompress(text: bytes) -> np.ndarray:
-    char = np.frombuffer(text, np.uint8).astype(np.int64) - 48
-    ends = np.flatnonzero(char & 32 == 0)  # the last character of each count
-    if not len(ends):
-        return np.zeros(0, np.int64)
-    length = np.diff(ends, prepend=-1)
-    starts = ends - length + 1
-    place = np.arange(ends[-1] + 1) - np.repeat(starts, length)
-    value = np.add.reduceat((char[: ends[-1] + 1] & 31) << (5 * place), starts)
-    value -= (char[ends] & 16 > 0) * (1 << (5 * length))
-    # From the fourth on, each is the difference to the one two before.
-    value[1::2] = value[1::2].cumsum()
-    value[2::2] = value[2::2].cumsum()
-    return value
+def _decompress(texts: Sequence[bytes]) -> list[np.ndarray]:
+    """Counts of every text; the characters of all are read together."""
+    char = np.frombuffer(b"".join(texts), np.uint8).astype(np.int64) - 48
+    last = np.flatnonzero(char & 32 == 0)  # the last character of each count
+    if not len(last):
+        return [np.zeros(0, np.int64)] * len(texts)
+    length = np.diff(last, prepend=-1)
+    starts = last - length + 1
+    place = np.arange(last[-1] + 1) - np.repeat(starts, length)
+    value = np.add.reduceat((char[: last[-1] + 1] & 31) << (5 * place), starts)
+    value -= (char[last] & 16 > 0) * (1 << (5 * length))
+    stops = np.searchsorted(last, np.cumsum([0, *map(len, texts)])).tolist()
+    counts = [value[a:b] for a, b in itertools.pairwise(stops)]
+    for count in counts:  # from the fourth on, each is the difference to the one two before
+        count[1::2].cumsum(out=count[1::2])
+        count[2::2].cumsum(out=count[2::2])
+    return counts

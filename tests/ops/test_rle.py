@@ -40,5 +40,27 @@ def test_by_hand():
 def test_bad_input():
     with pytest.raises(ValueError, match="must add up to 2 x 2"):
         rle.decode({"size": [2, 2], "counts": [1, 2]})
+    with pytest.raises(ValueError, match="same size"):
+        rle.overlaps([{"size": [2, 2], "counts": [4]}], [{"size": [1, 4], "counts": [4]}], [[True]])
     with pytest.raises(ValueError, match="mask must be"):
         rle.encode(np.zeros((1, 2, 2)))
+
+
+@settings(deadline=None, max_examples=60)
+@given(st.integers(0, 2**31), st.integers(1, 5), st.integers(1, 30), st.booleans())
+def test_overlaps_are_those_of_the_pixels(seed, height, width, empty):
+    rng = np.random.default_rng(seed)
+    first, second = (
+        [random_mask(seed + i, height, width)[: height + 1] for i in rng.integers(0, 99, count)]
+        for count in (3, 4)
+    )
+    first, second = (np.stack([np.resize(m, (height, width)) for m in x]) for x in (first, second))
+    if empty:
+        first[1], second[2], second[3] = False, False, True
+    wanted = rng.random((3, 4)) < 0.7
+    codes = [[rle.encode(m) for m in x] for x in (first, second)]
+    expected = (first[:, None] & second).sum((2, 3)) * wanted
+    shared, *areas = rle.overlaps(*codes, wanted)
+    np.testing.assert_array_equal(shared, expected)
+    for masks, area in zip((first, second), areas, strict=True):
+        np.testing.assert_array_equal(area, masks.sum((1, 2)))

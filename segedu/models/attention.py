@@ -1,10 +1,12 @@
 """Attention: over positions, over channels, over both; and DANet, built on it."""
 
+from typing import Any
+
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from segedu.models.backbones import ResNetFeatures, Weights
+from segedu.models.backbones import ResNetFeatures
 from segedu.models.blocks import conv_bn_relu, resize
 
 
@@ -188,12 +190,9 @@ class DANet(nn.Module):
 
     Args:
         num_classes: classes, including the background.
-        depth: of the ResNet.
-        in_channels: channels of the images.
-        base_width: width of the first ResNet stage; 64 is the paper's.
-        layers: blocks per ResNet stage, overrides ``depth``.
         multi_grid: factors on the dilations of the last stage, one per block, or None.
-        weights: of the ResNet, see `segedu.models.backbones.read_weights`.
+        **resnet: ``depth``, ``in_channels``, ``base_width``, ``layers`` and ``weights``, see
+            `segedu.models.backbones.ResNetFeatures`.
 
     Example:
         >>> model = DANet(5, base_width=4, layers=(1, 1, 1, 1), multi_grid=None).eval()
@@ -205,23 +204,11 @@ class DANet(nn.Module):
         self,
         num_classes: int,
         *,
-        depth: int = 50,
-        in_channels: int = 3,
-        base_width: int = 64,
-        layers: tuple[int, ...] | None = None,
         multi_grid: tuple[int, ...] | None = (1, 2, 4),
-        weights: Weights = None,
+        **resnet: Any,
     ) -> None:
         super().__init__()
-        self.backbone = ResNetFeatures(
-            depth,
-            in_channels=in_channels,
-            base_width=base_width,
-            layers=layers,
-            output_stride=8,
-            multi_grid=multi_grid,
-            weights=weights,
-        )
+        self.backbone = ResNetFeatures(output_stride=8, multi_grid=multi_grid, **resnet)
         self.head = DANetHead(self.backbone.channels[-1], num_classes)
 
     def forward(self, images: Tensor) -> Tensor | tuple[Tensor, ...]:

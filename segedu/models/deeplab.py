@@ -1,6 +1,7 @@
 """DeepLabv3 and v3+. Chen et al., arXiv:1706.05587 (2017) and ECCV 2018 (arXiv:1802.02611)."""
 
 from collections.abc import Sequence
+from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -85,25 +86,19 @@ class DeepLabHead(nn.Sequential):
         )
 
 
-def _resnet(
-    depth: int, output_stride: int, multi_grid: Sequence[int] | None, **settings
-) -> ResNetFeatures:
+def _rates(output_stride: int) -> tuple[int, ...]:
     if output_stride not in RATES:
         raise ValueError(f"output_stride must be 8 or 16, got {output_stride}")
-    return ResNetFeatures(depth, output_stride=output_stride, multi_grid=multi_grid, **settings)
+    return RATES[output_stride]
 
 
 def deeplab_v3_resnet(
     depth: int,
     num_classes: int,
     *,
-    in_channels: int = 3,
-    base_width: int = 64,
-    layers: tuple[int, ...] | None = None,
     output_stride: int = 8,
-    multi_grid: Sequence[int] | None = None,
     aux_loss: bool = False,
-    weights: Weights = None,
+    **resnet: Any,
 ) -> SegmentationNetwork:
     """DeepLabv3 on a dilated ResNet, by default equal to torchvision's ``deeplabv3_resnet50/101``.
 
@@ -118,30 +113,20 @@ def deeplab_v3_resnet(
     Args:
         depth: of the ResNet, 50 or 101.
         num_classes: classes, including the background.
-        in_channels: channels of the images.
-        base_width: width of the first ResNet stage; 64 is the paper's, with 256 in the head.
-        layers: blocks per ResNet stage, overrides ``depth``.
         output_stride: 8 or 16.
-        multi_grid: factors on the dilations of the last stage, one per block.
         aux_loss: a second head on ``layer3`` in training.
-        weights: of the ResNet, see `segedu.models.backbones.read_weights`.
+        **resnet: ``in_channels``, ``base_width``, ``layers``, ``multi_grid`` and ``weights`` of the
+            backbone, see `segedu.models.backbones.ResNetFeatures`.
 
     Example:
         >>> model = deeplab_v3_resnet(50, 5, base_width=4, layers=(1, 1, 1, 1)).eval()
         >>> model(torch.zeros(1, 3, 97, 131)).shape
         torch.Size([1, 5, 97, 131])
     """
-    backbone = _resnet(
-        depth,
-        output_stride,
-        multi_grid,
-        in_channels=in_channels,
-        base_width=base_width,
-        layers=layers,
-        weights=weights,
-    )
+    rates = _rates(output_stride)
+    backbone = ResNetFeatures(depth, output_stride=output_stride, **resnet)
     *_, middle, last = backbone.channels
-    classifier = DeepLabHead(last, num_classes, RATES[output_stride], 4 * base_width)
+    classifier = DeepLabHead(last, num_classes, rates, 4 * backbone.width)
     aux = FCNHead(middle, num_classes) if aux_loss else None
     return SegmentationNetwork(backbone, classifier, aux)
 
@@ -191,15 +176,11 @@ class DeepLabV3Plus(nn.Module):
 
     Args:
         num_classes: classes, including the background.
-        depth: of the ResNet, 50 or 101.
-        in_channels: channels of the images.
-        base_width: width of the first ResNet stage; 64 is the paper's, with 256 in the decoder.
-        layers: blocks per ResNet stage, overrides ``depth``.
         output_stride: 8 or 16.
-        multi_grid: factors on the dilations of the last stage, one per block.
         separable: depthwise-separable convolutions in the ASPP and the decoder.
         decoder_convs: number of 3x3 convolutions in the decoder.
-        weights: of the ResNet, see `segedu.models.backbones.read_weights`.
+        **resnet: ``depth``, ``in_channels``, ``base_width``, ``layers``, ``multi_grid`` and
+            ``weights`` of the backbone, see `segedu.models.backbones.ResNetFeatures`.
 
     Example:
         >>> model = DeepLabV3Plus(num_classes=5, base_width=4, layers=(1, 1, 1, 1)).eval()
@@ -211,31 +192,20 @@ class DeepLabV3Plus(nn.Module):
         self,
         num_classes: int,
         *,
-        depth: int = 50,
-        in_channels: int = 3,
-        base_width: int = 64,
-        layers: tuple[int, ...] | None = None,
         output_stride: int = 16,
-        multi_grid: Sequence[int] | None = None,
         separable: bool = True,
         decoder_convs: int = 2,
-        weights: Weights = None,
+        **resnet: Any,
     ) -> None:
         super().__init__()
-        self.backbone = _resnet(
-            depth,
-            output_stride,
-            multi_grid,
-            in_channels=in_channels,
-            base_width=base_width,
-            layers=layers,
-            weights=weights,
-        )
+        rates = _rates(output_stride)
+        self.backbone = ResNetFeatures(output_stride=output_stride, **resnet)
         low, *_, last = self.backbone.channels
-        width, low_width = 4 * base_width, 3 * base_width // 4  # 256, 48
+        width = 4 * self.backbone.width  # 256
+        low_width = 3 * width // 16  # 48
         conv = separable_conv_bn_relu if separable else conv_bn_relu
         self.project = conv_bn_relu(low, low_width, 1)
-        self.aspp = ASPP(last, RATES[output_stride], width, separable=separable, dropout=0.1)
+        self.aspp = ASPP(last, rates, width, separable=separable, dropout=0.1)
         widths = [low_width + width] + [width] * (decoder_convs - 1)
         self.decoder = nn.Sequential(*(conv(channels, width) for channels in widths))
         self.classifier = nn.Conv2d(width, num_classes, 1)

@@ -1,5 +1,7 @@
 """Fully convolutional networks. Long, Shelhamer & Darrell, CVPR 2015 (arXiv:1411.4038)."""
 
+from typing import Any
+
 import torch
 from torch import Tensor, nn
 
@@ -196,14 +198,7 @@ class SegmentationNetwork(nn.Module):
 
 
 def fcn_resnet(
-    depth: int,
-    num_classes: int,
-    *,
-    in_channels: int = 3,
-    base_width: int = 64,
-    layers: tuple[int, ...] | None = None,
-    aux_loss: bool = False,
-    weights: Weights = None,
+    depth: int, num_classes: int, *, aux_loss: bool = False, **resnet: Any
 ) -> SegmentationNetwork:
     """FCN on a dilated ResNet (output stride 8), equal to torchvision's ``fcn_resnet50/101``.
 
@@ -213,25 +208,16 @@ def fcn_resnet(
     Args:
         depth: 50 or 101.
         num_classes: classes, including the background.
-        in_channels: channels of the images.
-        base_width: width of the first ResNet stage; 64 is the paper's.
-        layers: blocks per stage, overrides ``depth``.
         aux_loss: a second head on ``layer3``; torchvision's recipe weights its loss by 0.5.
-        weights: weights of the ResNet, see `segedu.models.backbones.read_weights`.
+        **resnet: ``in_channels``, ``base_width``, ``layers`` and ``weights``, see
+            `segedu.models.backbones.ResNetFeatures`.
 
     Example:
         >>> model = fcn_resnet(50, num_classes=5, base_width=4, layers=(1, 1, 1, 1)).eval()
         >>> model(torch.zeros(1, 3, 97, 131)).shape
         torch.Size([1, 5, 97, 131])
     """
-    backbone = ResNetFeatures(
-        depth,
-        in_channels=in_channels,
-        base_width=base_width,
-        layers=layers,
-        output_stride=8,
-        weights=weights,
-    )
+    backbone = ResNetFeatures(depth, output_stride=8, **resnet)
     classifier = FCNHead(backbone.channels[3], num_classes)
     aux = FCNHead(backbone.channels[2], num_classes) if aux_loss else None
     return SegmentationNetwork(backbone, classifier, aux)

@@ -124,7 +124,7 @@ class SemanticFPN(nn.Module):
     def __init__(self, num_classes: int, **resnet: Any) -> None:
         super().__init__()
         self.backbone = ResNetFeatures(**resnet)
-        w = self.backbone.base_width
+        w = self.backbone.width
         self.fpn = FeaturePyramid(self.backbone.channels, 4 * w)
         # 4 channels per group, as in the paper (128 / 32)
         self.branch = SemanticBranch(4 * w, 2 * w, groups=w // 2)

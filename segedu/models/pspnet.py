@@ -1,11 +1,12 @@
 """PSPNet. Zhao, Shi, Qi, Wang & Jia, CVPR 2017 (arXiv:1612.01105)."""
 
 from collections.abc import Sequence
+from typing import Any
 
 import torch
 from torch import Tensor, nn
 
-from segedu.models.backbones import ResNetFeatures, Weights
+from segedu.models.backbones import ResNetFeatures
 from segedu.models.blocks import PooledBranch, conv_bn_relu
 from segedu.models.fcn import SegmentationNetwork
 
@@ -48,13 +49,10 @@ def pspnet(
     depth: int,
     num_classes: int,
     *,
-    in_channels: int = 3,
-    base_width: int = 64,
-    layers: tuple[int, ...] | None = None,
     bins: Sequence[int] = (1, 2, 3, 6),
     deep_stem: bool = True,
     aux_loss: bool = True,
-    weights: Weights = None,
+    **resnet: Any,
 ) -> SegmentationNetwork:
     """PSPNet: a ResNet of output stride 8, pyramid pooling, one 3x3 convolution, scores.
 
@@ -69,13 +67,11 @@ def pspnet(
     Args:
         depth: of the ResNet, 50 or 101.
         num_classes: classes, including the background.
-        in_channels: channels of the images.
-        base_width: width of the first ResNet stage; 64 is the paper's.
-        layers: blocks per ResNet stage, overrides ``depth``.
         bins: regions per side at each level of the pyramid.
         deep_stem: False for torchvision's 7x7 stem, which its weights need.
         aux_loss: whether training returns ``(logits, aux_logits)``.
-        weights: of the ResNet, see `segedu.models.backbones.read_weights`.
+        **resnet: ``in_channels``, ``base_width``, ``layers`` and ``weights``, see
+            `segedu.models.backbones.ResNetFeatures`.
 
     Example:
         >>> model = pspnet(50, 5, base_width=4, layers=(1, 1, 1, 1)).eval()
@@ -83,14 +79,7 @@ def pspnet(
         torch.Size([1, 5, 97, 131])
     """
     backbone = ResNetFeatures(
-        depth,
-        in_channels=in_channels,
-        base_width=base_width,
-        layers=layers,
-        output_stride=8,
-        first_block="own",
-        deep_stem=deep_stem,
-        weights=weights,
+        depth, output_stride=8, first_block="own", deep_stem=deep_stem, **resnet
     )
     *_, middle, last = backbone.channels
     pyramid = PyramidPooling(last, bins)

@@ -1,9 +1,11 @@
 """RefineNet. Lin, Milan, Shen & Reid, CVPR 2017 (arXiv:1611.06612)."""
 
+from typing import Any
+
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from segedu.models.backbones import ResNetFeatures, Weights
+from segedu.models.backbones import ResNetFeatures
 from segedu.models.blocks import resize
 
 
@@ -83,13 +85,10 @@ class RefineNet(nn.Module):
 
     Args:
         num_classes: classes, including the background.
-        depth: of the ResNet, 50 or 101.
-        in_channels: channels of the images.
-        base_width: width of the first ResNet stage; 64 is the paper's. The blocks have 4 times as
-            many channels, the coarsest 8 times.
-        layers: blocks per ResNet stage, overrides ``depth``.
         pooling_stages: links of the chained residual pooling.
-        weights: of the ResNet, see `segedu.models.backbones.read_weights`.
+        **resnet: ``depth``, ``in_channels``, ``base_width``, ``layers`` and ``weights``, see
+            `segedu.models.backbones.ResNetFeatures`.
+            The blocks have ``4 * base_width`` channels, the coarsest twice as many.
 
     Example:
         >>> import torch
@@ -98,22 +97,11 @@ class RefineNet(nn.Module):
         torch.Size([1, 5, 97, 131])
     """
 
-    def __init__(
-        self,
-        num_classes: int,
-        *,
-        depth: int = 50,
-        in_channels: int = 3,
-        base_width: int = 64,
-        layers: tuple[int, ...] | None = None,
-        pooling_stages: int = 4,
-        weights: Weights = None,
-    ) -> None:
+    def __init__(self, num_classes: int, *, pooling_stages: int = 4, **resnet: Any) -> None:
         super().__init__()
-        self.backbone = ResNetFeatures(
-            depth, in_channels=in_channels, base_width=base_width, layers=layers, weights=weights
-        )
-        widths = (8 * base_width, 4 * base_width, 4 * base_width, 4 * base_width)  # coarsest first
+        self.backbone = ResNetFeatures(**resnet)
+        w = 4 * self.backbone.width
+        widths = (2 * w, w, w, w)  # coarsest first
         self.reduce = nn.ModuleList(
             _conv3x3(channels, width)
             for channels, width in zip(self.backbone.channels[::-1], widths, strict=True)

@@ -90,11 +90,14 @@ def ellipses(rng: np.random.Generator, count: int, height: int, width: int) -> n
     )
 
 
-def instances(quick: bool) -> tuple[list[dict], list[dict]]:
+# images, detections and targets in each, height, width, classes
+COCO_LIKE, NOTEBOOK = (50, 100, 20, 480, 640, 80), (48, 12, 4, 128, 128, 7)
+
+
+def instances(
+    images: int, found: int, objects: int, height: int, width: int, classes: int
+) -> tuple[list[dict], list[dict]]:
     rng = np.random.default_rng(0)
-    images, found, objects, height, width, classes = (
-        (12, 12, 4, 128, 128, 7) if quick else (50, 100, 20, 480, 640, 80)
-    )
     preds, targets = [], []
     for _ in range(images):
         truth = ellipses(rng, objects, height, width)
@@ -114,7 +117,7 @@ def instances(quick: bool) -> tuple[list[dict], list[dict]]:
 
 
 def coco(preds: list[dict], targets: list[dict], library: str) -> list[float]:
-    """The twelve numbers by pycocotools or faster-coco-eval, encoding included."""
+    """The twelve numbers by pycocotools or faster-coco-eval, encoding of dense masks included."""
     from pycocotools import mask
 
     if library == "pycocotools":
@@ -124,8 +127,10 @@ def coco(preds: list[dict], targets: list[dict], library: str) -> list[float]:
         from faster_coco_eval import COCO
         from faster_coco_eval import COCOeval_faster as COCOeval
 
-    def encode(m: torch.Tensor) -> dict:
-        return mask.encode(np.asfortranarray(m.numpy().view(np.uint8)))
+    def encode(m: torch.Tensor | dict) -> dict:
+        return (
+            m if isinstance(m, dict) else mask.encode(np.asfortranarray(m.numpy().view(np.uint8)))
+        )
 
     truth, guesses = [], []
     for image, (pred, target) in enumerate(zip(preds, targets, strict=True), 1):
@@ -143,7 +148,7 @@ def coco(preds: list[dict], targets: list[dict], library: str) -> list[float]:
             guesses.append(
                 {"image_id": image, "category_id": label, "score": score, "segmentation": encode(m)}
             )
-    height, width = targets[0]["masks"].shape[1:]
+    height, width = truth[0]["segmentation"]["size"]
     with contextlib.redirect_stdout(io.StringIO()):
         data = COCO()
         data.dataset = {
@@ -161,29 +166,34 @@ def coco(preds: list[dict], targets: list[dict], library: str) -> list[float]:
 
 
 def average_precision(quick: bool, rounds: int) -> dict:
-    preds, targets = instances(quick)
+    cases = {"48 images 128²": NOTEBOOK} | ({} if quick else {"50 images 480 x 640": COCO_LIKE})
+    result = {}
+    for name, size in cases.items():
+        dense = instances(*size)
+        coded = [
+            [s | {"masks": [rle.encode(m) for m in s["masks"].numpy()]} for s in samples]
+            for samples in dense
+        ]
 
-    def ours(preds=preds, targets=targets) -> list[float]:
-        metric = MaskAP()
-        metric.update(preds, targets)
-        return list(metric.compute().values())[:12]
+        def ours(preds: list[dict], targets: list[dict]) -> list[float]:
+            metric = MaskAP()
+            metric.update(preds, targets)
+            return list(metric.compute().values())[:12]
 
-    assert np.array_equal(np.nan_to_num(ours(), nan=-1), coco(preds, targets, "pycocotools"))
-    coded = [
-        [s | {"masks": [rle.encode(m) for m in s["masks"].numpy()]} for s in samples]
-        for samples in (preds, targets)
-    ]
-    rows = race.race(
-        {
-            "segedu": ours,
-            "segedu, from RLE": lambda: ours(*coded),
-            "pycocotools": lambda: coco(preds, targets, "pycocotools"),
-            "faster-coco-eval": lambda: coco(preds, targets, "faster_coco_eval"),
-        },
-        max(2, rounds // 2),
-    )
-    race.show("mask AP", rows)
-    return rows
+        for kind, samples in (("dense", dense), ("RLE", coded)):
+            expected = coco(*samples, "pycocotools")
+            assert np.array_equal(np.nan_to_num(ours(*samples), nan=-1), expected)
+            rows = race.race(
+                {
+                    "segedu": lambda s=samples: ours(*s),
+                    "pycocotools": lambda s=samples: coco(*s, "pycocotools"),
+                    "faster-coco-eval": lambda s=samples: coco(*s, "faster_coco_eval"),
+                },
+                rounds if size is NOTEBOOK else max(2, rounds // 2),
+            )
+            result[f"{name}, from {kind} masks"] = rows
+            race.show(f"mask AP, {name}, from {kind} masks", rows)
+    return result
 
 
 def panoptic_quality(quick: bool, rounds: int) -> dict:

@@ -45,6 +45,8 @@ def decode(rle: RLE) -> np.ndarray:
     """
     height, width = rle["size"]
     (counts,) = _counts([rle])
+    if counts.sum() != height * width or (counts < 0).any():
+        raise ValueError(f"the counts must add up to {height} x {width}, got {counts.sum()}")
     flat = np.repeat(np.arange(len(counts)) % 2 == 1, counts)
     return np.ascontiguousarray(flat.reshape(width, height).T)
 
@@ -75,15 +77,18 @@ def overlaps(
         raise ValueError(f"masks must have the same size, got {sorted(sizes)}")
     masks = _counts((*first, *second))
     # All masks lie on one line, end to end; up to the end of each run ``on`` pixels are 1.
+    lengths = np.array([len(x) for x in masks], dtype=np.int64)
+    last = np.append(0, lengths.cumsum())
     counts = np.concatenate([np.zeros(1, np.int64), *masks])
-    is_on = np.concatenate([[0], *(np.arange(len(x)) % 2 for x in masks)])
+    is_on = np.append(0, (np.arange(last[-1]) - last[:-1].repeat(lengths)) % 2)
     ends, on = counts.cumsum(), (counts * is_on).cumsum()
-    last = np.cumsum([0, *map(len, masks)])
+    height, width = sizes.pop() if sizes else (0, 0)
+    if (counts < 0).any() or (ends[last] != np.arange(len(last)) * height * width).any():
+        raise ValueError(f"the counts of each mask must add up to {height} x {width}")
     areas = np.diff(on[last])
     result = np.zeros(wanted.shape, np.int64)
     n, m = np.nonzero(wanted)
     if len(n):
-        height, width = first[0]["size"]
         # Both ends of each run of 1 in a first mask, moved to each second mask: what this has on
         # between them is shared.
         borders = [ends[a + 1 : a + 1 + (b - a) // 2 * 2] for a, b in itertools.pairwise(last)]
@@ -97,20 +102,15 @@ def overlaps(
 
 
 def _counts(masks: Sequence[RLE]) -> list[np.ndarray]:
-    """Counts of every mask; raises ValueError where they do not fill it."""
+    """Counts of every mask; whether they fill it is for the caller to check."""
     listed = [mask["counts"] for mask in masks]
     texts = [x.encode("ascii") if isinstance(x, str) else x for x in listed]
     texts = [x for x in texts if isinstance(x, bytes)]
     decompressed = iter(_decompress(texts))
-    counts = [
+    return [
         next(decompressed) if isinstance(x, (bytes, str)) else np.asarray(x, dtype=np.int64)
         for x in listed
     ]
-    for mask, count in zip(masks, counts, strict=True):
-        height, width = mask["size"]
-        if count.sum() != height * width or (count < 0).any():
-            raise ValueError(f"the counts must add up to {height} x {width}, got {count.sum()}")
-    return counts
 
 
 def _compress(counts: list[int]) -> bytes:

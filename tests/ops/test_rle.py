@@ -42,6 +42,9 @@ def test_bad_input():
         rle.decode({"size": [2, 2], "counts": [1, 2]})
     with pytest.raises(ValueError, match="same size"):
         rle.overlaps([{"size": [2, 2], "counts": [4]}], [{"size": [1, 4], "counts": [4]}], [[True]])
+    with pytest.raises(ValueError, match="each mask must add up to 2 x 2"):
+        bad = [{"size": [2, 2], "counts": [3]}, {"size": [2, 2], "counts": [5]}]
+        rle.overlaps(bad, bad, np.ones((2, 2), bool))
     with pytest.raises(ValueError, match="mask must be"):
         rle.encode(np.zeros((1, 2, 2)))
 

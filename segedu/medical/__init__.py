@@ -1,5 +1,18 @@
 """From a scanner's files to a report: volumes, DICOM, NIfTI."""
 
+from segedu.medical.dicom import geometry, read_segmentation, read_series, scan, write_series
+from segedu.medical.nifti import read_nifti, write_nifti
 from segedu.medical.volume import AXIAL, Volume, VolumeError
 
-__all__ = ["AXIAL", "Volume", "VolumeError"]
+__all__ = [
+    "AXIAL",
+    "Volume",
+    "VolumeError",
+    "geometry",
+    "read_nifti",
+    "read_segmentation",
+    "read_series",
+    "scan",
+    "write_nifti",
+    "write_series",
+]

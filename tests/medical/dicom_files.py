@@ -1,0 +1,57 @@
+"""Small DICOM files, as wrong as a test wants them."""
+
+SENTINELS = ("ZORRILLA^QUENTIN", "PID-7700117", "19370505", "ST. ELSEWHERE", "DR^WHO^SECRET")
+
+
+def dicom_tags(position, shape=(4, 6), *, uid="1.2.3.4"):
+    """Tags of one small CT slice, with a patient's identity in every usual place."""
+    rows, columns = shape
+    return {
+        "SOPClassUID": "1.2.840.10008.5.1.4.1.1.2",
+        "SOPInstanceUID": f"{uid}.{1 + round(1000 * position[2]) % 10**9}",
+        "SeriesInstanceUID": uid,
+        "StudyInstanceUID": "1.2.3",
+        "FrameOfReferenceUID": "1.2.5",
+        "PatientName": SENTINELS[0],
+        "PatientID": SENTINELS[1],
+        "PatientBirthDate": SENTINELS[2],
+        "InstitutionName": SENTINELS[3],
+        "ReferringPhysicianName": SENTINELS[4],
+        "SeriesDescription": SENTINELS[0],
+        "Modality": "CT",
+        "ImagePositionPatient": list(position),
+        "ImageOrientationPatient": [1, 0, 0, 0, 1, 0],
+        "PixelSpacing": [0.8, 0.7],
+        "SliceThickness": 5,
+        "Rows": rows,
+        "Columns": columns,
+        "SamplesPerPixel": 1,
+        "PhotometricInterpretation": "MONOCHROME2",
+        "BitsAllocated": 16,
+        "BitsStored": 16,
+        "HighBit": 15,
+        "PixelRepresentation": 1,
+        "RescaleSlope": 1,
+        "RescaleIntercept": -1024,
+    }
+
+
+def write_dicom(path, tags, pixels, *, syntax="1.2.840.10008.1.2.1"):
+    """Write a file as told, however wrong; a tag that is None is left out."""
+    from pydicom import Dataset, dcmwrite
+    from pydicom.dataset import FileMetaDataset
+    from pydicom.uid import UID
+
+    dataset = Dataset()
+    for keyword, value in tags.items():
+        if value is not None:
+            setattr(dataset, keyword, value)
+    if pixels is not None:
+        dataset.PixelData = pixels if isinstance(pixels, bytes) else pixels.tobytes()
+        dataset["PixelData"].VR = "OW"
+        dataset["PixelData"].is_undefined_length = UID(syntax).is_compressed
+    dataset.file_meta = FileMetaDataset()
+    dataset.file_meta.TransferSyntaxUID = syntax
+    dataset.file_meta.MediaStorageSOPClassUID = tags["SOPClassUID"]
+    dataset.file_meta.MediaStorageSOPInstanceUID = tags["SOPInstanceUID"]
+    dcmwrite(path, dataset, enforce_file_format=True)

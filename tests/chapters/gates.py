@@ -67,13 +67,6 @@ TAGS = {
     },
 }
 CELL_METADATA = {"tags", "mystnb", "jupyter", "nbgrader"}
-SOLUTION_METADATA = {
-    "jupyter": {"source_hidden": True},
-    "mystnb": {
-        "code_prompt_show": "Solution ｜ 参考答案",
-        "code_prompt_hide": "Hide solution ｜ 收起答案",
-    },
-}
 MACHINE_PATH = re.compile(
     r"(?<![\w.])/(?:home|root|tmp|work|Users|opt|mnt|private|var/folders)/[\w.]|[A-Z]:\\\\?Users"
     r"|site-packages|ipykernel_\d|<[^<>\n]* at 0x[0-9a-f]{6,}>"
@@ -235,10 +228,11 @@ def has_sections_in_order(chapter: Chapter) -> Iterator[Problem]:
 
 
 def has_the_right_size(chapter: Chapter) -> Iterator[Problem]:
-    """25-60 cells, at most 150 lines of code, 800-2,000 words per language, at most 1 MB."""
+    """25-60 cells, at most 150 unfolded lines of code, 800-2,000 words per language, 1 MB."""
     if not 25 <= len(chapter.cells) <= 60:
         yield None, f"{len(chapter.cells)} cells, allowed are 25 to 60"
-    lines = sum(code_lines(source(c)) for _, c in chapter.code_cells() if "setup" not in tags(c))
+    folded = {"setup", "parameters", "hide-input", "solution"}
+    lines = sum(code_lines(source(c)) for _, c in chapter.code_cells() if not folded & tags(c))
     if lines > 150:
         yield None, f"{lines} lines of code, allowed are 150"
     english = sum(en.words for _, en, _ in chapter.pairs)
@@ -251,6 +245,14 @@ def has_the_right_size(chapter: Chapter) -> Iterator[Problem]:
     pictures = sum(len(picture) * 3 // 4 for picture in pictures_of(chapter))
     if pictures > 800_000:
         yield None, f"figures of {pictures} bytes, allowed are 800000"
+
+
+def keeps_code_narrow(chapter: Chapter) -> Iterator[Problem]:
+    """No line of code over 100 characters: longer ones would be cut on paper, hidden on a phone."""
+    for index, cell in chapter.code_cells():
+        for line in source(cell).splitlines():
+            if len(line) > 100:
+                yield index, f"a line of {len(line)} characters, allowed are 100: {line[:40]} ..."
 
 
 def code_lines(code: str) -> int:
@@ -311,15 +313,28 @@ def declares_typed_parameters(chapter: Chapter) -> Iterator[Problem]:
 
 def uses_known_tags(chapter: Chapter) -> Iterator[Problem]:
     """Tags are known, fit the kind of cell, and come with what they need."""
+    solved = 0
     for index, cell in enumerate(chapter.cells):
         for tag in sorted(tags(cell) - TAGS.get(cell["cell_type"], set())):
             yield index, f"unknown tag {tag!r} on a {cell['cell_type']} cell"
         if "solution" in tags(cell):
             if "hide-cell" not in tags(cell):
                 yield index, "a solution needs the tag 'hide-cell'"
-            for key, value in SOLUTION_METADATA.items():
+            solved += 1
+            for key, value in solution_metadata(solved).items():
                 if not value.items() <= cell["metadata"].get(key, {}).items():
                     yield index, f"a solution needs the metadata {key}: {value}"
+
+
+def solution_metadata(number: int) -> dict[str, dict]:
+    """What folds the solution of an exercise away, in a notebook and in the book."""
+    return {
+        "jupyter": {"source_hidden": True},
+        "mystnb": {
+            "code_prompt_show": f"Solution {number} ｜ 参考答案 {number}",
+            "code_prompt_hide": f"Hide solution {number} ｜ 收起答案 {number}",
+        },
+    }
 
 
 # ---- two languages
@@ -605,6 +620,7 @@ GATES: tuple[Callable[[Chapter], Iterator[Problem]], ...] = (
     is_valid,
     has_sections_in_order,
     has_the_right_size,
+    keeps_code_narrow,
     starts_with_the_setup_cell,
     declares_typed_parameters,
     uses_known_tags,

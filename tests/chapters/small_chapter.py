@@ -5,7 +5,7 @@ import json
 from pathlib import Path
 
 from segedu.tools.setup_cell import setup_cell
-from tests.chapters.gates import SOLUTION_METADATA, Chapter
+from tests.chapters.gates import Chapter, solution_metadata
 
 NAME = "chapters/01-part/01-topic.ipynb"
 PNG = base64.b64encode(b"\x89PNG\r\n\x1a\n").decode()
@@ -82,7 +82,7 @@ def notebook() -> dict:
             cells += pair(EXERCISES, EXERCISES_ZH)
             for n in range(1, 5):
                 cells.append(
-                    code(f"# Exercise {n}\n{n}", "solution", "hide-cell", **SOLUTION_METADATA)
+                    code(f"# Exercise {n}\n{n}", "solution", "hide-cell", **solution_metadata(n))
                 )
         else:
             cells += pair(

@@ -76,6 +76,7 @@ BROKEN = [
     ("has_the_right_size", lambda n: append(n, *[markdown("$x$")] * 10), "61 cells|6. cells"),
     ("has_the_right_size", lambda n: n["cells"].__delitem__(slice(10, 50)), r"\d+ cells, allowed"),
     ("has_the_right_size", lambda n: append(n, code("x = 1\n\n# no\n" * 150)), "lines of code"),
+    ("keeps_code_narrow", lambda n: append(n, code(f"x = {'1' * 100}")), "104 characters"),
     ("has_the_right_size", in_english("Short", "Short " * 1500), "words of English"),
     ("has_the_right_size", in_chinese("这里", "这里" * 2000), "words of Chinese"),
     ("has_the_right_size", output("text/plain", "x" * 1_000_000), "bytes, allowed are 1000000"),

@@ -67,8 +67,9 @@ notebooks: $(STAMP) ## execute all notebooks again and store their outputs
 	@echo "== Executing $(words $(NOTEBOOKS)) notebooks in place =="
 	@for notebook in $(NOTEBOOKS); do \
 	  echo "  $$notebook"; \
-	  $(BIN)/jupyter nbconvert --to notebook --execute --inplace --coalesce-streams --log-level=ERROR \
-	    --ExecutePreprocessor.record_timing=False --ExecutePreprocessor.timeout=600 $$notebook || exit 1; \
+	  $(BIN)/jupyter nbconvert --to notebook --execute --inplace --log-level=ERROR \
+	    --ExecutePreprocessor.record_timing=False --ExecutePreprocessor.timeout=600 $$notebook && \
+	  $(BIN)/jupyter nbconvert --to notebook --inplace --coalesce-streams --log-level=ERROR $$notebook || exit 1; \
 	done
 
 check-notebooks: $(STAMP) ## gates of the chapters; execute them and compare with what is stored

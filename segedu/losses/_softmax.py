@@ -13,11 +13,12 @@ Per image and class, :func:`class_sums` gives tables over the pixels that are no
 from which Dice, Jaccard, Tversky, generalised Dice and, again, cross entropy follow.
 
 Why not write them with a one-hot target and let autograd work? Because that keeps three to six
-tensors of the size of the logits. Both functions here keep one, the gradient itself: with
-L = logsumexp(z) stored per pixel, the backward pass writes p = exp(z - L) straight into it and
-finishes in place. With the incoming gradients A (of ``prob``), E (of ``hit``), Q (of ``square``)
-and W (of ``nll``) a loss depends on p_c of one pixel with target t through
-g_c = A_c + 2 Q_c p_c + [c = t] E_t, and the chain rule through the softmax gives
+tensors of the size of the logits. Both functions here keep one: the forward pass writes the softmax
+into what will be the gradient, and the backward pass finishes it in place. (A second backward pass
+through the same graph, which is rare, computes the softmax again.) With the incoming gradients A
+(of ``prob``), E (of ``hit``), Q (of ``square``) and W (of ``nll``) a loss depends on p_c of one
+pixel with target t through g_c = A_c + 2 Q_c p_c + [c = t] E_t, and the chain rule through the
+softmax gives
 
     dz_c = p_c (g_c - sum_k g_k p_k) + W_t (p_c - [c = t]).
 
@@ -125,7 +126,13 @@ def _flatten(logits: Tensor, target: Tensor, ignore_index: int) -> tuple[Tensor,
     """Logits (N, C, P), labels (N, P) with 0 where ignored, and the mask (N, P) of the others."""
     target = target.flatten(1) if target.ndim > 1 else target[:, None]
     valid = target != ignore_index
-    return logits.reshape(*logits.shape[:2], -1), torch.where(valid, target, 0), valid
+    label = target if _surely_all(valid) else torch.where(valid, target, 0)
+    return logits.reshape(*logits.shape[:2], -1), label, valid
+
+
+def _surely_all(valid: Tensor) -> bool:
+    """Whether no pixel is ignored, where asking costs nothing; False on a GPU."""
+    return not valid.is_cuda and bool(valid.all())
 
 
 def _blocks(z: Tensor) -> list[slice]:
@@ -141,34 +148,37 @@ def _sum_by_label(values: Tensor, label: Tensor, num_classes: int) -> Tensor:
     return table.scatter_add_(1, label, values.double()).to(values.dtype)
 
 
-def _target_log_prob(z: Tensor, label: Tensor) -> tuple[Tensor, Tensor]:
-    """log p of the target class and logsumexp(z), both (N, P)."""
-    log_t = z.new_empty(label.shape)
-    buffer = _buffer(z)
-    for b in _blocks(z):
-        log_t[b] = torch.log_softmax(z[b], 1, out=buffer).gather(1, label[b, None])[:, 0]
-    return log_t, z.gather(1, label[:, None])[:, 0] - log_t
-
-
-def _softmax_into(out: Tensor, z: Tensor, logsumexp: Tensor) -> Tensor:
-    """Write softmax(z) (B, C, P) into ``out``, given logsumexp (B, P)."""
-    return torch.sub(z, logsumexp[:, None], out=out).exp_()
+def _softmax_into(p: Tensor, z: Tensor, label: Tensor, valid: Tensor) -> Tensor:
+    """Write softmax(z) (B, C, P), 0 where ignored, into ``p``; return log p_t (B, P) beside it."""
+    log_t = torch.log_softmax(z, 1, out=p).gather(1, label[:, None])[:, 0]
+    p.exp_()
+    if not _surely_all(valid):
+        p.mul_(valid[:, None])
+        log_t.mul_(valid)
+    return log_t
 
 
 class _LogProb(torch.autograd.Function):
     @staticmethod
     def forward(ctx: FunctionCtx, z: Tensor, label: Tensor, valid: Tensor) -> Tensor:
-        log_t, logsumexp = _target_log_prob(z, label)
-        ctx.save_for_backward(z, label, valid, logsumexp)
-        return log_t * valid
+        log_t = z.new_empty(label.shape)
+        ctx.log_p = torch.empty_like(z)
+        for b in _blocks(z):
+            log_p = torch.log_softmax(z[b], 1, out=ctx.log_p[b])
+            log_t[b] = log_p.gather(1, label[b, None])[:, 0]
+        ctx.save_for_backward(z, label, valid)
+        return log_t.mul_(valid)
 
     @staticmethod
     @once_differentiable
     def backward(ctx: FunctionCtx, d: Tensor) -> tuple[Tensor, None, None]:
-        z, label, valid, logsumexp = ctx.saved_tensors
+        z, label, valid = ctx.saved_tensors
+        grad, ctx.log_p = ctx.log_p, None
+        if grad is None:
+            grad = torch.log_softmax(z, 1)
         d = (d * valid)[:, None]  # (N, 1, P)
-        grad = _softmax_into(torch.empty_like(z), z, logsumexp)
-        grad.mul_(-d).scatter_add_(1, label[:, None], d)
+        for b in _blocks(z):
+            grad[b].exp_().mul_(-d[b]).scatter_add_(1, label[b, None], d[b])
         return grad, None, None
 
 
@@ -179,24 +189,19 @@ class _ClassSums(torch.autograd.Function):
     ) -> tuple[Tensor, ...]:
         n, c = z.shape[:2]
         prob, hit, square, nll = (z.new_zeros(n, c) for _ in range(4))
-        logsumexp = z.new_empty(label.shape)
-        buffer = _buffer(z)
+        ctx.p = torch.empty_like(z)
         for b in _blocks(z):
-            mask = valid[b].to(z.dtype)  # (B, P)
-            log_p = torch.log_softmax(z[b], 1, out=buffer)  # (B, C, P)
-            log_t = log_p.gather(1, label[b, None])[:, 0]  # (B, P)
-            logsumexp[b] = z[b].gather(1, label[b, None])[:, 0] - log_t
+            p = ctx.p[b]  # (B, C, P)
+            log_t = _softmax_into(p, z[b], label[b], valid[b])  # (B, P)
             if "nll" in wanted:
-                nll[b] = _sum_by_label(-log_t * mask, label[b], c)
+                nll[b] = _sum_by_label(-log_t, label[b], c)
             if wanted - {"nll"}:
-                p = log_p.exp_()
-                prob[b] = _dot(p, mask)
-                hit[b] = _sum_by_label(log_t.exp_() * mask, label[b], c)
+                mask = valid[b].to(z.dtype)
+                prob[b] = torch.bmm(p, mask[:, :, None])[:, :, 0]
+                hit[b] = _sum_by_label(log_t.exp_().mul_(mask), label[b], c)
             if "square" in wanted:
-                square[b] = _dot(p.square_(), mask)
-        # exp(z - inf) = 0: the backward pass will see no probability where pixels are ignored.
-        logsumexp.masked_fill_(~valid, torch.inf)
-        ctx.save_for_backward(z, label, valid, logsumexp)
+                square[b] = torch.linalg.vecdot(p, p)
+        ctx.save_for_backward(z, label, valid)
         ctx.wanted = wanted
         return prob, hit, square, nll
 
@@ -205,11 +210,14 @@ class _ClassSums(torch.autograd.Function):
     def backward(
         ctx: FunctionCtx, d_prob: Tensor, d_hit: Tensor, d_square: Tensor, d_nll: Tensor
     ) -> tuple[Tensor | None, ...]:
-        z, label, valid, logsumexp = ctx.saved_tensors
-        grad = torch.empty_like(z)
-        buffer = _buffer(z)
+        z, label, valid = ctx.saved_tensors
+        grad, ctx.p = ctx.p, None
+        if grad is None:
+            grad = torch.empty_like(z)
+            _softmax_into(grad, z, label, valid)
+        buffer = torch.empty_like(z if z.is_cuda else z[:1])  # used again for each block
         for b in _blocks(z):
-            p = _softmax_into(grad[b], z[b], logsumexp[b])  # (B, C, P)
+            p = grad[b]  # (B, C, P)
             p_t = p.gather(1, label[b, None])[:, 0]  # (B, P)
             e_t = d_hit[b].gather(1, label[b])
             w_t = d_nll[b].gather(1, label[b]) * valid[b]
@@ -222,13 +230,3 @@ class _ClassSums(torch.autograd.Function):
                 g.addcmul_(twice[:, :, None], p)
             p.mul_(g).scatter_add_(1, label[b, None], (e_t * p_t - w_t)[:, None])
         return grad, None, None, None
-
-
-def _buffer(z: Tensor) -> Tensor:
-    """Room for one block, used again for the next: fresh memory costs more than the arithmetic."""
-    return torch.empty_like(z if z.is_cuda else z[:1])
-
-
-def _dot(p: Tensor, mask: Tensor) -> Tensor:
-    """Sum of p (B, C, P) over the pixels of the mask (B, P): (B, C)."""
-    return torch.bmm(p, mask[:, :, None])[:, :, 0]

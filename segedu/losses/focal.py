@@ -64,7 +64,7 @@ class FocalLoss(nn.Module):
         check_class_weight(self.alpha, logits.shape[1])
         target = target.long()
         alpha = pixel_weight(target, self.alpha, self.ignore_index)
-        loss = alpha * focal_term(log_p, self.gamma)
+        loss = alpha * _Focal.apply(log_p, self.gamma)
         if self.reduction == "none":
             return loss
         if self.reduction == "sum":
@@ -219,6 +219,27 @@ def focal_term(log_p: Tensor, gamma: float | Tensor) -> Tensor:
     # The bound keeps the derivative of the power finite at p = 1 for a gamma below 1.
     wrong = (-torch.expm1(log_p)).clamp(min=torch.finfo(log_p.dtype).tiny)
     return wrong**gamma * -log_p
+
+
+class _Focal(torch.autograd.Function):
+    """``focal_term`` of a map (N, *S), of which only the slope is kept and not every step."""
+
+    @staticmethod
+    def forward(ctx: FunctionCtx, log_p: Tensor, gamma: float | Tensor) -> Tensor:
+        loss, slope = torch.empty_like(log_p), torch.empty_like(log_p)
+        for b in _blocks(log_p):
+            with torch.enable_grad():
+                x = log_p[b].detach().requires_grad_()
+                term = focal_term(x, gamma)
+                (slope[b],) = torch.autograd.grad(term.sum(), x)
+            loss[b] = term.detach()
+        ctx.save_for_backward(slope)
+        return loss
+
+    @staticmethod
+    @once_differentiable
+    def backward(ctx: FunctionCtx, d: Tensor) -> tuple[Tensor, None]:
+        return d * ctx.saved_tensors[0], None
 
 
 class _SigmoidFocal(torch.autograd.Function):

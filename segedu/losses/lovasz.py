@@ -17,7 +17,7 @@ from torch import Tensor, nn
 from torch.autograd.function import FunctionCtx, once_differentiable
 
 from segedu.losses._inputs import check_binary, check_multiclass, check_reduction, mean_of
-from segedu.losses._softmax import _blocks, _buffer, _flatten, _softmax_into, _target_log_prob
+from segedu.losses._softmax import _blocks, _flatten, _softmax_into, _sum_by_label
 
 
 class LovaszSoftmaxLoss(nn.Module):
@@ -116,13 +116,13 @@ def lovasz_slopes(errors: Tensor, foreground: Tensor, valid: Tensor) -> Tensor:
     is_foreground = (foreground & valid).index_select(0, order)
     found = is_foreground.cumsum(0, dtype=torch.int32)  # F
     total = found[-1]  # G
-    place = torch.arange(1, len(order) + 1, dtype=torch.int32, device=order.device)
-    missing = (total - found).to(errors.dtype)
-    union = (place - found + total).to(errors.dtype)  # G + B
-    slopes = torch.where(is_foreground, 1, missing.div_((union - 1).clamp_(min=1))).div_(union)
+    missing = torch.sub(total, found, out=torch.empty_like(errors))  # G - F
+    place = torch.arange(len(order), dtype=errors.dtype, device=order.device)  # F + B - 1
+    union = place.add_(missing)  # G + B - 1
+    slopes = missing.div_(union).masked_fill_(is_foreground, 1).div_(union.add_(1))
     # Without any foreground the first mistake takes the Jaccard loss from 0 to 1 at once.
-    slopes[0] = torch.where(total > 0, slopes[0], 1)
-    return torch.empty_like(slopes).scatter_(0, order, slopes) * valid
+    slopes[0] = torch.where(total > 0, slopes[0], valid[order[0]].to(slopes.dtype))
+    return union.scatter_(0, order, slopes)
 
 
 def _falling_keys(errors: Tensor, valid: Tensor) -> Tensor:
@@ -144,35 +144,36 @@ class _LovaszSoftmax(torch.autograd.Function):
         ctx: FunctionCtx, z: Tensor, label: Tensor, valid: Tensor, per_image: bool
     ) -> tuple[Tensor, Tensor]:
         n, c = z.shape[:2]
-        _, logsumexp = _target_log_prob(z, label)
+        slopes = torch.empty_like(z)  # of the loss with respect to p; first p itself
+        for b in _blocks(z):
+            _softmax_into(slopes[b], z[b], label[b], valid[b])
         groups = [slice(i, i + 1) for i in range(n)] if per_image else [slice(0, n)]
         losses = z.new_zeros(len(groups), c)
-        pixels = z.new_zeros(len(groups), c)
-        slopes = torch.empty_like(z)  # of the loss with respect to p
+        target = torch.where(valid, label, -1).int()
         for row, group in enumerate(groups):
             ok = valid[group].flatten()
             for k in range(c):
-                foreground = ((label[group] == k) & valid[group]).flatten()
-                p = torch.exp(z[group, k] - logsumexp[group]).flatten()
-                errors = torch.where(foreground, 1 - p, p).clamp_(min=0)
+                foreground = (target[group] == k).flatten()
+                sign = torch.where(foreground, -1, 1).to(z.dtype)  # of the change of the error in p
+                errors = slopes[group, k].flatten().sub_(foreground.to(z.dtype)).abs_()
                 slope = lovasz_slopes(errors, foreground, ok)
                 losses[row, k] = torch.dot(errors, slope)
-                pixels[row, k] = foreground.sum()
-                slopes[group, k] = torch.where(foreground, -slope, slope).view_as(z[group, k])
-        ctx.save_for_backward(z, logsumexp, slopes)
+                slopes[group, k] = slope.mul_(sign).view_as(z[group, k])
+        pixels = _sum_by_label(valid.to(z.dtype), label, c)
+        pixels = pixels if per_image else pixels.sum(0, keepdim=True)
+        ctx.save_for_backward(z, label, valid, slopes)
         ctx.mark_non_differentiable(pixels)
         return losses, pixels
 
     @staticmethod
     @once_differentiable
     def backward(ctx: FunctionCtx, d: Tensor, _: Tensor) -> tuple[Tensor | None, ...]:
-        z, logsumexp, slopes = ctx.saved_tensors
+        z, label, valid, slopes = ctx.saved_tensors
         d = d.expand(len(z), -1)
         grad = torch.empty_like(z)
-        buffer = _buffer(z)
         for b in _blocks(z):
-            p = _softmax_into(grad[b], z[b], logsumexp[b])
-            g = torch.mul(slopes[b], d[b, :, None], out=buffer)
-            inner = torch.linalg.vecdot(g, p, dim=1)  # (B, P)
-            p.mul_(g.sub_(inner[:, None]))
+            _softmax_into(grad[b], z[b], label[b], valid[b])
+            g = slopes[b] * d[b, :, None]
+            inner = torch.linalg.vecdot(g, grad[b], dim=1)  # (B, P)
+            grad[b].mul_(g.sub_(inner[:, None]))
         return grad, None, None, None

@@ -1,6 +1,6 @@
 """What the networks for objects take: images of any size in a list, targets checked by name."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from typing import Any
 
 from torch import Tensor
@@ -11,12 +11,14 @@ IMAGE_STD = (0.229, 0.224, 0.225)
 Target = Mapping[str, Any]
 
 
-def check_images(images: Sequence[Tensor], targets: Sequence[Target] | None, wanted: bool) -> None:
+def check_images(
+    images: Sequence[Tensor], targets: Sequence[Target] | None, wanted: bool, channels: int = 3
+) -> None:
     """Refuse what is not a list of float images (3, H, W) with, if ``wanted``, a target for each.
 
     Raises:
         TypeError: an image is not a floating-point tensor.
-        ValueError: there is no image, one is not (3, H, W), or targets are missing.
+        ValueError: there is no image, one is not (``channels``, H, W), or targets are missing.
     """
     if len(images) == 0:
         raise ValueError("images must not be empty")
@@ -24,35 +26,47 @@ def check_images(images: Sequence[Tensor], targets: Sequence[Target] | None, wan
         if not isinstance(image, Tensor) or not image.is_floating_point():
             kind = image.dtype if isinstance(image, Tensor) else type(image).__name__
             raise TypeError(f"images[{i}] must be a float tensor in [0, 1], got {kind}")
-        if image.ndim != 3 or image.shape[0] != 3 or image.numel() == 0:
-            raise ValueError(f"images[{i}] must be (3, H, W), got {tuple(image.shape)}")
+        if image.ndim != 3 or image.shape[0] != channels or image.numel() == 0:
+            raise ValueError(f"images[{i}] must be ({channels}, H, W), got {tuple(image.shape)}")
     if wanted and targets is None:
         raise ValueError("targets must be given in training")
     if wanted and len(targets) != len(images):
         raise ValueError(f"got {len(targets)} targets for {len(images)} images")
 
 
-def check_instances(target: Target, size: tuple[int, int], num_classes: int, name: str) -> None:
+def check_instances(
+    target: Target,
+    size: tuple[int, int],
+    num_classes: int,
+    name: str,
+    keys: tuple[str, ...] = ("boxes", "labels", "masks"),
+) -> None:
     """Refuse a target that is not ``boxes`` (M, 4), ``labels`` (M,) and ``masks`` (M, H, W).
 
+    Detectors without masks leave them out of ``keys``.
+
     Raises:
+        TypeError: an entry is not a tensor.
         ValueError: a key is missing, shapes do not fit, a box has no area, or a label is not in
             1, ..., ``num_classes`` - 1 (0 is the background).
     """
-    _require(target, ("boxes", "labels", "masks"), name)
-    boxes, labels, masks = target["boxes"], target["labels"], target["masks"]
+    _require(target, keys, name)
+    for key in keys:
+        if not isinstance(target[key], Tensor):
+            raise TypeError(f"{name}[{key!r}] must be a tensor, got {type(target[key]).__name__}")
+    boxes, labels = target["boxes"], target["labels"]
     count = len(labels)
     expected = {"boxes": (count, 4), "labels": (count,), "masks": (count, *size)}
-    for key, shape in expected.items():
-        if tuple(target[key].shape) != shape:
-            raise ValueError(f"{name}[{key!r}] must be {shape}, got {tuple(target[key].shape)}")
+    for key in keys:
+        if tuple(target[key].shape) != expected[key]:
+            raise ValueError(
+                f"{name}[{key!r}] must be {expected[key]}, got {tuple(target[key].shape)}"
+            )
     if not bool((boxes[:, 2:] > boxes[:, :2]).all()):
         raise ValueError(f"{name}['boxes'] must be xyxy with an area, got {boxes.tolist()}")
-    if labels.is_floating_point() or masks.is_floating_point():
-        raise ValueError(
-            f"{name}['labels'] and ['masks'] must be integer or bool, "
-            f"got {labels.dtype} and {masks.dtype}"
-        )
+    for key in keys[1:]:
+        if target[key].is_floating_point():
+            raise ValueError(f"{name}[{key!r}] must be integer or bool, got {target[key].dtype}")
     if count and not 1 <= int(labels.min()) <= int(labels.max()) < num_classes:
         raise ValueError(
             f"{name}['labels'] must be in 1, ..., {num_classes - 1} (0 is the background), "
@@ -82,6 +96,18 @@ def check_segments(target: Target, size: tuple[int, int], num_classes: int, name
                 f"{name}['segments_info'] must have category_id in 0, ..., {num_classes - 1}, "
                 f"got {segment['category_id']}"
             )
+
+
+def things_of(num_classes: int, things: Collection[int] | None) -> frozenset[int]:
+    """The classes that are things, all if not given.
+
+    Raises:
+        ValueError: one of them is not in 0, ..., ``num_classes`` - 1.
+    """
+    things = frozenset(range(num_classes) if things is None else things)
+    if not things <= {*range(num_classes)}:
+        raise ValueError(f"things must be in 0, ..., {num_classes - 1}, got {sorted(things)}")
+    return things
 
 
 def normalize(image: Tensor, mean: Sequence[float], std: Sequence[float]) -> Tensor:

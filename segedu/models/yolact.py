@@ -407,10 +407,9 @@ class YOLACT(nn.Module):
 
 def _split(target: Target, image: Tensor) -> tuple[Objects, Tensor]:
     """The objects of a target, and the boxes of its crowds, all with the image = [0, 1]."""
-    boxes = torch.as_tensor(target["boxes"], dtype=torch.float32)
-    boxes = boxes / _edges(boxes, image.shape[-2:])
-    crowd = torch.as_tensor(target.get("iscrowd", torch.zeros_like(target["labels"]))).bool()
-    masks = torch.as_tensor(target["masks"])[~crowd].float()
+    boxes = target["boxes"].float() / _edges(target["boxes"].float(), image.shape[-2:])
+    crowd = target.get("iscrowd", torch.zeros_like(target["labels"])).bool()
+    masks = target["masks"][~crowd].float()
     return Objects(boxes[~crowd], target["labels"][~crowd], masks), boxes[crowd]
 
 

@@ -1,0 +1,65 @@
+"""A few scenes learnt by heart: what a tiny network for objects must be able to do."""
+
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from segedu.data.scenes import CLASSES, SceneConfig, SceneDataset
+
+Samples = Sequence[Mapping[str, Any]]
+PLAIN = SceneConfig(scale_range=0.0, occlusion=0.0, clutter=0.0, fine_detail=0.0)
+THINGS = tuple(c.name for c in CLASSES if c.isthing)
+
+
+def instance_scenes(count: int, min_area: int) -> list[dict[str, Tensor]]:
+    """Scenes as the contract of detection wants them, without their smallest objects."""
+    samples = []
+    for sample in SceneDataset(count, PLAIN, task="instance", classes=THINGS):
+        kept = sample["masks"].flatten(1).sum(1) >= min_area
+        samples.append(
+            {
+                "image": sample["image"].as_subclass(Tensor) / 255,
+                "boxes": sample["boxes"].as_subclass(Tensor)[kept],
+                "masks": sample["masks"].as_subclass(Tensor)[kept],
+                "labels": sample["labels"][kept] + 1,  # 0 is the background
+            }
+        )
+    return samples
+
+
+def panoptic_scenes(count: int) -> list[dict[str, Any]]:
+    """Scenes with all twelve classes."""
+    return [
+        {
+            "image": sample["image"].as_subclass(Tensor) / 255,
+            "panoptic_seg": sample["panoptic_seg"].as_subclass(Tensor),
+            "segments_info": sample["segments_info"],
+        }
+        for sample in SceneDataset(count, PLAIN, task="panoptic")
+    ]
+
+
+def learn(
+    model: nn.Module,
+    samples: Samples,
+    steps: int,
+    lr: float,
+    compute_loss: Callable[[nn.Module, Samples], Tensor],
+) -> nn.Module:
+    """All samples at every step; the rate falls to zero."""
+    optimizer = torch.optim.AdamW(model.parameters(), lr)
+    schedule = torch.optim.lr_scheduler.OneCycleLR(optimizer, lr, total_steps=steps)
+    model.train()
+    for _ in range(steps):
+        optimizer.zero_grad()
+        compute_loss(model, samples).backward()
+        nn.utils.clip_grad_norm_(model.parameters(), 10.0)
+        optimizer.step()
+        schedule.step()
+    return model.eval()
+
+
+def summed(model: nn.Module, samples: Samples) -> Tensor:
+    return sum(model([sample["image"] for sample in samples], samples).values())

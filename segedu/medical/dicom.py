@@ -65,6 +65,7 @@ _TAGS = [
 ]
 _PIXELS = 0x7FE00010
 _DEFLATED = "1.2.840.10008.1.2.1.99"
+_RLE = "1.2.840.10008.1.2.5"
 _PACKAGES = {  # decoders that pydicom knows but does not bring, by transfer syntax
     "1.2.840.10008.1.2.4.51": "pylibjpeg pylibjpeg-libjpeg",
     "1.2.840.10008.1.2.4.57": "pylibjpeg pylibjpeg-libjpeg",
@@ -332,7 +333,7 @@ def _read_header(path: Path, name: str) -> _Header | None:
     except OSError as error:
         raise VolumeError(f"{name} cannot be read: {error.strerror}") from None
     tags = _read_tags(path, name, pixels=False)
-    if tags.file_meta.get("MediaStorageSOPClassUID") == "1.2.840.10008.1.3.10":
+    if _meta(tags, name, "MediaStorageSOPClassUID") == "1.2.840.10008.1.3.10":
         return None
     header = _Header(path, name, tags)
     if "Rows" not in tags and not _uid(header, "SeriesInstanceUID"):
@@ -395,6 +396,18 @@ def _guarded(action: Callable[[], Any], message: str) -> Any:
         raise VolumeError(f"{message} ({kind})")
 
 
+def _meta(tags: "Dataset", name: str, keyword: str) -> str:
+    """UID from the part before the data set; ``""`` if there is none."""
+    message = f"{name} is damaged: its {keyword} cannot be read"
+    return _plain_uid(_guarded(lambda: tags.file_meta.get(keyword), message))
+
+
+def _plain_uid(value: object) -> str:
+    """A UID that is one, otherwise ``""``: it may be any text, and it is quoted in messages."""
+    text = str(value or "")
+    return text if re.fullmatch(r"[0-9.]{1,64}", text) else ""
+
+
 def _series(uid: str, headers: Sequence[_Header]) -> Series:
     first = headers[0]
     modality = _guarded(lambda: str(first.tags.get("Modality") or ""), f"{first.name}: Modality")
@@ -440,8 +453,7 @@ def _get(header: _Header, keyword: str) -> Any:
 
 
 def _uid(header: _Header, keyword: str) -> str:
-    value = str(_get(header, keyword) or "")
-    return value if re.fullmatch(r"[0-9.]{1,64}", value) else ""
+    return _plain_uid(_get(header, keyword))
 
 
 def _numbers(header: _Header, keyword: str, count: int) -> tuple[float, ...] | None:
@@ -641,8 +653,10 @@ def _stored_pixels(header: _Header) -> np.ndarray:
                 f"{header.name} claims {shape} pixels, which are {expected} bytes, but holds "
                 f"{len(data)} bytes"
             )
+    # Of the decoders of RLE the one in Rust ends the process when a stream is damaged.
+    plugin = "pydicom" if syntax == _RLE else ""
     array = _guarded(
-        lambda: pixel_array(tags, raw=True, correct_unused_bits=False),
+        lambda: pixel_array(tags, raw=True, correct_unused_bits=False, decoding_plugin=plugin),
         f"{header.name} is damaged: its pixels cannot be decoded",
     )
     if array.shape != shape:
@@ -659,8 +673,8 @@ def _syntax(header: _Header, tags: "Dataset") -> Any:
     from pydicom.pixels import get_decoder
     from pydicom.uid import UID
 
-    syntax = UID(str(tags.file_meta.get("TransferSyntaxUID") or ""))
-    if not syntax.is_transfer_syntax:
+    syntax = UID(_meta(tags, header.name, "TransferSyntaxUID"))
+    if syntax.is_private or not syntax.is_transfer_syntax:
         raise VolumeError(f"{header.name} has no known transfer syntax")
     decoder = None
     try:

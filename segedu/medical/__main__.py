@@ -1,0 +1,222 @@
+"""Medical images from the command line: ``python -m segedu.medical --help``."""
+
+import argparse
+import ast
+import os
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from segedu.medical import dicom, nifti
+from segedu.medical.io import read_volume, write_volume
+from segedu.medical.volume import Volume, VolumeError
+
+# torch takes seconds to import: the commands that need it import it, so that --help does not wait.
+if TYPE_CHECKING:
+    from segedu.medical.project import ProjectConfig
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Run one command; mistakes of the user become one line on stderr and exit status 2."""
+    options = _parser().parse_args(arguments)
+    try:
+        return options.run(options) or 0
+    except KeyboardInterrupt:
+        print("segedu.medical: interrupted", file=sys.stderr)
+        return 130
+    except BrokenPipeError:  # the reader, such as `head`, has seen enough
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return 0
+    except (OSError, ValueError, ImportError) as error:
+        if os.environ.get("SEGEDU_DEBUG"):
+            raise
+        print(f"segedu.medical: error: {' '.join(str(error).split())}", file=sys.stderr)
+        return 2
+
+
+def inspect(options: argparse.Namespace) -> int:
+    """List what is there, its geometry and its problems; 1 if there are any."""
+    if not options.path.is_dir():
+        print(f"{options.path.name}: {_describe(nifti.read_nifti(options.path))}")
+        return 0
+    found = dicom.scan(options.path)
+    problems = list(found.unreadable.values())
+    for series in found.series:
+        print(f"{series.uid or '(no UID)'}: {len(series.files)} files, {series.modality}")
+        if not series.is_image:
+            print("  no series of images")
+            continue
+        try:
+            if options.pixels and not found.unreadable:
+                volume = read_volume(options.path, series.uid, allow_missing=options.allow_missing)
+                low, high = volume.array.min(), volume.array.max()
+                print(f"  {_describe(volume)}, values {low:g} to {high:g}")
+            else:
+                grid = dicom.geometry(series, allow_missing=options.allow_missing)
+                print(f"  {_describe(grid)}")
+        except VolumeError as error:
+            problems.append(str(error))
+            print(f"  problem: {error}")
+    for name, problem in found.unreadable.items():
+        print(f"{name}: problem: {problem}")
+    if not found.series and not found.unreadable:
+        raise VolumeError(f"{options.path.name} holds no DICOM files, only {found.others} others")
+    print(f"{len(found.series)} series, {len(problems)} problems, {found.others} other files")
+    return 1 if problems else 0
+
+
+def convert(options: argparse.Namespace) -> None:
+    """Read one volume and write it in another form."""
+    volume = read_volume(options.input, options.series, allow_missing=options.allow_missing)
+    write_volume(volume, options.output)
+    print(f"{options.output}: {_describe(volume)}")
+
+
+def phantom(options: argparse.Namespace) -> None:
+    """Draw patients that never were, ready for ``train``."""
+    from segedu.medical.phantom import LABELS, LUNGS, PhantomConfig, generate
+    from segedu.medical.project import write_decathlon
+
+    config = PhantomConfig(tuple(options.shape), tuple(options.spacing))
+    names = LUNGS if options.labels == "lungs" else LABELS
+
+    def draw(seed: int) -> tuple[str, Volume, Volume]:
+        drawn = generate(seed, config)
+        print(f"phantom_{seed:03d}: {_describe(drawn.image)}", flush=True)
+        return f"phantom_{seed:03d}", drawn.image, getattr(drawn, options.labels)
+
+    seeds = range(options.seed, options.seed + options.number)
+    write_decathlon(options.output, map(draw, seeds), names)
+
+
+def train(options: argparse.Namespace) -> None:
+    """Train on a folder of scans, or go on with a run."""
+    from segedu.medical.project import ProjectConfig
+    from segedu.medical.project import train as train_run
+
+    if options.resume:
+        config = ProjectConfig.load(options.out / "config.json")
+    else:
+        config = _configuration(options)
+
+    def show(record: dict[str, Any]) -> None:
+        score = "" if record.get("val_dice") is None else f"  Dice {_rounded(record['val_dice'])}"
+        seconds = record["seconds"]
+        print(
+            f"epoch {record['epoch']}: loss {record['loss']:.4f}{score}  {seconds:.0f} s",
+            flush=True,
+        )
+
+    train_run(
+        options.data, options.out, config, resume=options.resume, device=options.device,
+        on_epoch=show,
+    )  # fmt: skip
+
+
+def predict(options: argparse.Namespace) -> None:
+    """Segment a scan with a trained run; the labels lie on the grid of the scan."""
+    from segedu.medical.project import Predictor
+
+    volume = read_volume(options.input, options.series, allow_missing=options.allow_missing)
+    labels = (predictor := Predictor(options.run_folder, options.device))(volume)
+    write_volume(labels, options.output)
+    for number, name in enumerate(predictor.config.classes[1:], start=1):
+        print(f"{name}: {(labels.array == number).sum() * labels.voxel_ml:.1f} ml")
+
+
+def _configuration(options: argparse.Namespace) -> "ProjectConfig":
+    """The configuration file, or the classes of ``dataset.json``, changed by every ``--set``."""
+    from segedu.medical.project import ProjectConfig, read_classes
+
+    if options.config:
+        base = ProjectConfig.load(options.config)
+    else:
+        base = ProjectConfig(classes=read_classes(options.data))
+    return base.changed(**dict(options.set))
+
+
+def _setting(text: str) -> tuple[str, Any]:
+    """``name=value`` of ``--set``; what is no Python literal is a word."""
+    name, equals, value = text.partition("=")
+    if not equals:
+        raise argparse.ArgumentTypeError(f"expected name=value, got {text!r}")
+    try:
+        return name, ast.literal_eval(value)
+    except (ValueError, SyntaxError):
+        return name, value
+
+
+def _rounded(values: list[float | None]) -> str:
+    return " ".join("-" if value is None else f"{value:.3f}" for value in values)
+
+
+def _describe(volume: Volume) -> str:
+    slices, rows, columns = volume.shape
+    spacing = " x ".join(f"{s:.4g}" for s in volume.spacing)
+    return f"{slices} slices of {rows} x {columns}, spacing {spacing} mm, axes {volume.axes}"
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(
+        prog="python -m segedu.medical",
+        description="Medical images: look into, convert, segment. Not for clinical use.",
+        epilog="Sizes and spacings are given as slices, rows, columns. Axes SPL: slices grow to "
+        "the head (Superior), rows to the back (Posterior), columns to the patient's Left. "
+        "Nothing is printed or written that names a patient, but for the names of files.",
+    )
+    commands = parser.add_subparsers(required=True, metavar="COMMAND")
+
+    command = commands.add_parser("inspect", help="list series, their geometry and problems")
+    command.add_argument("path", type=Path, help="folder of DICOM files, or a NIfTI file")
+    command.add_argument("--pixels", action="store_true", help="decode the images, too")
+    _allow_missing(command)
+    command.set_defaults(run=inspect)
+
+    command = commands.add_parser("convert", help="DICOM, DICOM-SEG or NIfTI to NIfTI or DICOM")
+    command.add_argument("input", type=Path, help="folder of DICOM images, NIfTI or DICOM-SEG file")
+    command.add_argument("output", type=Path, help="file .nii or .nii.gz, or new DICOM folder")
+    command.add_argument("--series", metavar="UID", help="which one, if the folder holds several")
+    _allow_missing(command)
+    command.set_defaults(run=convert)
+
+    command = commands.add_parser("phantom", help="draw thorax CTs of nobody, with exact masks")
+    command.add_argument("output", type=Path, help="folder for imagesTr and labelsTr")
+    command.add_argument("--number", type=int, default=8, help="of patients")
+    command.add_argument("--seed", type=int, default=0, help="of the first patient")
+    command.add_argument("--shape", type=int, nargs=3, default=(48, 96, 96), metavar="N")
+    command.add_argument("--spacing", type=float, nargs=3, default=(6.0, 3.9, 3.9), metavar="MM")
+    command.add_argument("--labels", choices=("lungs", "labels"), default="lungs")
+    command.set_defaults(run=phantom)
+
+    command = commands.add_parser("train", help="train a network on scans with labels")
+    command.add_argument("data", type=Path, help="folder with imagesTr and labelsTr")
+    command.add_argument("--out", type=Path, required=True, help="folder of the run")
+    command.add_argument("--config", type=Path, help="JSON file, such as that of another run")
+    command.add_argument(
+        "--set", type=_setting, action="append", default=[], metavar="NAME=VALUE",
+        help="change a setting, such as lr=0.001 or patch=(32,64,64)",
+    )  # fmt: skip
+    command.add_argument("--resume", action="store_true", help="go on with the run in --out")
+    command.add_argument("--device", help="cpu or cuda; by default the GPU if there is one")
+    command.set_defaults(run=train)
+
+    command = commands.add_parser("predict", help="segment a scan with a trained run")
+    command.add_argument("run_folder", type=Path, metavar="run", help="folder that train left")
+    command.add_argument("input", type=Path, help="folder of DICOM images, or NIfTI file")
+    command.add_argument("output", type=Path, help="file .nii or .nii.gz, or new DICOM folder")
+    command.add_argument("--series", metavar="UID", help="which one, if the folder holds several")
+    command.add_argument("--device", help="cpu or cuda; by default the GPU if there is one")
+    _allow_missing(command)
+    command.set_defaults(run=predict)
+    return parser
+
+
+def _allow_missing(command: argparse.ArgumentParser) -> None:
+    command.add_argument(
+        "--allow-missing", action="store_true", help="accept series in which slices are missing"
+    )
+
+
+if __name__ == "__main__":
+    sys.exit(main())

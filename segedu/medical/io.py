@@ -1,0 +1,47 @@
+"""Read and write a volume in whatever form it lies on the disk."""
+
+from pathlib import Path
+
+import numpy as np
+
+from segedu.medical.dicom import read_segmentation, read_series, write_series
+from segedu.medical.nifti import read_nifti, write_nifti
+from segedu.medical.volume import Volume
+
+
+def read_volume(path: str | Path, uid: str | None = None, *, allow_missing: bool = False) -> Volume:
+    """Read a folder of DICOM images, a NIfTI file or a DICOM-SEG file.
+
+    Args:
+        path: the folder, or a file; ``.nii`` and ``.nii.gz`` are NIfTI, others DICOM-SEG.
+        uid, allow_missing: of a series, see ``read_series``.
+
+    Raises:
+        VolumeError, FileNotFoundError, ImportError: as the three readers.
+    """
+    path = Path(path)
+    if path.is_dir():
+        return read_series(path, uid, allow_missing=allow_missing)
+    if path.name.endswith((".nii", ".nii.gz")) or not path.exists():
+        return read_nifti(path)
+    return read_segmentation(path)[0]
+
+
+def write_volume(volume: Volume, path: str | Path) -> None:
+    """Write ``.nii`` or ``.nii.gz``; any other name becomes the folder of a CT series.
+
+    Values that are whole and fit are stored as int16, which loses nothing and takes less room.
+
+    Raises:
+        ValueError, FileExistsError, ImportError: as the two writers.
+    """
+    path = Path(path)
+    if not path.name.endswith((".nii", ".nii.gz")):
+        write_series(volume, path)
+        return
+    limits = np.iinfo(np.int16)
+    array = volume.array
+    fits = array.dtype.kind == "f" and limits.min <= array.min() and array.max() <= limits.max
+    if fits and np.array_equal(array, np.rint(array)):
+        volume = volume.with_array(array.astype(np.int16))
+    write_nifti(volume, path)

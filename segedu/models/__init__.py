@@ -3,8 +3,8 @@
 A semantic network maps images (N, 3, H, W) to logits (N, C, H, W); one with auxiliary heads
 returns ``(logits, *aux_logits)`` in training. A volume network does the same with volumes
 (N, 1, D, H, W), and with images if ``dimensions=2``. An instance network takes a list of images
-(3, H, W) and, in training, targets, as torchvision's do. Weights are random unless a builder is
-given some.
+(3, H, W) and, in training, targets, as torchvision's do. A promptable network takes images and
+points, boxes or masks on them. Weights are random unless a builder is given some.
 """
 
 import difflib
@@ -36,12 +36,13 @@ def list_models(task: str | None = None) -> dict[str, ModelInfo]:
     return {name: info for name, info in MODELS.items() if task in (None, info.task)}
 
 
-def get_model(name: str, num_classes: int, **settings: Any) -> nn.Module:
+def get_model(name: str, num_classes: int | None = None, **settings: Any) -> nn.Module:
     """Build a network by name.
 
     Args:
         name: one of `list_models`.
-        num_classes: number of output channels C, at least 1.
+        num_classes: number of output channels C, at least 1; left out for a promptable network,
+            which knows no classes.
         **settings: passed to the builder; ``in_channels`` and ``base_width`` (narrow versions train
             on a CPU in seconds) are common, the builder's docstring lists the others. They win over
             what the name fixes.
@@ -60,9 +61,14 @@ def get_model(name: str, num_classes: int, **settings: Any) -> nn.Module:
         close = difflib.get_close_matches(name, MODELS, n=3)
         hint = f"did you mean {', '.join(close)}?" if close else f"known: {', '.join(MODELS)}"
         raise ValueError(f"name: there is no model {name!r}; {hint}")
-    if isinstance(num_classes, bool) or not isinstance(num_classes, int) or num_classes < 1:
-        raise ValueError(f"num_classes must be an integer of at least 1, got {num_classes!r}")
     info = MODELS[name]
+    if info.task == "promptable":
+        if num_classes is not None:
+            raise ValueError(f"num_classes must be left out, {name} knows none; got {num_classes}")
+    elif isinstance(num_classes, bool) or not isinstance(num_classes, int) or num_classes < 1:
+        raise ValueError(f"num_classes must be an integer of at least 1, got {num_classes!r}")
+    else:
+        settings["num_classes"] = num_classes
     file, builder = info.builder.split(".")
     build = getattr(importlib.import_module(f"segedu.models.{file}"), builder)
-    return build(num_classes=num_classes, **(info.settings | settings))
+    return build(**(info.settings | settings))

@@ -25,6 +25,8 @@ _TIRAMISU = "The One Hundred Layers Tiramisu: Fully Convolutional DenseNets"
 _HRNET = "High-Resolution Representations for Labeling Pixels and Regions"
 _YOLACT = "YOLACT: Real-time Instance Segmentation"
 _UNET = "U-Net: Convolutional Networks for Biomedical Image Segmentation"
+_MASK2FORMER = "Masked-attention Mask Transformer for Universal Image Segmentation"
+_SAM = "Segment Anything"
 _MASKFORMER = "Per-Pixel Classification is Not All You Need for Semantic Segmentation"
 
 MODELS: dict[str, ModelInfo] = {
@@ -257,6 +259,33 @@ MODELS: dict[str, ModelInfo] = {
         44_077_773,
         "instance",
     ),
+    "mask_rcnn_tiny": ModelInfo(
+        "mask_rcnn.mask_rcnn_tiny",
+        {},
+        "Mask R-CNN that learns small scenes on a CPU",
+        "Mask R-CNN",
+        2017,
+        808_925,
+        "instance",
+    ),
+    "panoptic_fpn_resnet50": ModelInfo(
+        "panoptic_fpn.panoptic_fpn_resnet50",
+        {},
+        "Mask R-CNN and semantic FPN on one pyramid",
+        "Panoptic Feature Pyramid Networks",
+        2019,
+        45_707_092,
+        "panoptic",
+    ),
+    "panoptic_fpn_tiny": ModelInfo(
+        "panoptic_fpn.panoptic_fpn_tiny",
+        {},
+        "Panoptic FPN that learns small scenes on a CPU",
+        "Panoptic Feature Pyramid Networks",
+        2019,
+        955_492,
+        "panoptic",
+    ),
     **{
         f"yolact_resnet{depth}": ModelInfo(
             "yolact.YOLACT",
@@ -295,5 +324,50 @@ MODELS: dict[str, ModelInfo] = {
         2021,
         713_318,
         "panoptic",
+    ),
+    "mask2former_resnet50": ModelInfo(
+        "mask2former.Mask2Former",
+        {},
+        "masked attention over three scales, loss at points",
+        _MASK2FORMER,
+        2022,
+        44_008_214,
+        "panoptic",
+    ),
+    "mask2former_tiny": ModelInfo(
+        "mask2former.mask2former_tiny",
+        {},
+        "narrow, learns scenes on a CPU",
+        _MASK2FORMER,
+        2022,
+        569_398,
+        "panoptic",
+    ),
+    **{
+        f"sam_vit_{size}": ModelInfo(
+            "sam.SAM",
+            settings,
+            "points, boxes and masks in, masks out",
+            _SAM,
+            2023,
+            parameters,
+            "promptable",
+        )
+        for size, settings, parameters in (
+            ("base", {}, 93_735_472),
+            (
+                "large",
+                {"layers": 24, "width": 1024, "heads": 16, "global_layers": (5, 11, 17, 23)},
+                312_342_832,
+            ),
+            (
+                "huge",
+                {"layers": 32, "width": 1280, "heads": 16, "global_layers": (7, 15, 23, 31)},
+                641_090_608,
+            ),
+        )
+    },
+    "sam_tiny": ModelInfo(
+        "sam.sam_tiny", {}, "narrow, learns scenes on a CPU", _SAM, 2023, 697_448, "promptable"
     ),
 }

@@ -8,18 +8,18 @@ The loss stands beside the network, not in `segedu.losses`: it needs the matchin
 objects where losses there take a label map, and, as with every detector, the network returns it.
 """
 
-from collections.abc import Callable, Collection, Mapping, Sequence
+from collections.abc import Callable, Collection, Sequence
 from typing import Any, NamedTuple
 
 import torch
 import torch.nn.functional as F
-from torch import Tensor
+from torch import Tensor, nn
 
+from segedu.models.targets import IMAGE_MEAN, IMAGE_STD, Target, check_images, normalize
 from segedu.ops import hungarian, masks_to_boxes
 
 VOID = 255
-# Of ImageNet, in [0, 1], as for every network that starts from its weights.
-MEAN, STD = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)
+TASKS = ("semantic", "instance", "panoptic")
 
 
 class Segments(NamedTuple):
@@ -37,32 +37,16 @@ class Prediction(NamedTuple):
 
 
 def batch_images(images: Sequence[Tensor], multiple: int = 32) -> Tensor:
-    """Images (3, H, W) in [0, 1] -> (N, 3, H', W'): normalised, padded to whole strides.
-
-    Raises:
-        TypeError: an image is not floating point.
-        ValueError: no image, or one that is not (3, H, W).
-    """
-    if not len(images):
-        raise ValueError("images must hold at least one image")
-    for image in images:
-        if not image.is_floating_point():
-            raise TypeError(f"images must be float in [0, 1], got {image.dtype}")
-        if image.ndim != 3 or len(image) != 3 or not image.numel():
-            raise ValueError(f"images must be (3, H, W), got {tuple(image.shape)}")
+    """Images (3, H, W) in [0, 1] -> (N, 3, H', W'): normalised, padded to whole strides."""
     height, width = (max(image.shape[i] for image in images) for i in (1, 2))
-    batch = images[0].new_zeros(len(images), 3, _up(height, multiple), _up(width, multiple))
-    mean, std = (images[0].new_tensor(x)[:, None, None] for x in (MEAN, STD))
+    height, width = (length + -length % multiple for length in (height, width))
+    batch = images[0].new_zeros(len(images), 3, height, width)
     for canvas, image in zip(batch, images, strict=True):
-        canvas[:, : image.shape[1], : image.shape[2]] = (image - mean) / std
+        canvas[:, : image.shape[1], : image.shape[2]] = normalize(image, IMAGE_MEAN, IMAGE_STD)
     return batch
 
 
-def _up(length: int, multiple: int) -> int:
-    return length + -length % multiple
-
-
-def segments_of(target: Mapping[str, Any], num_classes: int, image: Tensor) -> Segments:
+def segments_of(target: Target, num_classes: int, image: Tensor) -> Segments:
     """Read a target of any task as a set of segments.
 
     Args:
@@ -73,8 +57,8 @@ def segments_of(target: Mapping[str, Any], num_classes: int, image: Tensor) -> S
         image: (3, H, W), for its size and device.
 
     Raises:
-        ValueError: other keys, a size unlike the image's, a label out of range, as many labels as
-            masks are missing.
+        ValueError: other keys, a size unlike the image's, a label out of range, or not as many
+            labels as masks.
     """
     if "masks" in target and "labels" in target:
         masks, labels = target["masks"], target["labels"]
@@ -108,21 +92,13 @@ def segments_of(target: Mapping[str, Any], num_classes: int, image: Tensor) -> S
 
 
 def prepare_targets(
-    targets: Sequence[Mapping[str, Any]] | None,
-    num_classes: int,
-    images: Sequence[Tensor],
-    size: Sequence[int],
+    targets: Sequence[Target], num_classes: int, images: Sequence[Tensor], size: Sequence[int]
 ) -> list[Segments]:
     """The segments of each image, on a canvas of ``size`` (H', W') that is empty beyond the image.
 
     Raises:
-        ValueError: there is not one target for each image, or see `segments_of`.
+        ValueError: see `segments_of`.
     """
-    if targets is None or len(targets) != len(images):
-        raise ValueError(
-            f"targets: training needs one for each of the {len(images)} images, "
-            f"got {None if targets is None else len(targets)}"
-        )
     prepared = []
     for target, image in zip(targets, images, strict=True):
         labels, masks = segments_of(target, num_classes, image)
@@ -321,25 +297,69 @@ def panoptic_inference(
     return {"panoptic_seg": panoptic_seg, "segments_info": segments}
 
 
-TASKS = ("semantic", "instance", "panoptic")
+class MaskClassifier(nn.Module):
+    """A network that proposes a set of segments; a subclass says how, in ``predict``.
 
+    One network and one loss for all three tasks; ``task`` only says how the set is read. In
+    training ``model(images, targets)`` returns a dict of losses, whose sum is minimised; in
+    evaluation ``model(images)`` returns a dict for each image:
 
-def infer(
-    task: str,
-    prediction: Prediction,
-    images: Sequence[Tensor],
-    padded: Sequence[int],
-    things: Collection[int] | None,
-) -> list[dict[str, Any]]:
-    """The result of a task for every image of a batch, at the size of the image."""
-    logits = F.interpolate(prediction.mask_logits, tuple(padded), mode="bilinear")
-    results = []
-    for image, classes, masks in zip(images, prediction.class_logits, logits, strict=True):
-        masks = masks[:, : image.shape[1], : image.shape[2]]
-        if task == "semantic":
-            results.append({"scores": semantic_inference(classes, masks)})
-        elif task == "instance":
-            results.append(instance_inference(classes, masks, things))
-        else:
-            results.append(panoptic_inference(classes, masks, things))
-    return results
+    - ``"panoptic"``: ``panoptic_seg`` int32 (H, W), 0 is void, and ``segments_info``, a list of
+      ``{id, category_id, isthing, score, area}``;
+    - ``"instance"``: ``boxes`` (D, 4), ``labels``, ``scores``, ``masks`` bool (D, H, W);
+    - ``"semantic"``: ``scores`` (C, H, W).
+
+    Images are float (3, H, W) in [0, 1] of any sizes, normalised inside. Targets are samples of any
+    of the three tasks, see `segments_of`. Classes are 0 to C - 1, stuff and things alike, without
+    the background class of a detector; "no object" is added inside. Void pixels count as outside of
+    all masks.
+
+    Args:
+        num_classes: number of classes C.
+        task: ``"panoptic"``, ``"instance"`` or ``"semantic"``.
+        things: classes that are things: those alone are instances, and the segments of each of the
+            other classes are merged in a panoptic result. All if not given.
+        criterion: the losses.
+
+    Raises:
+        ValueError: an unknown task, or things that are no classes.
+    """
+
+    def __init__(
+        self, num_classes: int, task: str, things: Collection[int] | None, criterion: Criterion
+    ) -> None:
+        super().__init__()
+        if task not in TASKS:
+            raise ValueError(f"task must be one of {TASKS}, got {task!r}")
+        if things is not None and not {*things} <= {*range(num_classes)}:
+            raise ValueError(f"things must be classes 0 to {num_classes - 1}, got {sorted(things)}")
+        self.num_classes, self.task, self.things = num_classes, task, things
+        self.criterion = criterion
+
+    def predict(self, batch: Tensor) -> list[Prediction]:
+        """Normalised images (N, 3, H, W) -> predictions after each layer, the last one counts."""
+        raise NotImplementedError
+
+    def forward(
+        self, images: Sequence[Tensor], targets: Sequence[Target] | None = None
+    ) -> dict[str, Tensor] | list[dict[str, Any]]:
+        """Images (3, H, W) -> losses in training (with targets), else one result for each."""
+        check_images(images, targets, wanted=self.training)
+        batch = batch_images(images)  # (N, 3, H', W'), whole strides of 32
+        size = batch.shape[-2:]
+        if self.training:
+            segments = prepare_targets(targets, self.num_classes, images, size)
+            return deep_losses(self.criterion, self.predict(batch), segments)
+        classes, masks = self.predict(batch)[-1]
+        masks = F.interpolate(masks, size, mode="bilinear")  # (N, Q, H', W')
+        return [
+            self.infer(own_classes, own_masks[:, : image.shape[1], : image.shape[2]])
+            for image, own_classes, own_masks in zip(images, classes, masks, strict=True)
+        ]
+
+    def infer(self, class_logits: Tensor, mask_logits: Tensor) -> dict[str, Any]:
+        """The result of the task for one image: (Q, C + 1) and (Q, H, W)."""
+        if self.task == "semantic":
+            return {"scores": semantic_inference(class_logits, mask_logits)}
+        read = instance_inference if self.task == "instance" else panoptic_inference
+        return read(class_logits, mask_logits, self.things)

@@ -8,16 +8,14 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from segedu.models.backbones import ResNetFeatures, Weights, read_weights
-from segedu.models.mask_classification import (
-    TASKS,
-    Criterion,
-    Prediction,
-    batch_images,
-    deep_losses,
-    infer,
-    prepare_targets,
-)
+from segedu.models.mask_classification import Criterion, MaskClassifier, Prediction
 from segedu.models.transformer import MLP, DecoderLayer, rename, sine_codes
+
+
+def check_width(width: int) -> None:
+    """Refuse a width that cannot be normalised in 32 groups."""
+    if width < 32 or width % 32:
+        raise ValueError(f"width must be a multiple of 32 (groups), got {width}")
 
 
 def conv_norm(in_channels: int, out_channels: int, kernel_size: int) -> nn.Sequential:
@@ -146,21 +144,10 @@ CRITERION = Criterion(
 )  # section 4.1
 
 
-class MaskFormer(nn.Module):
+class MaskFormer(MaskClassifier):
     """MaskFormer: each query of a transformer gives a class and an embedding that makes its mask.
 
-    One network and one loss for all three tasks; ``task`` only says how the predicted set of
-    segments is read. In training ``model(images, targets)`` returns a dict of losses, whose sum is
-    minimised; in evaluation ``model(images)`` returns a dict for each image:
-
-    - ``"panoptic"``: ``panoptic_seg`` int32 (H, W), 0 is void, and ``segments_info``, a list of
-      ``{id, category_id, isthing, score, area}``;
-    - ``"instance"``: ``boxes`` (D, 4), ``labels``, ``scores``, ``masks`` bool (D, H, W);
-    - ``"semantic"``: ``scores`` (C, H, W).
-
-    Images are float (3, H, W) in [0, 1] of any sizes, normalised inside. Targets are samples of any
-    of the three tasks, see `segedu.models.mask_classification.segments_of`. Classes are 0 to C - 1,
-    stuff and things alike; "no object" is added inside. Void pixels count as outside of all masks.
+    What goes in and what comes out is said at `segedu.models.mask_classification.MaskClassifier`.
 
     Faithful: the ResNet variant for semantic segmentation, in which the transformer has a decoder
     only (section 4.1), losses after every layer. Different: the panoptic variant of the paper has
@@ -180,15 +167,13 @@ class MaskFormer(nn.Module):
         num_queries: largest number of segments.
         num_layers: of the decoder.
         dropout: in the decoder.
-        task: ``"panoptic"``, ``"instance"`` or ``"semantic"``.
-        things: classes that are things: those alone are instances, and the segments of each of the
-            other classes are merged in a panoptic result. All if not given.
-        criterion: weights of the losses.
+        task, things, criterion: see `MaskClassifier`.
         weights: a Hugging Face file (``pytorch_model.bin``) for the whole network, see
             `from_hugging_face`.
+        weights_backbone: of the ResNet, see `segedu.models.backbones.read_weights`.
 
     Raises:
-        ValueError: an unknown task, a width that does not fit, things that are no classes.
+        ValueError: an unknown task, a width or heads that do not fit, things that are no classes.
 
     Example:
         >>> small = {"base_width": 8, "layers": (1, 1, 1, 1), "width": 32, "num_queries": 5}
@@ -214,12 +199,13 @@ class MaskFormer(nn.Module):
         things: Collection[int] | None = None,
         criterion: Criterion = CRITERION,
         weights: Weights = None,
+        weights_backbone: Weights = None,
     ) -> None:
-        super().__init__()
-        check_settings(num_classes, width, task, things)
-        self.num_classes, self.task, self.things = num_classes, task, things
-        self.criterion = criterion
-        self.backbone = ResNetFeatures(depth, base_width=base_width, layers=layers)
+        super().__init__(num_classes, task, things, criterion)
+        check_width(width)
+        self.backbone = ResNetFeatures(
+            depth, base_width=base_width, layers=layers, weights=weights_backbone
+        )
         channels = self.backbone.channels
         self.pixel_decoder = PixelDecoder(channels, width)
         self.transformer = TransformerDecoder(
@@ -241,26 +227,6 @@ class MaskFormer(nn.Module):
             masks = torch.einsum("nqc,nchw->nqhw", self.embed_mask(queries), pixels)
             predictions.append(Prediction(self.classify(queries), masks))
         return predictions
-
-    def forward(
-        self, images: Sequence[Tensor], targets: Sequence[Mapping[str, Any]] | None = None
-    ) -> dict[str, Tensor] | list[dict[str, Any]]:
-        """Images (3, H, W) -> losses in training (with targets), else one result for each."""
-        batch = batch_images(images)  # (N, 3, H', W'), whole strides of 32
-        if self.training:
-            segments = prepare_targets(targets, self.num_classes, images, batch.shape[-2:])
-            return deep_losses(self.criterion, self.predict(batch), segments)
-        return infer(self.task, self.predict(batch)[-1], images, batch.shape[-2:], self.things)
-
-
-def check_settings(num_classes: int, width: int, task: str, things: Collection[int] | None) -> None:
-    """Refuse settings of mask classification that do not fit together."""
-    if task not in TASKS:
-        raise ValueError(f"task must be one of {TASKS}, got {task!r}")
-    if width < 32 or width % 32:
-        raise ValueError(f"width must be a multiple of 32 (groups), got {width}")
-    if things is not None and not {*things} <= {*range(num_classes)}:
-        raise ValueError(f"things must be classes 0 to {num_classes - 1}, got {sorted(things)}")
 
 
 def initialize(module: nn.Module) -> None:

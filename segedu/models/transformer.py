@@ -5,7 +5,7 @@ Carion et al., ECCV 2020 (arXiv:2005.12872): a set of learned queries looks at a
 
 import math
 import re
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 
 import torch
 import torch.nn.functional as F
@@ -130,7 +130,9 @@ def sine_codes(like: Tensor) -> Tensor:
     return torch.cat([rows, columns], dim=2).flatten(0, 1).to(like.dtype)
 
 
-def rename(state: Mapping[str, Tensor], table: Iterable[tuple[str, str]]) -> dict[str, Tensor]:
+def rename(
+    state: Mapping[str, Tensor], table: Iterable[tuple[str, str | Callable[[re.Match[str]], str]]]
+) -> dict[str, Tensor]:
     """Apply a table of (pattern, replacement) to every name, one row after the other."""
     renamed = {}
     for name, value in state.items():

@@ -1,5 +1,6 @@
 """Predicting large images piece by piece, and averaging over views of an image."""
 
+import itertools
 import math
 from collections.abc import Callable
 
@@ -11,7 +12,7 @@ Predictor = Callable[[Tensor], Tensor]
 
 
 def probabilities(logits: Tensor) -> Tensor:
-    """Logits (N,C,H,W) as probabilities: softmax over the classes, or sigmoid if C is 1."""
+    """Logits (N,C,*S) as probabilities: softmax over the classes, or sigmoid if C is 1."""
     return logits.sigmoid() if logits.shape[1] == 1 else logits.softmax(dim=1)
 
 
@@ -19,21 +20,22 @@ def probabilities(logits: Tensor) -> Tensor:
 def sliding_window(
     model: Predictor,
     images: Tensor,
-    window: int | tuple[int, int],
+    window: int | tuple[int, ...],
     *,
     overlap: float = 0.5,
     weights: str = "gaussian",
     activation: Predictor = probabilities,
 ) -> Tensor:
-    """Predict ``images`` in overlapping windows and average their probabilities.
+    """Predict images or volumes in overlapping windows and average their probabilities.
 
-    The last window of a row or column is moved inwards, so no padding is ever seen. An image no
-    larger than the window is predicted as a whole, and gives exactly what the model gives.
+    The last window along an axis is moved inwards, so no padding is ever seen. An image no larger
+    than the window is predicted as a whole, and gives exactly what the model gives.
 
     Args:
-        model: maps (N,3,h,w) to logits (N,C,h,w); call ``model.eval()`` before.
-        images: (N,3,H,W).
-        window: h and w, or one number for both.
+        model: maps (N,3,h,w) to logits (N,C,h,w), or (N,1,d,h,w) to (N,C,d,h,w); call
+            ``model.eval()`` before.
+        images: (N,3,H,W), or volumes (N,1,D,H,W).
+        window: h and w, or d, h and w, or one number for all.
         overlap: share of a window that the next one sees again, 0 <= overlap < 1.
         weights: ``"gaussian"`` trusts the centre of a window more than its border, where the
             context is cut off (sigma is 1/8 of the side, as in Isensee et al. 2021);
@@ -41,33 +43,37 @@ def sliding_window(
         activation: turns logits into probabilities; the identity for a ``model`` that does so.
 
     Returns:
-        Probabilities (N,C,H,W).
+        Probabilities (N,C,H,W) or (N,C,D,H,W).
 
     Raises:
         ValueError: if an argument is out of range.
     """
-    _check_images(images)
-    window = (window, window) if isinstance(window, int) else tuple(window)
-    if min(window) < 1:
-        raise ValueError(f"window must be positive, got {window}")
+    if images.ndim not in (4, 5):
+        raise ValueError(
+            f"images must have the shape (N,3,H,W) or (N,1,D,H,W), got {tuple(images.shape)}"
+        )
+    size = images.shape[2:]
+    window = (window,) * len(size) if isinstance(window, int) else tuple(window)
+    if len(window) != len(size) or min(window) < 1:
+        raise ValueError(f"window must be positive, one number or {len(size)}, got {window}")
     if not 0 <= overlap < 1:
         raise ValueError(f"overlap must be in [0, 1), got {overlap}")
     if weights not in ("gaussian", "constant"):
         raise ValueError(f"weights must be 'gaussian' or 'constant', got {weights!r}")
-    height, width = images.shape[-2:]
-    h, w = min(window[0], height), min(window[1], width)
-    if (h, w) == (height, width):
+    window = tuple(map(min, window, size))
+    if window == tuple(size):
         return activation(model(images))
-    weight = torch.outer(_profile(h, weights, images), _profile(w, weights, images))  # (h,w)
-    summed, weight_sum = None, images.new_zeros(height, width)
-    for top in _starts(height, h, overlap):
-        for left in _starts(width, w, overlap):
-            here = (..., slice(top, top + h), slice(left, left + w))
-            part = activation(model(images[here]))  # (N,C,h,w)
-            if summed is None:
-                summed = part.new_zeros(*part.shape[:2], height, width)  # (N,C,H,W)
-            summed[here] += part * weight
-            weight_sum[here] += weight
+    weight = images.new_ones(())
+    for side in window:
+        weight = weight.unsqueeze(-1) * _profile(side, weights, images)  # (h,), (h,w), ...
+    summed, weight_sum = None, images.new_zeros(size)
+    for starts in itertools.product(*map(window_starts, size, window, [overlap] * len(size))):
+        here = (..., *(slice(start, start + n) for start, n in zip(starts, window, strict=True)))
+        part = activation(model(images[here]))  # (N,C,h,w)
+        if summed is None:
+            summed = part.new_zeros(*part.shape[:2], *size)  # (N,C,H,W)
+        summed[here] += part * weight
+        weight_sum[here] += weight
     return summed / weight_sum
 
 
@@ -121,7 +127,7 @@ def predict_tta(
     return torch.stack(views).mean(dim=0)
 
 
-def _starts(length: int, window: int, overlap: float) -> list[int]:
+def window_starts(length: int, window: int, overlap: float) -> list[int]:
     """First rows of windows that cover ``length``, the last one flush with the end."""
     stride = max(1, int(window * (1 - overlap)))
     count = 1 + math.ceil((length - window) / stride)

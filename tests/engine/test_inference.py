@@ -7,7 +7,7 @@ from hypothesis import strategies as st
 from torch import nn
 
 from segedu.engine import predict_tta, sliding_window
-from segedu.engine.inference import _profile, _starts
+from segedu.engine.inference import _profile, window_starts
 
 IMAGES = torch.rand(2, 3, 23, 31, generator=torch.Generator().manual_seed(0))
 
@@ -28,6 +28,13 @@ def directional(images):
 def test_windows_equal_the_whole_image(weights, window, overlap):
     got = sliding_window(pointwise, IMAGES, window, overlap=overlap, weights=weights)
     torch.testing.assert_close(got, pointwise(IMAGES).softmax(1))
+
+
+@pytest.mark.parametrize("window", [6, (4, 9, 8)])
+def test_windows_equal_the_whole_volume(window):
+    volumes = torch.rand(2, 3, 9, 10, 11, generator=torch.Generator().manual_seed(0))
+    got = sliding_window(pointwise, volumes, window)
+    torch.testing.assert_close(got, pointwise(volumes).softmax(1))
 
 
 def test_an_image_that_fits_is_seen_whole():
@@ -66,7 +73,7 @@ def test_weights_are_what_they_are_called():
 @given(st.integers(1, 300), st.integers(1, 300), st.floats(0, 0.99))
 def test_starts_cover_everything(length, window, overlap):
     window = min(window, length)
-    starts = _starts(length, window, overlap)
+    starts = window_starts(length, window, overlap)
     assert starts[0] == 0 and starts[-1] == length - window
     assert sorted(set(starts)) == starts
     assert all(b - a <= window for a, b in zip(starts, starts[1:], strict=False))
@@ -113,6 +120,7 @@ def test_one_channel_is_a_sigmoid():
     [
         (lambda: sliding_window(pointwise, IMAGES[0], 8), r"images .*\(3, 23, 31\)"),
         (lambda: sliding_window(pointwise, IMAGES, 0), "window must be positive"),
+        (lambda: sliding_window(pointwise, IMAGES, (4, 4, 4)), "one number or 2"),
         (lambda: sliding_window(pointwise, IMAGES, 8, overlap=1), "overlap must be in"),
         (lambda: sliding_window(pointwise, IMAGES, 8, weights="hann"), "'hann'"),
         (lambda: predict_tta(pointwise, IMAGES[0]), r"images .*\(3, 23, 31\)"),

@@ -291,8 +291,14 @@ def open_dataset(
 
 def build_model(name: str, num_classes: int, settings: dict[str, Any]) -> "nn.Module":
     """``get_model``, with a wrong ``--set`` reported as a mistake of the user."""
-    from segedu.models import get_model
+    from segedu.models import get_model, list_models
 
+    info = list_models().get(name)
+    if info is not None and info.task != "semantic":
+        raise ValueError(
+            f"--model: {name} is for {info.task} segmentation, but the command line trains "
+            "semantic networks only (`python -m segedu models` lists the task of each)"
+        )
     try:
         return get_model(name, num_classes, **settings)
     except TypeError as error:

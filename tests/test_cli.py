@@ -156,6 +156,10 @@ def test_interrupt(run, monkeypatch, tmp_path, capsys):
         ("train --layout voc --data {run}/camvid --out {tmp}/x", "no such"),
         ("train --layout camvid --data {run}/camvid --out {tmp}/x --model unett", "did you mean"),
         ("train --layout camvid --data {run}/camvid --out {tmp}/x --set widht=3", "--set: .*widht"),
+        (
+            "train --layout scenes --out {tmp}/x --model mask_rcnn_resnet50_fpn",
+            "mask_rcnn_resnet50_fpn is for instance segmentation.* trains semantic networks only",
+        ),
         ("train --layout camvid --data {run}/camvid --out {tmp}/x --epochs 0", "epochs must be"),
         ("train --layout camvid --data {run}/camvid --out {tmp}/x --batch-size 0", "batch_size"),
         ("train --layout camvid --data {run}/camvid --out {tmp}/x --scale 2 1", "scale must be"),

@@ -182,6 +182,46 @@ def evaluation(size: int | Sequence[int] | None = None) -> v2.Compose:
     return v2.Compose([*steps, ToModelInput()])
 
 
+def instances(
+    min_sizes: Sequence[int] | None = None,
+    max_size: int | None = None,
+    *,
+    flip: bool = False,
+    color: bool = False,
+) -> v2.Compose:
+    """Return the transform for networks that take images in 0..1 and normalise them themselves.
+
+    Without arguments it is that of evaluation. Multi-scale training draws one of several sizes for
+    each sample, scales image, boxes, masks and panoptic map together into a new sample, and leaves
+    the one it was given as it is.
+
+    Args:
+        min_sizes: lengths of the shorter side, in pixels, one of which is drawn.
+        max_size: longest side that is allowed; the whole picture is made smaller to fit.
+        flip: whether half of the samples are mirrored left to right.
+        color: whether brightness, contrast and saturation vary by up to 30 %.
+
+    Returns:
+        A transform of instance and panoptic samples: ``image`` becomes float32 (3, H, W) in 0..1;
+        objects that become too small for a pixel are dropped.
+
+    Raises:
+        ValueError: ``min_sizes`` is empty or not positive.
+    """
+    steps: list[nn.Module] = []
+    if min_sizes is not None:
+        if not min_sizes or min(min_sizes) < 1:
+            raise ValueError(f"min_sizes must be one or more sizes >= 1, got {min_sizes}")
+        steps += [v2.RandomShortestSize(list(min_sizes), max_size), DropInvisible()]
+    if flip:
+        steps.append(v2.RandomHorizontalFlip())
+    if color:
+        steps.append(v2.ColorJitter(brightness=0.3, contrast=0.3, saturation=0.3))
+    return v2.Compose(
+        [*steps, v2.ToDtype({tv_tensors.Image: torch.float32, "others": None}, scale=True)]
+    )
+
+
 def denormalize(image: Tensor) -> Tensor:
     """Undo the normalisation, for display: (..., 3, H, W) to float 0..1."""
     if image.ndim < 3 or image.shape[-3] != 3:

@@ -152,6 +152,42 @@ def test_instance_that_leaves_the_picture_is_dropped():
     assert out["labels"].tolist() == [7, 9]
 
 
+def test_several_scales_move_all_parts_of_an_instance_sample_and_leave_the_callers_alone():
+    sample = instances()
+    before = {key: value.clone() for key, value in sample.items()}
+    seen = set()
+    for seed in range(12):
+        torch.manual_seed(seed)
+        out = transforms.instances((20, 40, 80), 90, flip=True, color=True)(sample)
+        height, width = out["image"].shape[1:]
+        seen.add((height, width))
+        assert out["image"].dtype == torch.float32 and 0 <= out["image"].min() <= 1
+        assert out["masks"].shape == (3, height, width) and out["labels"].tolist() == [7, 8, 9]
+        for box, mask in zip(out["boxes"], out["masks"], strict=True):
+            y, x = mask.nonzero().T
+            around = torch.stack([x.min(), y.min(), x.max() + 1, y.max() + 1])
+            assert (around - box).abs().max() <= 0.5
+    assert seen == {(20, 30), (40, 60), (60, 90)}  # 90 is the longest side allowed
+    for key, value in before.items():
+        assert torch.equal(sample[key], value)
+
+
+def test_instances_as_they_are_in_the_unit_range():
+    sample = instances() | {"image": tv_tensors.Image(torch.full((3, 40, 60), 51).byte())}
+    out = transforms.instances()(sample)
+    assert out["image"].unique().tolist() == [pytest.approx(0.2)]
+    for key in ("boxes", "masks", "labels"):
+        assert torch.equal(out[key], sample[key]) and out[key].dtype == sample[key].dtype
+    empty = {key: sample[key][:0] for key in ("masks", "labels")}
+    empty["masks"] = tv_tensors.Mask(empty["masks"])
+    empty["boxes"] = tv_tensors.wrap(sample["boxes"][:0], like=sample["boxes"])
+    out = transforms.instances((80,))(sample | empty)
+    assert out["masks"].shape == (0, 80, 120) and out["boxes"].shape == (0, 4)
+    for sizes in ((), (0,)):
+        with pytest.raises(ValueError, match="min_sizes must be one or more sizes"):
+            transforms.instances(sizes)
+
+
 def test_panoptic_segments_are_counted_anew():
     ids = torch.zeros(20, 20, dtype=torch.int32)
     ids[:, :10], ids[0, 19] = 300, 5

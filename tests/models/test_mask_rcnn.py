@@ -8,7 +8,13 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from segedu.models.mask_rcnn import MaskRCNN, faster_rcnn_resnet50_fpn, mask_rcnn_resnet50_fpn
+from segedu.models.mask_rcnn import (
+    MaskRCNN,
+    faster_rcnn_resnet50_fpn,
+    finetune,
+    mask_rcnn_resnet50_fpn,
+    mask_rcnn_tiny,
+)
 
 sys.path.insert(0, str(Path(__file__).parents[1] / "parity"))
 from closed_form import blank, fill, sequence
@@ -139,6 +145,7 @@ def test_every_tensor_on_the_way_is_torchvisions(pair):
 
 
 @pytest.mark.oracle
+@pytest.mark.parametrize("pair", ["mask"], indirect=True)  # Faster R-CNN's are a part of these
 def test_losses_and_gradients_are_torchvisions(pair):
     """The same seed draws the same anchors and proposals in both."""
     found = []
@@ -158,3 +165,230 @@ def test_losses_and_gradients_are_torchvisions(pair):
         assert losses[key].item() == pytest.approx(value.item(), rel=1e-4), key
     for one, two in zip(gradients, expected, strict=True):
         assert (one - two).norm() < 1e-3 * two.norm() + 1e-7
+
+
+def old_names(state: dict[str, Tensor]) -> dict[str, Tensor]:
+    """The entries under the names of the files of 2019, without counts of batches."""
+    names = {}
+    for key in state:
+        old = key.replace("rpn.head.conv.0.0.", "rpn.head.conv.")
+        for i in range(4):
+            old = old.replace(f"mask_head.{i}.0.", f"mask_head.mask_fcn{i + 1}.")
+            for block in ("inner_blocks", "layer_blocks"):
+                old = old.replace(f"{block}.{i}.0.", f"{block}.{i}.")
+        names[key] = old
+    return {names[k]: v for k, v in state.items() if not k.endswith("num_batches_tracked")}
+
+
+@pytest.mark.oracle
+@torch.no_grad()
+def test_published_files_load_and_stand_still(tmp_path):
+    """COCO_V1 has the names of 2019, frozen normalisations and eps = 0."""
+    from torchvision.models.detection import maskrcnn_resnet50_fpn
+    from torchvision.models.detection._utils import overwrite_eps
+    from torchvision.ops import FrozenBatchNorm2d
+
+    state = old_names(filled(mask_rcnn_resnet50_fpn).state_dict())
+    torch.save(state, tmp_path / "coco.pth")
+    ours = mask_rcnn_resnet50_fpn(CLASSES, weights=tmp_path / "coco.pth", **SMALL).eval()
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(nn, "BatchNorm2d", FrozenBatchNorm2d)
+        theirs = maskrcnn_resnet50_fpn(
+            weights=None, weights_backbone=None, num_classes=CLASSES, **SMALL
+        )
+    theirs.load_state_dict(ours.state_dict(), strict=True)
+    overwrite_eps(theirs.eval(), 0.0)
+    assert len(ours.state_dict()) == 307
+    levels, wanted = ours.backbone(images()[0][None]), theirs.backbone(images()[0][None])
+    for level, other in zip(levels, wanted.values(), strict=True):
+        assert difference(level, other) < 1e-5
+    learning = {n for n, p in ours.backbone.body.named_parameters() if p.requires_grad}
+    assert {name.split(".")[0] for name in learning} == {"layer2", "layer3", "layer4"}
+    with pytest.raises(ValueError, match="weights have 5 classes.*num_classes=5.*finetune"):
+        mask_rcnn_resnet50_fpn(3, weights=tmp_path / "coco.pth")
+
+
+@pytest.fixture(scope="module")
+def tiny() -> MaskRCNN:
+    torch.manual_seed(0)
+    return mask_rcnn_tiny(CLASSES, image_mean=(0.5,) * 3)
+
+
+def target(*boxes: list[float], size: tuple[int, int] = (100, 140)) -> dict[str, Tensor]:
+    """Objects of class 1 that fill their boxes as far as these lie in the image."""
+    masks = torch.zeros(len(boxes), *size, dtype=torch.bool)
+    for mask, (x0, y0, x1, y1) in zip(masks, boxes, strict=True):
+        mask[max(int(y0), 0) : int(y1), max(int(x0), 0) : int(x1)] = True
+    labels = torch.ones(len(boxes), dtype=torch.int64)
+    return {"boxes": torch.tensor(boxes).reshape(-1, 4), "labels": labels, "masks": masks}
+
+
+ODD_TARGETS = {
+    "no object": [target()],
+    "one image without": [target(), target([5.0, 5.0, 50.0, 60.0])],
+    "one pixel": [target([7.0, 9.0, 8.0, 10.0])],
+    "half outside": [target([-30.0, -20.0, 40.0, 50.0])],
+    "far outside": [target([300.0, 300.0, 340.0, 380.0])],
+    "larger than the image": [target([-50.0, -50.0, 400.0, 400.0])],
+    "all crowd": [target([5.0, 5.0, 50.0, 60.0]) | {"iscrowd": torch.tensor([1])}],
+}
+
+
+@pytest.mark.parametrize("name", ODD_TARGETS)
+def test_odd_targets_train(tiny, name):
+    odd = ODD_TARGETS[name]
+    losses = tiny.train()([torch.rand(3, 100, 140)] * len(odd), odd)
+    total = sum(losses.values())
+    assert total.isfinite() and len(losses) == 5
+    parameters = list(tiny.parameters())
+    gradients = torch.autograd.grad(total, parameters, allow_unused=True)
+    assert all(g is not None and g.isfinite().all() for g in gradients)
+    if name in ("no object", "all crowd"):
+        assert losses["loss_mask"] == losses["loss_box_reg"] == losses["loss_rpn_box_reg"] == 0
+
+
+@torch.no_grad()
+def test_nothing_proposed_is_nothing_found_and_trains(tiny, monkeypatch):
+    monkeypatch.setattr(tiny.settings, "rpn_score_thresh", 1.0)
+    for image, found in zip(images(), tiny.eval()(images()), strict=True):
+        assert found["boxes"].shape == (0, 4) and found["labels"].dtype == torch.int64
+        assert found["scores"].shape == (0,) and found["masks"].shape == (0, 1, *image.shape[1:])
+    losses = tiny.train()([torch.rand(3, 100, 140)], [target()])
+    assert sum(losses.values()).isfinite() and losses["loss_classifier"] == 0
+
+
+@pytest.mark.parametrize("size", [(1, 1), (3, 200), (131, 97)])
+@torch.no_grad()
+def test_images_of_any_size(tiny, size):
+    (found,) = tiny.eval()([torch.rand(3, *size)])
+    boxes = found["boxes"]
+    assert (boxes >= 0).all() and (boxes <= torch.tensor([*size[::-1], *size[::-1]])).all()
+    assert found["masks"].shape[1:] == (1, *size)
+    assert (found["scores"].diff() <= 0).all() and (found["labels"] > 0).all()
+
+
+@torch.no_grad()
+def test_images_of_a_batch_do_not_see_each_other(tiny):
+    both = tiny.eval()(images())
+    for image, found in zip(images(), both, strict=True):
+        assert image.shape[1:] == found["masks"].shape[2:]
+    (alone,) = tiny([images()[0]])
+    padded = [images()[0], torch.rand(3, *images()[0].shape[1:])]  # the same padding
+    assert difference(tiny(padded)[0]["boxes"], alone["boxes"]) < 1e-4
+
+
+def test_a_seed_decides_everything(tiny):
+    def once() -> list[float]:
+        torch.manual_seed(3)
+        return [value.item() for value in tiny(images(), targets()).values()]
+
+    tiny.train()
+    first = once()
+    assert once() == first
+
+
+def test_several_sizes_are_drawn_and_leave_the_targets_alone():
+    model = mask_rcnn_tiny(CLASSES, min_size=(64, 96, 128)).train()
+    given = targets()
+    before = [{key: value.clone() for key, value in t.items()} for t in given]
+    seen = set()
+    for _ in range(12):
+        batch, scaled = model.transform(images(), given)
+        seen.update(min(size) for size in batch.sizes)
+        for t, size in zip(scaled, batch.sizes, strict=True):
+            assert tuple(t["masks"].shape[1:]) == size
+            for box, mask in zip(t["boxes"], t["masks"], strict=True):
+                if mask.any():  # a single pixel may vanish
+                    y, x = mask.nonzero().T
+                    around = torch.stack([x.min(), y.min(), x.max() + 1, y.max() + 1])
+                    assert (around - box).abs().max() <= 1
+    assert seen == {64, 96, 128}
+    for t, b in zip(given, before, strict=True):
+        assert all(torch.equal(t[key], b[key]) for key in b)
+    assert {min(s) for s in model.eval().transform(images())[0].sizes} == {128}
+
+
+def test_grey_images_need_one_mean():
+    model = mask_rcnn_tiny(CLASSES, image_mean=(0.5,), image_std=(0.2,)).eval()
+    with torch.no_grad():
+        assert len(model([torch.rand(1, 64, 64)])) == 1
+    with pytest.raises(ValueError, match=r"images\[0\] must be \(1, H, W\)"):
+        model([torch.rand(3, 64, 64)])
+
+
+@pytest.mark.parametrize("build", [mask_rcnn_tiny, lambda c: mask_rcnn_tiny(c, mask_width=0)])
+def test_finetune_gives_new_last_layers_only(build):
+    model = build(CLASSES)
+    before = {key: value.clone() for key, value in model.state_dict().items()}
+    assert finetune(model, 3) is model and model.num_classes == 3
+    after = model.state_dict()
+    changed = {k for k in after if before[k].shape != after[k].shape}
+    heads = {"box_predictor.cls_score", "box_predictor.bbox_pred"}
+    heads |= {"mask_predictor.mask_fcn_logits"} if model.has_masks else set()
+    assert {k.removeprefix("roi_heads.").rsplit(".", 1)[0] for k in changed} == heads
+    given = target([5.0, 5.0, 50.0, 60.0])
+    assert sum(model.train()([torch.rand(3, 100, 140)], [given]).values()).isfinite()
+    with pytest.raises(ValueError, match="num_classes must be at least 2"):
+        finetune(model, 1)
+
+
+WRONG = {
+    "keys": ({"labels": None}, ValueError, "must have boxes, labels, masks; labels missing"),
+    "list": ({"boxes": [[0, 0, 1, 1]]}, TypeError, "boxes.*must be a tensor, got list"),
+    "area": ({"boxes": torch.tensor([[9.0, 9, 9, 20]])}, ValueError, "boxes.*with an area"),
+    "nan": ({"boxes": torch.full((1, 4), torch.nan)}, ValueError, "boxes.*with an area"),
+    "background": ({"labels": torch.tensor([0])}, ValueError, "1, ..., 4 .0 is the background"),
+    "class": ({"labels": torch.tensor([CLASSES])}, ValueError, r"labels.*got \[5\]"),
+    "count": ({"boxes": torch.rand(2, 4)}, ValueError, r"boxes.*must be \(1, 4\), got \(2, 4\)"),
+    "size": ({"masks": torch.ones(1, 9, 9)}, ValueError, r"must be \(1, 100, 140\), got \(1, 9"),
+    "soft": ({"masks": torch.ones(1, 100, 140)}, ValueError, "masks.*must be integer or bool"),
+}
+
+
+@pytest.mark.parametrize("name", WRONG)
+def test_wrong_targets_are_named(tiny, name):
+    change, error, message = WRONG[name]
+    wrong = target([5.0, 5.0, 50.0, 60.0]) | change
+    wrong = {key: value for key, value in wrong.items() if value is not None}
+    with pytest.raises(error, match=message):
+        tiny.train()([torch.rand(3, 100, 140)], [wrong])
+
+
+def test_wrong_images_and_settings_are_named(tiny):
+    tiny.train()
+    with pytest.raises(ValueError, match="images must not be empty"):
+        tiny([])
+    with pytest.raises(TypeError, match=r"images\[0\] must be a float tensor.*uint8"):
+        tiny([torch.zeros(3, 9, 9, dtype=torch.uint8)])
+    with pytest.raises(ValueError, match="targets must be given in training"):
+        tiny(images())
+    with pytest.raises(ValueError, match="got 1 targets for 2 images"):
+        tiny(images(), targets()[:1])
+    with pytest.raises(ValueError, match=r"box_nms_thresh must be in \[0, 1\], got 2"):
+        mask_rcnn_tiny(2, box_nms_thresh=2)
+    with pytest.raises(ValueError, match="box_detections_per_img must be at least 1, got 0"):
+        mask_rcnn_tiny(2, box_detections_per_img=0)
+    with pytest.raises(ValueError, match="min_size must be"):
+        mask_rcnn_tiny(2, min_size=())
+    with pytest.raises(ValueError, match="anchor_sizes must be 5"):
+        mask_rcnn_tiny(2, anchor_sizes=(8, 16))
+    with pytest.raises(ValueError, match="image_mean and image_std"):
+        mask_rcnn_tiny(2, image_mean=(0.5,))
+    with pytest.raises(ValueError, match="num_classes must be at least 2"):
+        mask_rcnn_tiny(1)
+    with pytest.raises(TypeError, match="colour"):
+        mask_rcnn_tiny(2, colour=True)
+    with pytest.raises(ValueError, match="trainable_backbone_layers must be 0 to 5, got 6"):
+        mask_rcnn_resnet50_fpn(2, trainable_backbone_layers=6)
+
+
+@pytest.mark.gpu
+@pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a CUDA device")
+def test_a_gpu_finds_what_the_cpu_finds(tiny):
+    tiny.eval()
+    with torch.no_grad():
+        (on_cpu,) = tiny(images()[:1])
+        (on_gpu,) = tiny.cuda()([images()[0].cuda()])
+    tiny.cpu()
+    assert len(on_gpu["boxes"]) == len(on_cpu["boxes"])
+    assert difference(on_gpu["scores"].cpu(), on_cpu["scores"]) < 1e-3

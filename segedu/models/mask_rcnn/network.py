@@ -10,11 +10,11 @@ from torch import Tensor, nn
 
 from segedu.models.backbones import Weights, load_weights, read_weights
 from segedu.models.mask_rcnn.backbone import ResNetFPN, freeze_batch_norms
-from segedu.models.mask_rcnn.checks import check_images, check_targets
 from segedu.models.mask_rcnn.roi_heads import BoxPredictor, MaskPredictor, RoIHeads
 from segedu.models.mask_rcnn.rpn import RegionProposalNetwork
 from segedu.models.mask_rcnn.settings import Settings
 from segedu.models.mask_rcnn.transform import Batch, Target, Transform
+from segedu.models.targets import check_images, check_instances
 
 # The published files are older than some of the names in torchvision's code.
 OLD_NAMES = (
@@ -92,11 +92,14 @@ class MaskRCNN(nn.Module):
         Raises:
             TypeError, ValueError: images or targets that cannot be what was meant.
         """
-        check_images(images, len(self.settings.image_mean))
+        check_images(images, targets, self.training, len(self.settings.image_mean))
         if not self.training:
             batch, _ = self.transform(images)
             return self.transform.back(self.detect(batch, self.backbone(batch.images)), batch)
-        check_targets(targets, images, self.num_classes, self.has_masks)
+        keys = ("boxes", "labels", "masks") if self.has_masks else ("boxes", "labels")
+        for i, (target, image) in enumerate(zip(targets, images, strict=True)):
+            size = tuple(image.shape[-2:])
+            check_instances(target, size, self.num_classes, f"targets[{i}]", keys)
         batch, targets = self.transform(images, targets)
         return self.losses(batch, self.backbone(batch.images), targets)
 
@@ -218,6 +221,80 @@ def faster_rcnn_resnet50_fpn(num_classes: int, **settings: Any) -> MaskRCNN:
         ['boxes', 'labels', 'scores']
     """
     return mask_rcnn_resnet50_fpn(num_classes, masks=False, **settings)
+
+
+# Objects of 8 to 128 pixels, few of them, and little to compute for each.
+TINY = {
+    "min_size": 128,
+    "max_size": 256,
+    "anchor_sizes": (8, 16, 32, 64, 128),
+    "canonical_scale": 112,
+    "rpn_pre_nms_top_n_train": 300,
+    "rpn_pre_nms_top_n_test": 300,
+    "rpn_post_nms_top_n_train": 100,
+    "rpn_post_nms_top_n_test": 100,
+    "rpn_batch_size_per_image": 128,
+    "box_batch_size_per_image": 32,
+    "box_positive_fraction": 0.5,
+    "box_detections_per_img": 50,
+}
+
+
+def mask_rcnn_tiny(
+    num_classes: int,
+    *,
+    base_width: int = 16,
+    layers: Sequence[int] = (1, 1, 1, 1),
+    channels: int = 48,
+    box_width: int = 128,
+    mask_width: int = 48,
+    mask_layers: int = 2,
+    **settings: Any,
+) -> MaskRCNN:
+    """Mask R-CNN for images of 128 x 128, small enough to learn on a CPU while one reads on.
+
+    The same code as `mask_rcnn_resnet50_fpn`. Different: a ResNet of four basic blocks, a quarter
+    as wide; a narrower pyramid and heads; anchors and levels for objects of 8 to 128 pixels; fewer
+    proposals, half of those drawn on objects.
+
+    Parameters: 808,925 with 21 classes.
+
+    Args:
+        num_classes: with the background, which is class 0.
+        base_width: of the first ResNet stage.
+        layers: blocks of each ResNet stage.
+        channels: of the pyramid.
+        box_width: of the box head's two layers.
+        mask_width: of the mask branch; 0 leaves it out.
+        mask_layers: convolutions of the mask branch.
+        **settings: those of `Settings`.
+
+    Example:
+        >>> import torch
+        >>> model = mask_rcnn_tiny(6).train()
+        >>> box, mask = torch.tensor([[20.0, 30.0, 60.0, 90.0]]), torch.zeros(1, 128, 128).bool()
+        >>> mask[0, 30:90, 20:60] = True
+        >>> target = {"boxes": box, "labels": torch.tensor([3]), "masks": mask}
+        >>> sorted(model([torch.rand(3, 128, 128)], [target]))
+        ['loss_box_reg', 'loss_classifier', 'loss_mask', 'loss_objectness', 'loss_rpn_box_reg']
+    """
+    settings = Settings(**TINY | settings)
+    backbone = ResNetFPN(
+        channels,
+        depth=18,
+        layers=layers,
+        base_width=base_width,
+        in_channels=len(settings.image_mean),
+    )
+    return MaskRCNN(
+        backbone,
+        channels,
+        num_classes,
+        settings,
+        box_width=box_width,
+        mask_width=mask_width,
+        mask_layers=mask_layers,
+    )
 
 
 def finetune(model: MaskRCNN, num_classes: int) -> MaskRCNN:

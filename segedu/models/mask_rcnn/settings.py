@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 
+from segedu.models.targets import IMAGE_MEAN, IMAGE_STD
+
 FRACTIONS = (
     "rpn_nms_thresh",
     "rpn_fg_iou_thresh",
@@ -69,8 +71,8 @@ class Settings:
     # transform
     min_size: int | Sequence[int] = 800
     max_size: int = 1333
-    image_mean: Sequence[float] = (0.485, 0.456, 0.406)
-    image_std: Sequence[float] = (0.229, 0.224, 0.225)
+    image_mean: Sequence[float] = IMAGE_MEAN
+    image_std: Sequence[float] = IMAGE_STD
     # region proposal network
     anchor_sizes: Sequence[float] = (32, 64, 128, 256, 512)
     aspect_ratios: Sequence[float] = (0.5, 1.0, 2.0)

@@ -81,36 +81,37 @@ def surface_distances(
             f"got {tuple(pred.shape)} and {tuple(target.shape)}"
         )
     spacing = check_spacing(spacing, pred.ndim)
-    masks = [_as_mask("pred", pred), _as_mask("target", target)]
-    box = _bounding_box(masks[0] | masks[1])
+    pred, target = pred.bool(), target.bool()
+    box = _bounding_box(pred | target)
+    masks = [_check_not_empty("pred", pred[box]), _check_not_empty("target", target[box])]
     if weighted:
         if pred.ndim == 3:
             raise ValueError(
                 "weighted surface elements are defined here in 2-D only, got 3-D masks"
             )
-        lengths = [_contour_lengths(m[box], spacing) for m in masks]
-        surfaces = [_contour_corners(m[box]) for m in masks]
+        lengths = [_contour_lengths(m, spacing) for m in masks]
+        surfaces = [_contour_corners(m) for m in masks]
         weights = [n[s].double().cpu().numpy() for n, s in zip(lengths, surfaces, strict=True)]
     else:
-        surfaces = [surface(m[box]) for m in masks]
-        weights = [np.ones(int(s.sum())) for s in surfaces]
-    p, t = surfaces
-    return SurfaceDistances(_distances(p, t, spacing), _distances(t, p, spacing), *weights)
+        surfaces = [surface(m) for m in masks]
+        weights = []
+    directed = _distances(*surfaces, spacing)
+    return SurfaceDistances(*directed, *(weights or map(np.ones_like, directed)))
 
 
 def surface(mask: Tensor) -> Tensor:
     """Elements of a bool mask (*S) with a direct neighbour outside of it."""
-    inside = mask.clone()
-    for axis, size in enumerate(mask.shape):
-        inside.narrow(axis, 1, size - 1).logical_and_(mask.narrow(axis, 0, size - 1))
-        inside.narrow(axis, 0, size - 1).logical_and_(mask.narrow(axis, 1, size - 1))
-        inside.select(axis, 0).fill_(False)
-        inside.select(axis, size - 1).fill_(False)
-    return mask & ~inside
+    # In a frame of False and laid out flat, every neighbour is one fixed step away.
+    framed = torch.nn.functional.pad(mask, (1, 1) * mask.ndim)
+    flat = framed.flatten()
+    inside = flat.clone()
+    for step in framed.stride():
+        inside[step:] &= flat[:-step]
+        inside[:-step] &= flat[step:]
+    return (flat & ~inside).view(framed.shape)[(slice(1, -1),) * mask.ndim]
 
 
-def _as_mask(name: str, mask: Tensor) -> Tensor:
-    mask = mask.bool()
+def _check_not_empty(name: str, mask: Tensor) -> Tensor:
     if not mask.any():
         raise ValueError(f"{name} is empty: a distance to it is not defined")
     return mask
@@ -118,21 +119,29 @@ def _as_mask(name: str, mask: Tensor) -> Tensor:
 
 def _bounding_box(mask: Tensor) -> tuple[slice, ...]:
     """Smallest box that holds the mask."""
-    box = []
-    for axis in range(mask.ndim):
-        line = mask.movedim(axis, 0).flatten(1).any(1).nonzero()
-        box.append(slice(int(line[0]), int(line[-1]) + 1))
-    return tuple(box)
+    array = mask if mask.is_cuda else mask.numpy()  # whose ``any`` is several times as fast
+    axes = range(mask.ndim)
+    lines = [array.any(tuple(a for a in axes if a != axis)) for axis in axes]
+    places = [torch.as_tensor(line).nonzero() for line in lines]
+    return tuple(slice(int(x[0]), int(x[-1]) + 1) if len(x) else slice(0, 0) for x in places)
 
 
-def _distances(from_: Tensor, to: Tensor, spacing: tuple[float, ...]) -> np.ndarray:
-    """Distance from each element of one surface to the nearest of another."""
-    if from_.is_cuda:
-        return distance_transform(~to, spacing)[from_].cpu().numpy()
+def _distances(
+    first: Tensor, second: Tensor, spacing: tuple[float, ...]
+) -> tuple[np.ndarray, np.ndarray]:
+    """Distance from each element of a surface to the nearest of the other, both ways."""
+    pair = (first, second), (second, first)
+    if first.is_cuda:
+        return tuple(distance_transform(~to, spacing)[from_].cpu().numpy() for from_, to in pair)
     from scipy.spatial import cKDTree
 
-    points = [np.argwhere(s.numpy()) * spacing for s in (from_, to)]
-    return cKDTree(points[1]).query(points[0])[0]
+    points = [
+        np.stack(np.unravel_index(np.flatnonzero(s.numpy()), s.shape), 1) * spacing
+        for s in (first, second)
+    ]
+    # A tree that is not balanced is built in half the time and answers as fast on a grid.
+    trees = [cKDTree(x, balanced_tree=False) for x in points]
+    return trees[1].query(points[0])[0], trees[0].query(points[1])[0]
 
 
 def _contour_corners(mask: Tensor) -> Tensor:

@@ -1,0 +1,451 @@
+"""A segmentation project on scans: configure, train, resume, predict.
+
+The data lie as in the Medical Segmentation Decathlon: ``imagesTr/NAME.nii.gz`` and
+``labelsTr/NAME.nii.gz``, labels 0 (background), 1, 2, ... A run is a folder with ``config.json``,
+``split.json``, ``history.jsonl`` and the checkpoints ``best.pt`` and ``last.pt``; `predict` needs
+nothing else.
+"""
+
+import json
+import re
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import asdict, dataclass, fields, replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+
+from segedu.engine import (
+    History,
+    cosine_lr,
+    fit,
+    load_checkpoint,
+    make_loader,
+    plateau_lr,
+    poly_lr,
+    sliding_window,
+    step_lr,
+)
+from segedu.engine.checkpoint import atomic_write
+from segedu.losses import AuxiliaryLoss, CombinedLoss, CrossEntropyLoss, DiceLoss
+from segedu.medical.augment import Augment
+from segedu.medical.nifti import read_nifti, write_nifti
+from segedu.medical.patches import Case, GridDataset, PatchDataset, split_patients
+from segedu.medical.preprocess import WINDOWS, normalize, window
+from segedu.medical.volume import Volume
+from segedu.metrics import SemanticMetrics
+from segedu.models import get_model
+
+OPTIMIZERS = ("adamw", "adam", "sgd")
+SCHEDULES = ("poly", "cosine", "step", "plateau", "constant")
+SUBSETS = ("train", "val", "test")
+#: For a scan called ``patient-study.nii.gz`` the patient is what stands before the last hyphen.
+PATIENT = re.compile(r"^(.+)-[^-]+$")
+
+
+@dataclass(frozen=True)
+class ProjectConfig:
+    """Everything that decides a training; it is saved with the run.
+
+    Attributes:
+        classes: names of the labels, background first.
+        model: a network for volumes, see ``list_models("volume")``.
+        base_width: its channels at full resolution.
+        stages: resolutions of ``nnunet``; ``unet3d`` pools one time less.
+        patch: voxels d, h, w; ``d = 1`` trains a 2-D network on slices.
+        spacing: millimetres along d, h, w to resample to; empty leaves the scans as they are.
+        intensity: ``"mr"`` (normalised per scan) or a window of HU: ``"lung"``, ``"mediastinum"``,
+            ``"soft_tissue"``, ``"bone"``.
+        epochs, patches, batch_size: patches are those of an epoch.
+        positive_ratio: share of patches around the foreground.
+        optimizer, lr, momentum, weight_decay: momentum is that of ``sgd``.
+        schedule: of the learning rate; ``step`` divides it by 10 after 60 % and 85 % of the epochs,
+            ``plateau`` after 5 epochs without progress.
+        clip_norm: longest gradient; 0 does not clip.
+        patience: stop after so many epochs without progress; 0 never stops.
+        amp: mixed precision; ``None`` means on a GPU only.
+        augment: change the patches at random.
+        flip: axes that may be mirrored; leave out the last where left and right are classes.
+        shares: of the patients that train, validate, test.
+        seed: of everything random.
+    """
+
+    classes: tuple[str, ...] = ("background", "foreground")
+    model: str = "nnunet"
+    base_width: int = 16
+    stages: int = 4
+    patch: tuple[int, int, int] = (32, 64, 64)
+    spacing: tuple[float, ...] = ()
+    intensity: str = "mr"
+    epochs: int = 30
+    patches: int = 64
+    batch_size: int = 2
+    positive_ratio: float = 0.5
+    optimizer: str = "adamw"
+    lr: float = 2e-3
+    momentum: float = 0.99
+    weight_decay: float = 1e-4
+    schedule: str = "poly"
+    clip_norm: float = 12.0
+    patience: int = 0
+    amp: bool | None = None
+    augment: bool = True
+    flip: tuple[int, ...] = ()
+    shares: tuple[float, ...] = (0.7, 0.15, 0.15)
+    seed: int = 0
+
+    def __post_init__(self) -> None:
+        for name in ("classes", "patch", "spacing", "flip", "shares"):  # JSON knows only lists
+            object.__setattr__(self, name, tuple(getattr(self, name)))
+        allowed = {
+            "optimizer": OPTIMIZERS,
+            "schedule": SCHEDULES,
+            "intensity": ("mr", *WINDOWS),
+        }
+        for name, values in allowed.items():
+            if getattr(self, name) not in values:
+                raise ValueError(f"{name} must be one of {values}, got {getattr(self, name)!r}")
+        if len(self.classes) < 2:
+            raise ValueError(f"classes must name background and more, got {self.classes}")
+        if len(self.patch) != 3 or min(self.patch) < 1:
+            raise ValueError(f"patch must be three positive numbers (d, h, w), got {self.patch}")
+        if len(self.spacing) not in (0, 3):
+            raise ValueError(f"spacing must be empty or three numbers, got {self.spacing}")
+        if len(self.shares) != len(SUBSETS):
+            raise ValueError(f"shares must be three, for {SUBSETS}, got {self.shares}")
+
+    @property
+    def dimensions(self) -> int:
+        """2 for slices, 3 for patches."""
+        return 2 if self.patch[0] == 1 else 3
+
+    def changed(self, **settings: Any) -> "ProjectConfig":
+        """A copy with other settings.
+
+        Raises:
+            ValueError: for a setting that does not exist or a value that is not allowed.
+        """
+        known = {field.name for field in fields(self)}
+        if not settings.keys() <= known:
+            raise ValueError(
+                f"no settings {sorted(settings.keys() - known)}; known: {sorted(known)}"
+            )
+        return replace(self, **settings)
+
+    def save(self, path: str | Path) -> None:
+        """Write JSON; an older file is replaced as a whole."""
+        _write_json(path, asdict(self))
+
+    @classmethod
+    def load(cls, path: str | Path) -> "ProjectConfig":
+        """Read what `save` wrote.
+
+        Raises:
+            FileNotFoundError: if there is no such file.
+            ValueError: if it is no configuration.
+        """
+        try:
+            values = json.loads(Path(path).read_text(encoding="utf-8"))
+            known = {field.name for field in fields(cls)}
+            if not isinstance(values, dict) or not values.keys() <= known:
+                raise ValueError(f"unknown settings {sorted(set(values) - known)}")
+            return cls(**values)
+        except (ValueError, TypeError) as error:
+            raise ValueError(f"{path} is no configuration of a project: {error}") from error
+
+
+def read_classes(folder: str | Path) -> tuple[str, ...]:
+    """Names of the labels 0, 1, ... from a folder's ``dataset.json``.
+
+    Raises:
+        FileNotFoundError: if there is no such file.
+        ValueError: if it does not name them.
+    """
+    path = Path(folder, "dataset.json")
+    try:
+        labels = json.loads(path.read_text(encoding="utf-8"))["labels"]
+        return tuple(labels[str(number)] for number in range(len(labels)))
+    except (KeyError, TypeError, ValueError) as error:
+        raise ValueError(f"{path.name} does not name the labels 0, 1, ...: {error}") from error
+
+
+def find_scans(folder: str | Path, *, labels: bool = True) -> list[tuple[str, Path, Path | None]]:
+    """Names, images and labels of a folder in the layout of the Decathlon, sorted by name.
+
+    Raises:
+        FileNotFoundError: if there is no image, or one of the labels is missing.
+    """
+    images = sorted(Path(folder, "imagesTr").glob("*.nii*"))
+    images = [path for path in images if not path.name.startswith(".")]
+    if not images:
+        raise FileNotFoundError(f"no imagesTr/*.nii.gz in {folder}")
+    scans = []
+    for path in images:
+        label = Path(folder, "labelsTr", path.name)
+        if labels and not label.is_file():
+            raise FileNotFoundError(f"imagesTr/{path.name} has no labelsTr/{path.name} in {folder}")
+        scans.append((path.name.split(".nii")[0], path, label if labels else None))
+    return scans
+
+
+def patient_of(name: str) -> str:
+    """Whose scan it is: the name up to its last hyphen, or all of it.
+
+    Example:
+        >>> patient_of("lung_012-followup"), patient_of("hippocampus_003")
+        ('lung_012', 'hippocampus_003')
+    """
+    match = PATIENT.match(name)
+    return match[1] if match else name
+
+
+def prepare(volume: Volume, config: ProjectConfig) -> Volume:
+    """What the network sees of a scan: axial, resampled, intensities normalised."""
+    volume = volume.reorient()
+    if config.spacing:
+        volume = volume.resample(config.spacing)
+    return normalize(volume) if config.intensity == "mr" else window(volume, config.intensity)
+
+
+def load_case(name: str, image: Path, label: Path, config: ProjectConfig) -> Case:
+    """Read one scan with its labels.
+
+    Raises:
+        ValueError: if the labels lie on another grid, or are no classes of the project.
+    """
+    scan, truth = read_nifti(image), read_nifti(label)
+    if not scan.same_grid(truth):
+        raise ValueError(f"{image.name}: image and labels lie on different grids")
+    seen = prepare(scan, config)
+    mask = truth.resample_to(seen, labels=True).array
+    found = np.unique(mask)
+    if not np.isin(found, range(len(config.classes))).all():
+        raise ValueError(
+            f"{label.name} holds the labels {found.tolist()}, the project has "
+            f"{len(config.classes)} classes"
+        )
+    tensors = (torch.from_numpy(np.ascontiguousarray(array)) for array in (seen.array, mask))
+    array, mask = tensors
+    return Case(patient_of(name), array.float()[None], mask.to(torch.uint8))
+
+
+def build_model(config: ProjectConfig) -> nn.Module:
+    """The network of a project."""
+    depth = {"nnunet": {"stages": config.stages}, "unet3d": {"depth": config.stages - 1}}
+    if config.model not in depth:
+        raise ValueError(f"model must be one of {', '.join(depth)}, got {config.model!r}")
+    return get_model(
+        config.model,
+        len(config.classes),
+        base_width=config.base_width,
+        dimensions=config.dimensions,
+        **depth[config.model],
+    )
+
+
+def build_loss(config: ProjectConfig) -> nn.Module:
+    """Cross entropy and Dice, halved from one resolution to the next as in nnU-Net."""
+    dice = DiceLoss(include_background=False, smooth=1e-5)
+    loss = CombinedLoss({"ce": (CrossEntropyLoss(), 1.0), "dice": (dice, 1.0)})
+    if config.model != "nnunet":
+        return loss
+    weights = [0.5**i for i in range(config.stages - 1)]
+    return AuxiliaryLoss(loss, [w / sum(weights) for w in weights])
+
+
+def train(
+    data: str | Path,
+    out: str | Path,
+    config: ProjectConfig,
+    *,
+    resume: bool = False,
+    device: str | None = None,
+    on_epoch: Callable[[dict[str, Any]], None] | None = None,
+) -> History:
+    """Train on a folder of scans and leave a run in ``out``.
+
+    Args:
+        data: the scans, in the layout of the Decathlon.
+        out: folder of the run, made if need be.
+        config: what decides the training.
+        resume: go on from ``last.pt``; the configuration must be that of the run.
+        device: the GPU if there is one, else the CPU.
+        on_epoch: called with the record of every epoch.
+
+    Raises:
+        FileNotFoundError: if scans or labels are missing.
+        FileExistsError: if ``out`` holds a run and ``resume`` is False.
+        ValueError: if scans do not fit the project, or a resumed run had other settings or scans.
+    """
+    out = Path(out)
+    scans = find_scans(data)
+    parts = split_patients([patient_of(name) for name, *_ in scans], config.shares, config.seed)
+    split = {k: [scans[i][0] for i in part] for k, part in zip(SUBSETS, parts, strict=True)}
+    _check_run(out, config, split, resume)
+    train_cases, val_cases = ([load_case(*scans[i], config) for i in part] for part in parts[:2])
+    out.mkdir(parents=True, exist_ok=True)
+    _write_json(out / "split.json", split)
+    config.save(out / "config.json")
+    patches = PatchDataset(
+        train_cases,
+        config.patch,
+        config.patches,
+        positive_ratio=config.positive_ratio,
+        transforms=_augmentation(config),
+    )
+    loader = make_loader(patches, config.batch_size, shuffle=True, seed=config.seed)
+    model = _seeded(config)
+    optimizer = build_optimizer(model, config)
+    history = fit(
+        model,
+        loader,
+        build_loss(config),
+        epochs=config.epochs,
+        optimizer=optimizer,
+        scheduler=build_schedule(optimizer, config, len(loader)),
+        val_loader=make_loader(GridDataset(val_cases, config.patch), config.batch_size),
+        metric=SemanticMetrics(len(config.classes)),
+        device=device,
+        amp=config.amp,
+        clip_norm=config.clip_norm or None,
+        patience=config.patience or None,
+        checkpoint_dir=out,
+        resume=resume,
+        config=_plain(asdict(config)),
+        on_epoch=on_epoch,
+        seed=config.seed,
+    )
+    history.to_jsonl(out / "history.jsonl")
+    return history
+
+
+def build_optimizer(model: nn.Module, config: ProjectConfig) -> torch.optim.Optimizer:
+    """The optimizer that the configuration names."""
+    how = {"lr": config.lr, "weight_decay": config.weight_decay}
+    if config.optimizer == "sgd":
+        return torch.optim.SGD(model.parameters(), momentum=config.momentum, nesterov=True, **how)
+    kind = torch.optim.Adam if config.optimizer == "adam" else torch.optim.AdamW
+    return kind(model.parameters(), **how)
+
+
+def build_schedule(optimizer: torch.optim.Optimizer, config: ProjectConfig, steps: int) -> Any:
+    """The schedule that the configuration names, ``steps`` per epoch; ``None`` if constant."""
+    total = config.epochs * steps
+    if config.schedule == "poly":
+        return poly_lr(optimizer, total)
+    if config.schedule == "cosine":
+        return cosine_lr(optimizer, total)
+    if config.schedule == "step":
+        return step_lr(optimizer, [round(0.6 * total), round(0.85 * total)])
+    return plateau_lr(optimizer) if config.schedule == "plateau" else None
+
+
+class Predictor:
+    """A trained run, ready for new scans.
+
+    Args:
+        run: folder that `train` left.
+        device: the GPU if there is one, else the CPU.
+
+    Raises:
+        FileNotFoundError: if ``run`` holds no run.
+        CheckpointError: if its checkpoint is damaged.
+    """
+
+    def __init__(self, run: str | Path, device: str | None = None) -> None:
+        self.config = ProjectConfig.load(Path(run, "config.json"))
+        self.device = torch.device(device or ("cuda" if torch.cuda.is_available() else "cpu"))
+        self.model = build_model(self.config)
+        self.model.load_state_dict(load_checkpoint(Path(run, "best.pt"))["model"])
+        self.model.to(self.device).eval()
+
+    def __call__(self, scan: Volume, *, overlap: float = 0.5) -> Volume:
+        """Labels (uint8) on the very grid of ``scan``, whatever its orientation and spacing."""
+        seen = prepare(scan, self.config)
+        image = torch.from_numpy(np.ascontiguousarray(seen.array))[None, None]
+        probability = self._probabilities(image.float().to(self.device), overlap)[0].cpu().numpy()
+        if seen.shape == scan.reorient().shape:
+            labels = seen.with_array(probability.argmax(0).astype(np.uint8))
+        else:  # bring the probabilities back, not the labels: their borders are finer than voxels
+            grid = scan.reorient()
+            labels = _resampled_argmax(probability, seen, grid)
+        return labels.reorient(scan.axes)
+
+    def _probabilities(self, image: Tensor, overlap: float) -> Tensor:
+        """(1, 1, D, H, W) -> (1, C, D, H, W)."""
+        d, *patch = self.config.patch
+        if self.config.dimensions == 3:
+            return sliding_window(self.model, image, (d, *patch), overlap=overlap)
+        slices = image[0].transpose(0, 1)  # (D, 1, H, W)
+        parts = [
+            sliding_window(self.model, part, tuple(patch), overlap=overlap)
+            for part in slices.split(8)
+        ]
+        return torch.cat(parts).transpose(0, 1)[None]
+
+
+def _resampled_argmax(probability: np.ndarray, seen: Volume, grid: Volume) -> Volume:
+    """Class of the largest probability on another grid, one class in memory at a time."""
+    best = np.full(grid.shape, -1, np.float32)
+    labels = np.zeros(grid.shape, np.uint8)
+    for c, share in enumerate(probability):
+        here = seen.with_array(share).resample_to(grid, fill=float(c == 0)).array
+        labels[here > best] = c
+        best = np.maximum(best, here)
+    return grid.with_array(labels)
+
+
+def _seeded(config: ProjectConfig) -> nn.Module:
+    """The network with weights that follow from the seed."""
+    with torch.random.fork_rng():
+        torch.manual_seed(config.seed)
+        return build_model(config)
+
+
+def _check_run(out: Path, config: ProjectConfig, split: dict[str, list[str]], resume: bool) -> None:
+    """Refuse to write over a run, and to go on with another one."""
+    if not (out / "config.json").exists():
+        return
+    if not resume:
+        raise FileExistsError(f"{out} holds a run: resume it or choose another folder")
+    before = asdict(ProjectConfig.load(out / "config.json"))
+    changed = [name for name, value in asdict(config).items() if before[name] != value]
+    if changed:
+        raise ValueError(f"cannot resume {out}: other settings for {', '.join(changed)}")
+    if json.loads((out / "split.json").read_text(encoding="utf-8")) != split:
+        raise ValueError(f"cannot resume {out}: the folder of scans is another one")
+
+
+def _augmentation(config: ProjectConfig) -> Augment | None:
+    """Random changes of patches whose voxels are as the configuration says, or cubes."""
+    if not config.augment:
+        return None
+    return Augment(flip=config.flip, spacing=config.spacing[-config.dimensions :] or None)
+
+
+def _write_json(path: str | Path, values: Any) -> None:
+    text = json.dumps(values, indent=2, ensure_ascii=False) + "\n"
+    with atomic_write(Path(path)) as file:
+        file.write(text.encode("utf-8"))
+
+
+def _plain(values: dict[str, Any]) -> dict[str, Any]:
+    return json.loads(json.dumps(values))
+
+
+def write_decathlon(
+    out: str | Path, cases: Iterable[tuple[str, Volume, Volume]], classes: Sequence[str]
+) -> None:
+    """Write scans (name, image, labels) as ``imagesTr``, ``labelsTr`` and ``dataset.json``."""
+    out = Path(out)
+    for folder in ("imagesTr", "labelsTr"):
+        (out / folder).mkdir(parents=True, exist_ok=True)
+    count = 0
+    for name, image, labels in cases:
+        count += 1
+        write_nifti(image, out / "imagesTr" / f"{name}.nii.gz")
+        write_nifti(labels, out / "labelsTr" / f"{name}.nii.gz")
+    about = {"labels": dict(enumerate(classes)), "numTraining": count}
+    _write_json(out / "dataset.json", about)

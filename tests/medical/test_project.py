@@ -1,0 +1,230 @@
+import json
+from contextlib import nullcontext
+from dataclasses import replace
+
+import numpy as np
+import pytest
+import torch
+
+from segedu.medical.__main__ import main
+from segedu.medical.nifti import read_nifti, write_nifti
+from segedu.medical.project import (
+    OPTIMIZERS,
+    SCHEDULES,
+    Predictor,
+    ProjectConfig,
+    build_loss,
+    build_model,
+    build_optimizer,
+    build_schedule,
+    load_case,
+    patient_of,
+    prepare,
+    train,
+    write_decathlon,
+)
+from segedu.medical.volume import Volume
+
+TINY = ProjectConfig(
+    base_width=4,
+    stages=2,
+    patch=(6, 12, 12),
+    epochs=3,
+    patches=8,
+    batch_size=4,
+    lr=1e-2,
+    shares=(0.6, 0.2, 0.2),
+)
+
+
+def scan(seed: int, shape=(8, 16, 14)) -> tuple[Volume, Volume]:
+    """A bright ball somewhere, and its mask."""
+    rng = np.random.default_rng(seed)
+    centre = [n / 2 + rng.uniform(-1, 1) for n in shape]
+    away = sum(
+        (g - c) ** 2 for g, c in zip(np.ogrid[tuple(map(slice, shape))], centre, strict=True)
+    )
+    mask = (away < 10).astype(np.uint8)
+    values = (100 * mask + rng.normal(50, 8, shape)).astype(np.float32)
+    image = Volume(values, (2.0, 1.0, 1.5), (10.0, -20.0, 30.0))
+    return image, image.with_array(mask)
+
+
+@pytest.fixture(scope="module")
+def data(tmp_path_factory):
+    root = tmp_path_factory.mktemp("scans")
+    write_decathlon(root, [(f"p{i}-{i % 2}", *scan(i)) for i in range(6)], TINY.classes)
+    return root
+
+
+@pytest.fixture(scope="module")
+def run(data, tmp_path_factory):
+    """A training without interruption."""
+    out = tmp_path_factory.mktemp("runs") / "run"
+    return out, train(data, out, TINY, device="cpu")
+
+
+def test_a_run_holds_what_decided_it(run):
+    out, history = run
+    assert ProjectConfig.load(out / "config.json") == TINY
+    split = json.loads((out / "split.json").read_text())
+    assert [len(split[k]) for k in ("train", "val", "test")] == [3, 1, 2]
+    assert len(history) == 3 and history["loss"][-1] < history["loss"][0]
+    assert len((out / "history.jsonl").read_text().splitlines()) == 3
+
+
+def test_resuming_after_a_crash_gives_the_same_bits(run, data, tmp_path):
+    def crash(record):
+        if record["epoch"] == 2:
+            raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        train(data, tmp_path / "run", TINY, device="cpu", on_epoch=crash)
+    history = train(data, tmp_path / "run", TINY, device="cpu", resume=True)
+    assert history["loss"] == run[1]["loss"]
+    again, straight = (
+        Predictor(folder, "cpu").model.state_dict() for folder in (tmp_path / "run", run[0])
+    )
+    assert all(torch.equal(again[name], straight[name]) for name in straight)
+
+
+def test_other_settings_and_other_scans_are_not_resumed(run, data, tmp_path):
+    with pytest.raises(FileExistsError, match="holds a run"):
+        train(data, run[0], TINY)
+    with pytest.raises(ValueError, match="other settings for lr"):
+        train(data, run[0], replace(TINY, lr=1.0), resume=True)
+    write_decathlon(tmp_path, [(f"q{i}", *scan(i)) for i in range(3)], TINY.classes)
+    with pytest.raises(ValueError, match="another one"):
+        train(tmp_path, run[0], TINY, resume=True)
+
+
+@pytest.mark.parametrize("axes", ["SPL", "RAI", "LIP"])
+def test_predictions_lie_on_the_grid_of_the_scan(run, axes):
+    predictor = Predictor(run[0], "cpu")
+    image, _ = scan(99)
+    straight = predictor(image)
+    turned = predictor(image.reorient(axes))
+    assert turned.array.dtype == np.uint8
+    assert turned.same_grid(image.reorient(axes))
+    assert np.array_equal(turned.reorient().array, straight.array)
+
+
+def test_resampled_predictions_come_back_to_the_grid(run, data, tmp_path):
+    out = tmp_path / "run"
+    out.mkdir()
+    values = json.loads((run[0] / "config.json").read_text()) | {"spacing": [1.5, 1.5, 1.5]}
+    (out / "config.json").write_text(json.dumps(values))
+    (out / "best.pt").write_bytes((run[0] / "best.pt").read_bytes())
+    image, _ = scan(98)
+    assert prepare(image, ProjectConfig.load(out / "config.json")).shape == (11, 11, 14)
+    assert Predictor(out, "cpu")(image).same_grid(image)
+
+
+def test_training_learns_the_ball(data, tmp_path):
+    config = replace(TINY, epochs=24, augment=False)
+    train(data, tmp_path / "run", config, device="cpu")
+    image, truth = scan(97)
+    found = Predictor(tmp_path / "run", "cpu")(image).array
+    assert 2 * (found & truth.array).sum() / (found.sum() + truth.array.sum()) > 0.8
+
+
+def test_slices_train_a_2d_network(data, tmp_path):
+    config = replace(TINY, patch=(1, 12, 12), epochs=1, model="unet3d")
+    assert config.dimensions == 2
+    train(data, tmp_path / "run", config, device="cpu")
+    image, _ = scan(96)
+    assert Predictor(tmp_path / "run", "cpu")(image).same_grid(image)
+
+
+def test_no_name_of_a_patient_leaves_with_the_checkpoint(run):
+    split = json.loads((run[0] / "split.json").read_text())
+    for name in sum(split.values(), []):
+        assert name.encode() not in (run[0] / "best.pt").read_bytes()
+
+
+@pytest.mark.parametrize("schedule", SCHEDULES)
+@pytest.mark.parametrize("optimizer", OPTIMIZERS)
+def test_every_optimizer_and_schedule_makes_a_step(optimizer, schedule):
+    config = replace(TINY, optimizer=optimizer, schedule=schedule, lr=0.1, epochs=2)
+    model = build_model(config)
+    built = build_optimizer(model, config)
+    rule = build_schedule(built, config, steps=5)
+    target = torch.randint(2, (1, 8, 8, 8))
+    build_loss(config)(model(torch.randn(1, 1, 8, 8, 8)), target).backward()
+    built.step()
+    for _ in range(10):
+        if rule is not None:
+            rule.step(1.0) if schedule == "plateau" else rule.step()
+    now = built.param_groups[0]["lr"]
+    assert now == 0.1 if schedule == "constant" else now < 0.1
+
+
+def test_labels_must_fit_the_scan_and_the_classes(tmp_path):
+    image, mask = scan(0)
+    write_nifti(image, tmp_path / "image.nii.gz")
+    write_nifti(mask.crop((0, 0, 0), (4, 16, 14)), tmp_path / "short.nii.gz")
+    write_nifti(mask.with_array(mask.array * 5), tmp_path / "five.nii.gz")
+    with pytest.raises(ValueError, match="different grids"):
+        load_case("a", tmp_path / "image.nii.gz", tmp_path / "short.nii.gz", TINY)
+    with pytest.raises(ValueError, match=r"labels \[0, 5\], the project has 2 classes"):
+        load_case("a", tmp_path / "image.nii.gz", tmp_path / "five.nii.gz", TINY)
+
+
+def test_scans_of_a_patient_stay_together():
+    assert patient_of("p1-a") == patient_of("p1-b") == "p1"
+    assert patient_of("hippocampus_003") == "hippocampus_003"
+
+
+@pytest.mark.parametrize(
+    ("settings", "message"),
+    [
+        ({"optimizer": "lbfgs"}, "optimizer must be one of"),
+        ({"schedule": "linear"}, "schedule must be one of"),
+        ({"intensity": "ct"}, "intensity must be one of"),
+        ({"patch": (8, 8)}, "patch must be three"),
+        ({"classes": ("background",)}, "classes must name"),
+        ({"spacing": (1.0,)}, "spacing must be"),
+        ({"shares": (0.5, 0.5)}, "shares must be three"),
+    ],
+)
+def test_bad_settings(settings, message):
+    with pytest.raises(ValueError, match=message):
+        ProjectConfig(**settings)
+
+
+@pytest.mark.parametrize("text", ["", "[]", '{"colour": 1}', '{"patch": 3}'])
+def test_a_damaged_configuration_is_named(tmp_path, text):
+    (tmp_path / "config.json").write_text(text)
+    with pytest.raises(ValueError, match="config.json is no configuration"):
+        ProjectConfig.load(tmp_path / "config.json")
+
+
+def test_a_folder_without_scans_and_a_scan_without_labels_are_named(data, tmp_path):
+    with pytest.raises(FileNotFoundError, match="no imagesTr"):
+        train(tmp_path, tmp_path / "run", TINY)
+    write_decathlon(tmp_path, [("a", *scan(0))], TINY.classes)
+    (tmp_path / "labelsTr" / "a.nii.gz").unlink()
+    with pytest.raises(FileNotFoundError, match="imagesTr/a.nii.gz has no labelsTr/a.nii.gz"):
+        train(tmp_path, tmp_path / "run", TINY)
+    assert read_nifti(tmp_path / "imagesTr" / "a.nii.gz").shape == (8, 16, 14)
+
+
+def test_the_commands_draw_train_resume_and_predict(tmp_path, capsys):
+    scans, run, labels = tmp_path / "scans", tmp_path / "run", tmp_path / "labels.nii.gz"
+    shape = ["--shape", "6", "24", "24", "--spacing", "45", "15.5", "15.5"]
+    assert main(["phantom", str(scans), "--number", "3", *shape]) == 0
+    assert len(list((scans / "imagesTr").iterdir())) == 3
+    how = ["base_width=2", "stages=2", "patch=(4,16,16)", "epochs=1", "patches=2", "intensity=lung"]
+    how += ["shares=(0.4,0.3,0.3)"]
+    setting = [part for text in how for part in ("--set", text)]
+    assert main(["train", str(scans), "--out", str(run), *setting]) == 0
+    assert "epoch 1: loss" in capsys.readouterr().out
+    assert main(["train", str(scans), "--out", str(run), "--resume"]) == 0
+    scan_path = scans / "imagesTr" / "phantom_000.nii.gz"
+    assert main(["predict", str(run), str(scan_path), str(labels)]) == 0
+    assert "right lung ｜ 右肺: " in capsys.readouterr().out
+    assert read_nifti(labels).same_grid(read_nifti(scan_path))
+    for mistake in (["--set", "colour=1"], ["--set", "lr"]):
+        with pytest.raises(SystemExit) if mistake[1] == "lr" else nullcontext():
+            assert main(["train", str(scans), "--out", str(tmp_path / "new"), *mistake]) == 2
+    assert "colour" in capsys.readouterr().err and not (tmp_path / "new").exists()

@@ -23,6 +23,9 @@ _V3 = "Rethinking Atrous Convolution for Semantic Image Segmentation"
 _V3_PLUS = "Encoder-Decoder with Atrous Separable Convolution for Semantic Image Segmentation"
 _TIRAMISU = "The One Hundred Layers Tiramisu: Fully Convolutional DenseNets"
 _HRNET = "High-Resolution Representations for Labeling Pixels and Regions"
+_PANOPTIC_DEEPLAB = (
+    "Panoptic-DeepLab: A Simple, Strong, and Fast Baseline for Bottom-Up Panoptic Segmentation"
+)
 _YOLACT = "YOLACT: Real-time Instance Segmentation"
 _UNET = "U-Net: Convolutional Networks for Biomedical Image Segmentation"
 _MASK2FORMER = "Masked-attention Mask Transformer for Universal Image Segmentation"
@@ -369,5 +372,23 @@ MODELS: dict[str, ModelInfo] = {
     },
     "sam_tiny": ModelInfo(
         "sam.sam_tiny", {}, "narrow, learns scenes on a CPU", _SAM, 2023, 697_448, "promptable"
+    ),
+    "panoptic_deeplab_resnet50": ModelInfo(
+        "panoptic_deeplab.PanopticDeepLab",
+        {},
+        "from the bottom up: centres and offsets",
+        _PANOPTIC_DEEPLAB,
+        2020,
+        55_309_384,
+        "panoptic",
+    ),
+    "panoptic_deeplab_tiny": ModelInfo(
+        "panoptic_deeplab.panoptic_deeplab_tiny",
+        {},
+        "narrow, learns scenes on a CPU",
+        _PANOPTIC_DEEPLAB,
+        2020,
+        2_507_428,
+        "panoptic",
     ),
 }

@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any
 
 import torch
+import torch.nn.functional as F
 from torch import Tensor, nn
 
 GOLDEN = Path(__file__).parent / "golden"
@@ -53,6 +54,30 @@ def discs(size: int, circles: list[tuple[int, int, int]]) -> tuple[Tensor, Tenso
     )
     boxes = torch.tensor([(x - r, y - r, x + r + 1, y + r + 1) for y, x, r in circles])
     return masks, boxes.float()
+
+
+def panoptic_discs() -> tuple[Tensor, list[dict[str, Any]]]:
+    """A panoptic map (129, 129): sky, road, void between them, and three discs."""
+    masks, _ = discs(129, CIRCLES)
+    ids = torch.ones(129, 129, dtype=torch.int32)
+    ids[60:] = 2
+    ids[55:60] = 0
+    for number, mask in enumerate(masks, start=3):
+        ids[mask] = number
+    info = [
+        {"id": number, "category_id": category, "iscrowd": False}
+        for number, category in enumerate((10, 0, 11, 17, 17), start=1)
+    ]
+    return ids, info
+
+
+def noisy(semantic: Tensor, center: Tensor, offset: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+    """Logits (1, 19, H, W), heat map and offsets as a network might see these targets."""
+    logits = F.one_hot(semantic.clamp(max=18), 19).permute(2, 0, 1) + 0.9 * sequence(
+        (19, *semantic.shape), phase=1
+    )
+    heat = 0.9 * center + 0.08 * sequence(center.shape, phase=2)
+    return logits[None], heat[None], (offset + 6 * sequence(offset.shape, phase=3))[None]
 
 
 def together(outputs: Sequence[Tensor]) -> Tensor:

@@ -16,7 +16,7 @@ from typing import NamedTuple
 import torch
 import torch.nn.functional as F
 import torch.utils.model_zoo
-from closed_form import CIRCLES, discs, fill, images, save, together
+from closed_form import CIRCLES, discs, fill, images, noisy, panoptic_discs, save, together
 from torch import nn
 
 
@@ -263,6 +263,119 @@ class _YolactDetections(_Yolact):
         return together([classes.float(), scores, boxes.float(), masks.mean((1, 2))])
 
 
+class _PanopticDeepLab(nn.Module):
+    """bowenc0221's network, and what it is asked for."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        _without_downloads_and_drawing()
+        from segmentation.model.backbone import resnet50
+        from segmentation.model.loss import DeepLabCE, L1Loss, MSELoss
+        from segmentation.model.meta_arch import PanopticDeepLab
+
+        self.net = PanopticDeepLab(  # panoptic_deeplab_R50_os32_cityscapes.yaml
+            resnet50(pretrained=False, replace_stride_with_dilation=(False, False, False)),
+            in_channels=2048,
+            feature_key="res5",
+            low_level_channels=(1024, 512, 256),
+            low_level_key=["res4", "res3", "res2"],
+            low_level_channels_project=(128, 64, 32),
+            decoder_channels=256,
+            atrous_rates=(3, 6, 9),
+            num_classes=19,
+            has_instance=True,
+            instance_low_level_channels_project=(64, 32, 16),
+            instance_decoder_channels=128,
+            instance_head_channels=32,
+            instance_aspp_channels=256,
+            instance_num_classes=(1, 2),
+            instance_class_key=["center", "offset"],
+            semantic_loss=DeepLabCE(ignore_label=255, top_k_percent_pixels=0.2),
+            semantic_loss_weight=1.0,
+            center_loss=MSELoss(reduction="none"),
+            center_loss_weight=200.0,
+            offset_loss=L1Loss(reduction="none"),
+            offset_loss_weight=0.01,
+        )
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        decoder = self.net.decoder
+        for head in (decoder.semantic_head, decoder.instance_head):
+            for layers in head.classifier.values():
+                layers[1].weight /= 1000  # closed-form ResNets are loud
+        return self.read(self.net(x))
+
+
+def _without_downloads_and_drawing() -> None:
+    mock = unittest.mock.MagicMock
+    missing = ("cv2", "torchvision.models.utils")
+    missing += ("segmentation.utils.comm", "segmentation.utils.env")
+    sys.modules |= {name: mock() for name in missing}
+    sys.modules["segmentation.utils"] = mock(AverageMeter=_Meter)
+
+
+class _Meter:
+    def update(self, value: float, count: int) -> None:
+        self.value = value
+
+
+def _panoptic_targets() -> dict[str, torch.Tensor]:
+    """Of `panoptic_discs`."""
+    _without_downloads_and_drawing()
+    from segmentation.data.transforms.target_transforms import PanopticTargetGenerator
+
+    ids, info = panoptic_discs()
+    settings = {"ignore_stuff_in_offset": True, "small_instance_area": 400}
+    generator = PanopticTargetGenerator(
+        255, lambda panoptic: panoptic, [11, 17], 8, small_instance_weight=3, **settings
+    )
+    return generator(ids.numpy(), info)
+
+
+class _PanopticOutput(_PanopticDeepLab):
+    def read(self, output: dict[str, torch.Tensor]) -> torch.Tensor:
+        return together([output[key] for key in ("semantic", "center", "offset")])
+
+
+class _PanopticLosses(_PanopticDeepLab):
+    def read(self, output: dict[str, torch.Tensor]) -> torch.Tensor:
+        self.net.loss(
+            output, {k: v[None] for k, v in _panoptic_targets().items() if k != "center_points"}
+        )
+        meters = self.net.loss_meter_dict
+        return torch.tensor(
+            [meters[f"{key} loss"].value for key in ("Semantic", "Center", "Offset")]
+        )
+
+
+class _PanopticTargets(nn.Module):
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        target = _panoptic_targets()
+        keys = ("semantic", "center", "offset")
+        return together([target[k].float() for k in (*keys, *(f"{key}_weights" for key in keys))])
+
+
+class _PanopticMerge(nn.Module):
+    """Their grouping of noisy maps: of each pixel the class and the area of the segment."""
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        target = _panoptic_targets()
+        from segmentation.model.post_processing import get_panoptic_segmentation
+
+        labels, _ = get_panoptic_segmentation(
+            *noisy(target["semantic"], target["center"], target["offset"]),
+            thing_list=[11, 17],
+            label_divisor=1000,
+            stuff_area=300,
+            void_label=-1000,
+            threshold=0.1,
+            nms_kernel=7,
+            top_k=200,
+        )
+        _, inverse, count = labels.unique(return_inverse=True, return_counts=True)
+        return together([labels // 1000 + 1.0, count[inverse].float()])
+
+
 class _Config(dict):
     __getattr__ = dict.__getitem__
 
@@ -433,6 +546,21 @@ RECIPES = {
             ("output", "loc, conf, mask, proto, segm and priors", _YolactOutput),
             ("losses", "MultiBoxLoss C, B, M, S", _YolactLosses),
             ("detections", "Detect, postprocess to 150 x 120", _YolactDetections),
+        )
+    },
+    **{
+        f"panoptic_deeplab_{what}": Recipe(
+            "bowenc0221/panoptic-deeplab",
+            "cf8e20bbbf1cf540c7593434b965a93c4a889890",
+            call,
+            build,
+            (1, 3, 129, 129),
+        )
+        for what, call, build in (
+            ("output", "R50_os32: semantic, center and offset", _PanopticOutput),
+            ("losses", "R50_os32: semantic, center and offset loss", _PanopticLosses),
+            ("targets", "PanopticTargetGenerator, three maps and their weights", _PanopticTargets),
+            ("merge", "get_panoptic_segmentation, class and area per pixel", _PanopticMerge),
         )
     },
     "hrnet_w18": Recipe(

@@ -12,12 +12,23 @@ from closed_form import (
     fill,
     images,
     load,
+    noisy,
+    panoptic_discs,
     together,
 )
 from torch import nn
 
 from segedu.models import get_model
 from segedu.models.attention import DANetHead, NonLocal2d
+from segedu.models.panoptic_deeplab import (
+    Maps,
+    PanopticDeepLab,
+    Weighting,
+    group_objects,
+    make_targets,
+    merge,
+    panoptic_losses,
+)
 from segedu.models.yolact import NAMES, YOLACT, Objects, Output, yolact_losses
 
 
@@ -187,3 +198,52 @@ def test_yolact_detections_equal_dbolya(yolact):
     # theirs counts classes from 0 and cuts coordinates to whole pixels
     parts = [found["labels"] - 1.0, found["scores"], found["boxes"].long().float(), covered]
     assert compare(together(parts), load("yolact_detections")) < 1e-5
+
+
+THINGS = (11, 17)
+
+
+@pytest.fixture(scope="module")
+def panoptic_maps():
+    model = fill(blank(PanopticDeepLab, 19))  # declared in their order
+    for last in (model.semantic_head, model.center_head, model.offset_head):
+        last[1].weight.data /= 1000  # as in the fixture
+    with torch.no_grad():
+        return model.network(images((1, 3, 129, 129)))
+
+
+@pytest.fixture(scope="module")
+def panoptic_target():
+    ids, info = panoptic_discs()
+    return make_targets({"panoptic_seg": ids, "segments_info": info}, THINGS, small_area=400)
+
+
+def test_panoptic_deeplab_equals_bowenc(panoptic_maps):
+    assert compare(together([*panoptic_maps]), load("panoptic_deeplab_output")) < 1e-5
+
+
+def test_panoptic_deeplab_losses_equal_bowenc(panoptic_maps, panoptic_target):
+    target, weighting = (
+        kind(*(part[None] for part in parts))
+        for kind, parts in zip((Maps, Weighting), panoptic_target, strict=True)
+    )
+    losses = panoptic_losses(panoptic_maps, target, weighting)
+    assert compare(torch.stack([*losses.values()]), load("panoptic_deeplab_losses")) < 1e-5
+
+
+def test_panoptic_deeplab_targets_equal_bowenc(panoptic_target):
+    parts = [part.float() for parts in panoptic_target for part in parts]
+    assert compare(together(parts), load("panoptic_deeplab_targets")) < 1e-5
+
+
+def test_panoptic_deeplab_merge_equals_bowenc(panoptic_target):
+    target, _ = panoptic_target
+    (logits,), (heat,), (offset,) = noisy(target.semantic, target.center, target.offset)
+    group, objectness = group_objects(logits.argmax(0), heat[0], offset, THINGS)
+    result = merge(logits, group, objectness, THINGS, stuff_area=300)
+    # ids are free: compare the class and the area of each pixel's segment
+    ids, info = result["panoptic_seg"], result["segments_info"]
+    category = torch.tensor([0, *(segment["category_id"] + 1 for segment in info)])
+    area = torch.tensor([(ids == 0).sum(), *(segment["area"] for segment in info)])
+    parts = [category[ids.long()][None].float(), area[ids.long()][None].float()]
+    assert compare(together(parts), load("panoptic_deeplab_merge")) < 1e-6

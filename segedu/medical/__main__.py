@@ -28,11 +28,23 @@ def main(arguments: Sequence[str] | None = None) -> int:
     except BrokenPipeError:  # the reader, such as `head`, has seen enough
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return 0
-    except (OSError, ValueError, ImportError) as error:
-        if os.environ.get("SEGEDU_DEBUG"):
-            raise
-        print(f"segedu.medical: error: {' '.join(str(error).split())}", file=sys.stderr)
-        return 2
+    except (OSError, ValueError, ImportError, FloatingPointError) as error:
+        return _complain(error)
+    except _checkpoint_error() as error:
+        return _complain(error)
+
+
+def _complain(error: Exception) -> int:
+    if os.environ.get("SEGEDU_DEBUG"):
+        raise error
+    print(f"segedu.medical: error: {' '.join(str(error).split())}", file=sys.stderr)
+    return 2
+
+
+def _checkpoint_error() -> type[Exception]:
+    from segedu.engine import CheckpointError
+
+    return CheckpointError
 
 
 def inspect(options: argparse.Namespace) -> int:

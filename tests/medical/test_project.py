@@ -224,6 +224,9 @@ def test_the_commands_draw_train_resume_and_predict(tmp_path, capsys):
     assert main(["predict", str(run), str(scan_path), str(labels)]) == 0
     assert "right lung ｜ 右肺: " in capsys.readouterr().out
     assert read_nifti(labels).same_grid(read_nifti(scan_path))
+    (run / "best.pt").write_bytes(b"no checkpoint" * 20)
+    assert main(["predict", str(run), str(scan_path), str(labels)]) == 2
+    assert "best.pt is damaged" in capsys.readouterr().err
     for mistake in (["--set", "colour=1"], ["--set", "lr"]):
         with pytest.raises(SystemExit) if mistake[1] == "lr" else nullcontext():
             assert main(["train", str(scans), "--out", str(tmp_path / "new"), *mistake]) == 2

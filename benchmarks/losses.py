@@ -23,6 +23,7 @@ from benchmarks import race
 from segedu import losses
 
 CLASSES = 21
+PEERS = ("kornia.losses", "monai.losses", "segmentation_models_pytorch.losses", "segedu.losses")
 
 
 def batch(size: int) -> tuple[torch.Tensor, torch.Tensor]:
@@ -105,29 +106,27 @@ def candidates(size: int) -> dict[str, dict[str, Callable[[], object]]]:
     return {loss: {n: step(f) for n, f in peers.items()} for loss, peers in formulas.items()}
 
 
+def peak(loss: str, name: str, size: int) -> int:
+    """Bytes that one candidate adds to the logits at its peak."""
+    candidates(16)[loss][name]()  # loads whatever is loaded on first use
+    return race.measure_peak(candidates(size)[loss][name])
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--quick", action="store_true", help="small maps, no memory, no file")
     parser.add_argument("--rounds", type=int, default=5)
     parser.add_argument("--size", type=int, default=512)
-    parser.add_argument("--peak", help=argparse.SUPPRESS)
     arguments = parser.parse_args()
     size = 128 if arguments.quick else arguments.size
-    every = candidates(size)
-    if arguments.peak:
-        loss, _, name = arguments.peak.partition("/")
-        small = candidates(16)[loss][name]
-        small()  # loads whatever is loaded on first use
-        print(race.measure_peak(every[loss][name]))
-        return
     result = {"machine": race.machine(), "logits": [4, CLASSES, size, size], "losses": {}}
     logits_bytes = 4 * CLASSES * size * size * 4
-    for loss, peers in every.items():
+    for loss, peers in candidates(size).items():
         rows = race.race(peers, arguments.rounds)
         if not arguments.quick:
             for name, row in rows.items():
-                peak = race.peak_bytes(__file__, f"{loss}/{name}", "--size", str(size))
-                row["peak_over_logits"] = round(peak / logits_bytes, 2)
+                added = race.in_new_process(peak, (loss, name, size), PEERS)
+                row["peak_over_logits"] = round(added / logits_bytes, 2)
         result["losses"][loss] = rows
         race.show(loss, rows)
     if not arguments.quick:

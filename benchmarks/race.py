@@ -3,14 +3,16 @@
 from __future__ import annotations
 
 import json
+import multiprocessing
 import os
 import platform
 import statistics
 import subprocess
 import sys
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
+from typing import Any
 
 import torch
 
@@ -51,6 +53,14 @@ def race(
     }
 
 
+def in_new_process(function: Callable, arguments: tuple, preload: Sequence[str]) -> Any:
+    """What the function returns in a fresh process, which starts with the modules ``preload``."""
+    context = multiprocessing.get_context("forkserver")
+    context.set_forkserver_preload(list(preload))
+    with context.Pool(1) as pool:
+        return pool.apply(function, arguments)
+
+
 def peak_bytes(script: str, name: str, *arguments: str) -> int:
     """Peak memory that one candidate adds, measured in a process of its own (Linux only).
 
@@ -63,7 +73,10 @@ def peak_bytes(script: str, name: str, *arguments: str) -> int:
 
 
 def measure_peak(run: Callable[[], object]) -> int:
-    """Bytes by which the resident memory rises at most during a call."""
+    """Bytes by which the resident memory rises at most during a call (Linux only).
+
+    To be called in a new process: what others have freed before would be used again unseen.
+    """
     before = _memory("VmRSS")
     Path("/proc/self/clear_refs").write_text("5")  # resets the high-water mark
     run()
@@ -96,7 +109,7 @@ def machine() -> dict[str, object]:
         "cpu": cpu,
         "cores": os.cpu_count(),
         "threads": torch.get_num_threads(),
-        "load": round(os.getloadavg()[0], 1),
+        "load": round(os.getloadavg()[0], 1),  # processes that ran; above 1 it was shared
         "python": platform.python_version(),
         "torch": torch.__version__,
         "gpu": torch.cuda.get_device_name() if torch.cuda.is_available() else None,

@@ -64,7 +64,9 @@ class FocalLoss(nn.Module):
         check_class_weight(self.alpha, logits.shape[1])
         target = target.long()
         alpha = pixel_weight(target, self.alpha, self.ignore_index)
-        loss = alpha * _Focal.apply(log_p, self.gamma)
+        loss = _Focal.apply(log_p, self.gamma)  # 0 where ignored
+        if self.alpha is not None:
+            loss = alpha * loss
         if self.reduction == "none":
             return loss
         if self.reduction == "sum":
@@ -226,15 +228,12 @@ class _Focal(torch.autograd.Function):
 
     @staticmethod
     def forward(ctx: FunctionCtx, log_p: Tensor, gamma: float | Tensor) -> Tensor:
-        loss, slope = torch.empty_like(log_p), torch.empty_like(log_p)
-        for b in _blocks(log_p):
-            with torch.enable_grad():
-                x = log_p[b].detach().requires_grad_()
-                term = focal_term(x, gamma)
-                (slope[b],) = torch.autograd.grad(term.sum(), x)
-            loss[b] = term.detach()
+        wrong = torch.expm1(log_p).neg_().clamp_(min=torch.finfo(log_p.dtype).tiny)  # 1 - p
+        power = wrong**gamma
+        # d/dlog p of (1 - p) ** γ (-log p) = (1 - p) ** γ (γ p log p / (1 - p) - 1)
+        slope = (1 - wrong).mul_(log_p).div_(wrong).mul_(gamma).sub_(1).mul_(power)
         ctx.save_for_backward(slope)
-        return loss
+        return power.mul_(log_p).neg_()
 
     @staticmethod
     @once_differentiable

@@ -11,6 +11,7 @@ given), UIDs and numbers; text found in a file is never quoted.
 
 import hashlib
 import io
+import itertools
 import os
 import re
 import shutil
@@ -30,6 +31,7 @@ from segedu.medical.volume import Volume, VolumeError
 
 if TYPE_CHECKING:
     from pydicom import Dataset
+    from pydicom.uid import UID
 
 # A slice may lie this far from the straight, regular grid: a tenth of a millimetre, which is what
 # scanners lose by rounding positions, but never more than a tenth of the distance between slices.
@@ -65,6 +67,7 @@ _TAGS = [
 ]
 _PIXELS = 0x7FE00010
 _DEFLATED = "1.2.840.10008.1.2.1.99"
+_DAMAGED = object()
 _RLE = "1.2.840.10008.1.2.5"
 _PACKAGES = {  # decoders that pydicom knows but does not bring, by transfer syntax
     "1.2.840.10008.1.2.4.51": "pylibjpeg pylibjpeg-libjpeg",
@@ -78,11 +81,11 @@ _STORAGE = {"CT": "1.2.840.10008.5.1.4.1.1.2", "MR": "1.2.840.10008.5.1.4.1.1.4"
 
 @dataclass(frozen=True)
 class _Header:
-    """The wanted tags of one file."""
+    """The wanted tags of one file that are there and not empty."""
 
     path: Path
     name: str  # relative to the folder that was given
-    tags: "Dataset"
+    values: dict[str, Any]
 
     def __repr__(self) -> str:
         return f"_Header({self.name!r})"
@@ -335,10 +338,24 @@ def _read_header(path: Path, name: str) -> _Header | None:
     tags = _read_tags(path, name, pixels=False)
     if _meta(tags, name, "MediaStorageSOPClassUID") == "1.2.840.10008.1.3.10":
         return None
-    header = _Header(path, name, tags)
-    if "Rows" not in tags and not _uid(header, "SeriesInstanceUID"):
+    header = _Header(path, name, _wanted_values(tags))
+    if "Rows" not in header.values and not _uid(header, "SeriesInstanceUID"):
         raise VolumeError(f"{name} is damaged: it has neither SeriesInstanceUID nor Rows")
     return header
+
+
+def _wanted_values(tags: "Dataset") -> dict[str, Any]:
+    """Values by keyword; pydicom interprets the bytes of a tag only now, which may fail."""
+    values = {}
+    with quiet("pydicom"):
+        for keyword in _TAGS:
+            try:
+                value = tags.get(keyword)
+            except Exception:  # of many kinds; matters only if the value is needed
+                value = _DAMAGED
+            if value is not None and not (hasattr(value, "__len__") and len(value) == 0):
+                values[keyword] = value
+    return values
 
 
 def _read_tags(path: Path, name: str, pixels: bool) -> "Dataset":
@@ -410,13 +427,13 @@ def _plain_uid(value: object) -> str:
 
 def _series(uid: str, headers: Sequence[_Header]) -> Series:
     first = headers[0]
-    modality = _guarded(lambda: str(first.tags.get("Modality") or ""), f"{first.name}: Modality")
+    modality = str(first.values.get("Modality"))
     return Series(
         uid,
         _uid(first, "StudyInstanceUID"),
         _uid(first, "FrameOfReferenceUID"),
         modality if re.fullmatch("[A-Z]{2,12}", modality) else "unknown",
-        modality != "SEG" and any("Rows" in header.tags for header in headers),
+        modality != "SEG" and any("Rows" in header.values for header in headers),
         tuple(headers),
     )
 
@@ -448,8 +465,10 @@ def _choose(found: Folder, uid: str | None) -> Series:
 
 def _get(header: _Header, keyword: str) -> Any:
     """Value of a tag; None if it is absent or empty."""
-    value = _guarded(lambda: header.tags.get(keyword), f"{header.name}: {keyword} is damaged")
-    return None if value is None or (hasattr(value, "__len__") and len(value) == 0) else value
+    value = header.values.get(keyword)
+    if value is _DAMAGED:
+        raise VolumeError(f"{header.name}: {keyword} is damaged")
+    return value
 
 
 def _uid(header: _Header, keyword: str) -> str:
@@ -585,7 +604,7 @@ def _check_straight(headers: Sequence[_Header], positions: np.ndarray, normal: n
 
 def _check_pixel_tags(header: _Header) -> None:
     """Refuse images of a kind that is not read, before any pixel is."""
-    if "Rows" not in header.tags:
+    if "Rows" not in header.values:
         raise VolumeError(f"{header.name} lacks Rows, so it is not an image")
     frames = _numbers(header, "NumberOfFrames", 1)
     if frames is not None and frames != (1,):
@@ -640,19 +659,7 @@ def _stored_pixels(header: _Header) -> np.ndarray:
     size = int(_required(header, "BitsAllocated", 1)[0]) // 8
     data = _guarded(lambda: bytes(tags.PixelData), f"{header.name} holds no pixels")
     syntax = _syntax(header, tags)
-    if syntax.is_encapsulated:
-        coded = _coded_shape(data)
-        if coded not in (None, shape):
-            raise VolumeError(
-                f"{header.name} claims {shape} pixels, but {coded} are in its compressed image"
-            )
-    else:
-        expected = shape[0] * shape[1] * size
-        if len(data) not in (expected, expected + expected % 2):
-            raise VolumeError(
-                f"{header.name} claims {shape} pixels, which are {expected} bytes, but holds "
-                f"{len(data)} bytes"
-            )
+    _check_claim(header, data, syntax, shape, size)
     # Of the decoders of RLE the one in Rust ends the process when a stream is damaged.
     plugin = "pydicom" if syntax == _RLE else ""
     array = _guarded(
@@ -668,7 +675,32 @@ def _stored_pixels(header: _Header) -> np.ndarray:
     return array
 
 
-def _syntax(header: _Header, tags: "Dataset") -> Any:
+def _check_claim(
+    header: _Header, data: bytes, syntax: "UID", shape: tuple[int, int], size: int
+) -> None:
+    """Compare shape and bytes per pixel of the header with the pixel data, before decoding.
+
+    Decoders allocate what a stream claims, and some drop what is too much.
+    """
+    from pydicom.encaps import get_frame
+
+    claim = f"{header.name} claims {shape} pixels of {size} bytes, but holds"
+    if not syntax.is_encapsulated:
+        expected = shape[0] * shape[1] * size
+        if len(data) not in (expected, expected + expected % 2):  # padded to an even number
+            raise VolumeError(f"{claim} {len(data)} bytes")
+        return
+    damaged = f"{header.name} is damaged: its compressed pixels cannot be parsed"
+    frame = _guarded(lambda: get_frame(data, 0, number_of_frames=1), damaged)
+    if syntax == _RLE:
+        lengths = _guarded(lambda: _rle_lengths(frame), damaged)
+        if lengths != [shape[0] * shape[1]] * size:
+            raise VolumeError(f"{claim} {lengths} bytes")
+    elif (coded := _coded_shape(frame)) not in (None, shape):
+        raise VolumeError(f"{claim} {coded} pixels")
+
+
+def _syntax(header: _Header, tags: "Dataset") -> "UID":
     """Transfer syntax of a file, if its pixels can be decoded."""
     from pydicom.pixels import get_decoder
     from pydicom.uid import UID
@@ -690,24 +722,38 @@ def _syntax(header: _Header, tags: "Dataset") -> Any:
     return syntax
 
 
-def _coded_shape(data: bytes) -> tuple[int, int] | None:
-    """(rows, columns) that a JPEG or JPEG 2000 stream itself claims; None if it does not say.
-
-    Decoders allocate what the stream claims, so it is compared with the header before decoding.
-    """
-    start = data.find(b"\xff\x4f\xff\x51")  # JPEG 2000: start of codestream, then SIZ
-    if start >= 0 and len(data) >= start + 24:
-        box = [int.from_bytes(data[start + i : start + i + 4], "big") for i in (8, 12, 16, 20)]
+def _coded_shape(frame: bytes) -> tuple[int, int] | None:
+    """(rows, columns) that a JPEG or JPEG 2000 stream itself claims; None if it does not say."""
+    start = frame.find(b"\xff\x4f\xff\x51", 0, 1024)  # start of codestream, then SIZ
+    if start >= 0 and len(frame) >= start + 24:
+        box = [int.from_bytes(frame[start + i : start + i + 4], "big") for i in (8, 12, 16, 20)]
         return box[1] - box[3], box[0] - box[2]
-    start = data.find(b"\xff\xd8\xff")  # JPEG, JPEG-LS: segments up to the start of frame
-    place = start + 2
-    while start >= 0 and place + 9 <= len(data) and data[place] == 0xFF:
-        marker, length = data[place + 1], int.from_bytes(data[place + 2 : place + 4], "big")
+    place = 2  # JPEG, JPEG-LS: segments up to the start of frame
+    while frame[:2] == b"\xff\xd8" and place + 9 <= len(frame) and frame[place] == 0xFF:
+        marker, length = frame[place + 1], int.from_bytes(frame[place + 2 : place + 4], "big")
         if marker == 0xF7 or (0xC0 <= marker <= 0xCF and marker not in (0xC4, 0xC8, 0xCC)):
-            sides = data[place + 5 : place + 9]
+            sides = frame[place + 5 : place + 9]
             return int.from_bytes(sides[:2], "big"), int.from_bytes(sides[2:], "big")
         place += 2 + length
     return None
+
+
+def _rle_lengths(frame: bytes) -> list[int]:
+    """Number of bytes that each segment of an RLE frame decodes to (Part 5, G.3)."""
+    count, *starts = np.frombuffer(frame[:64], "<u4").tolist()
+    lengths = []
+    for start, stop in itertools.pairwise([*starts[:count], len(frame)]):
+        place, length = start, 0
+        while place < stop - 1:  # a last byte alone is there to make the length even
+            run = frame[place]
+            if run < 128:  # so many bytes, and one, as they are
+                length, place = length + run + 1, place + run + 2
+            elif run > 128:  # one byte repeated
+                length, place = length + 257 - run, place + 2
+            else:
+                place += 1
+        lengths.append(length)
+    return lengths
 
 
 def _padded(header: _Header, stored: np.ndarray) -> np.ndarray:

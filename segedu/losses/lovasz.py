@@ -112,8 +112,25 @@ def lovasz_slopes(errors: Tensor, foreground: Tensor, valid: Tensor) -> Tensor:
     Returns:
         (P,) slopes >= 0; the extension itself is their inner product with the errors.
     """
+    foreground = foreground & valid
+    if errors.is_cuda:  # where a choice would wait for the host
+        return _slopes(errors, foreground, valid)
+    # Beyond the foreground pixel of the smallest error all slopes are 0: usually nearly all pixels
+    # are there, and need not be sorted. Without any foreground only the largest error counts.
+    smallest = torch.where(foreground, errors, torch.inf).min()
+    if smallest.isinf():
+        smallest = torch.where(valid, errors, -torch.inf).max()
+    chosen = ((errors >= smallest) & valid).nonzero()[:, 0]
+    slopes = torch.zeros_like(errors)
+    if len(chosen):
+        slopes[chosen] = _slopes(*(x.index_select(0, chosen) for x in (errors, foreground, valid)))
+    return slopes
+
+
+def _slopes(errors: Tensor, foreground: Tensor, valid: Tensor) -> Tensor:
+    """``lovasz_slopes`` by sorting all pixels."""
     order = torch.sort(_falling_keys(errors, valid)).indices
-    is_foreground = (foreground & valid).index_select(0, order)
+    is_foreground = foreground.index_select(0, order)
     found = is_foreground.cumsum(0, dtype=torch.int32)  # F
     total = found[-1]  # G
     missing = torch.sub(total, found, out=torch.empty_like(errors))  # G - F

@@ -175,7 +175,8 @@ def read_series(
     Args:
         folder: searched with all folders below; file names do not matter.
         uid: SeriesInstanceUID, needed if there are several series.
-        allow_missing: leave gaps in the series empty instead of refusing it.
+        allow_missing: leave gaps in the series empty instead of refusing it, as long as more
+            slices are there than are missing.
         padding: value of pixels that were not measured (PixelPaddingValue, missing slices), after
             rescaling; by default the smallest measured value.
 
@@ -528,11 +529,13 @@ def _arrange(series: Series, allow_missing: bool) -> tuple[list[_Header | None],
     step = _step(headers, height)
     place = np.rint((height - height[0]) / step).astype(int)
     _check_straight(headers, positions, normal)
-    if len(headers) != place[-1] + 1 and not allow_missing:
+    missing = int(place[-1]) + 1 - len(headers)
+    if missing and not (allow_missing and missing < len(headers)):
         gap = int(np.argmax(np.diff(place) > 1))
+        hint = "more than there are" if allow_missing else "allow_missing reads it all the same"
         raise VolumeError(
-            f"{place[-1] + 1 - len(headers)} slices are missing, the first between "
-            f"{headers[gap].name} and {headers[gap + 1].name} (allow_missing reads it all the same)"
+            f"missing slices: {missing}, the first between {headers[gap].name} and "
+            f"{headers[gap + 1].name} ({hint})"
         )
     slices: list[_Header | None] = [None] * (place[-1] + 1)
     for i, header in zip(place, headers, strict=True):

@@ -1,8 +1,11 @@
 import itertools
 import random
+import shutil
+import tempfile
 import traceback
 import warnings
 import zlib
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -211,12 +214,18 @@ def test_rounded_positions_are_regular_enough(make_series):
 
 def test_missing_slices_are_filled_only_when_asked(make_series):
     folder, pixels = make_series(heights=(0, 2.5, 5, 10, 12.5))
-    with pytest.raises(VolumeError, match=r"1 slices are missing.* 2.dcm and 3.dcm"):
+    with pytest.raises(VolumeError, match=r"missing slices: 1, .* 2.dcm and 3.dcm"):
         read_series(folder)
     volume = read_series(folder, allow_missing=True)
     assert volume.shape == (6, 4, 6) and volume.spacing[0] == 2.5
     assert np.array_equal(volume.array[[0, 1, 2, 4, 5]], pixels - 1024.0)
     assert (volume.array[3] == pixels.min() - 1024).all()
+
+
+def test_a_single_far_slice_does_not_fill_the_memory(make_series):
+    folder, _ = make_series(heights=(0, 2.5, 5, 2.5e9))
+    with pytest.raises(VolumeError, match=r"missing slices: 999999997, .*more than there are"):
+        read_series(folder, allow_missing=True)
 
 
 def test_several_series_are_listed_and_chosen(make_series):
@@ -246,6 +255,29 @@ def test_geometry_needs_no_pixels(make_series):
     grid = geometry(scan(folder).series[0])
     assert grid.same_grid(read_series(folder))
     assert not grid.array.any()
+
+
+@pytest.mark.oracle
+def test_the_files_that_pydicom_is_tested_with():
+    """Odd files of many makers: each is refused in a sentence, or read as pydicom rescales it."""
+    from pydicom.pixels import apply_rescale
+
+    files = sorted((Path(pydicom.__file__).parent / "data" / "test_files").glob("*.dcm"))
+    read = 0
+    for path in files:
+        with tempfile.TemporaryDirectory() as folder:
+            shutil.copy(path, folder)
+            try:
+                volume = read_series(folder)
+            except VolumeError:
+                continue
+        dataset = pydicom.dcmread(path)
+        stored = dataset.pixel_array
+        measured = stored != dataset.get("PixelPaddingValue", np.inf)
+        expected = apply_rescale(stored, dataset)
+        assert np.array_equal(volume.array[0][measured], expected[measured]), path.name
+        read += 1
+    assert len(files) > 50 and read >= 10
 
 
 # ---- refused --------------------------------------------------------------------------------

@@ -214,11 +214,12 @@ class _Patient:
         self.scoliosis = vary(6)
         self.fissure = {-1: vary(8, -8.0), 1: vary(8, -6.0)}
         self.heart = self.config.heart_size * vary(0.06, 1.0)
-        self.dents = self.rng.normal(size=(len(self.config.nodules), 6, 3))
         bubbles = self.rng.normal(0, 0.35, (8, 4)) * (1, 1, 1, 10)  # about a centimetre
         self.bubbles = bubbles.tolist()
+        (lesions,) = self.rng.spawn(1)  # the patient is the same without nodules
         self.tubes = _vessels_and_bones(self)
-        self.nodules = tuple(self._place(nodule) for nodule in self.config.nodules)
+        self.nodules = tuple(self._place(lesions, nodule) for nodule in self.config.nodules)
+        self.dents = lesions.normal(size=(len(self.nodules), 6, 3))
 
     def distort(self, x: np.ndarray, y: np.ndarray, z: np.ndarray) -> Points:
         """Points of the scanner in the patient's coordinates: nobody is symmetric."""
@@ -274,13 +275,15 @@ class _Patient:
         inside = self.cavity(p) & self.above_diaphragm(p) & ~self.mediastinum(p)
         return np.where(inside, np.where(p[0] < 0, 1, 2), 0).astype(np.uint8)
 
-    def inside_lung(self, side: int, count: int, margin: float) -> np.ndarray:
+    def inside_lung(
+        self, rng: np.random.Generator, side: int, count: int, margin: float
+    ) -> np.ndarray:
         """Random points (count, 3) of lung 1 or 2, at least about ``margin`` mm from its border."""
         found = np.empty((0, 3))
         steps = margin * np.concatenate([np.eye(3), -np.eye(3), np.zeros((1, 3))])
         sign = -1 if side == 1 else 1
         for _ in range(50):
-            x, y, z = self.rng.uniform((5, -85, -115), (128, 85, 125), (4 * count, 3)).T
+            x, y, z = rng.uniform((5, -85, -115), (128, 85, 125), (4 * count, 3)).T
             p = np.stack([sign * x, y, z], axis=1)
             near = p[:, None] + steps  # (n, 7, 3)
             found = np.concatenate([found, p[(self.lung(tuple(near.T)) == side).all(0)]])
@@ -288,13 +291,13 @@ class _Patient:
                 return found[:count]
         raise ValueError(f"nothing fits into the lung {margin} mm away from its border")
 
-    def _place(self, nodule: Nodule) -> Nodule:
+    def _place(self, rng: np.random.Generator, nodule: Nodule) -> Nodule:
         if nodule.centre is not None:
             return nodule
         sides = {"right": 1, "left": 2}
         free = [i for name, i in sides.items() if name != self.config.missing_lung]
-        side = sides[nodule.lung] if nodule.lung else free[self.rng.integers(len(free))]
-        (centre,) = self.inside_lung(side, 1, nodule.diameter / 2 * (1 + nodule.lobulation))
+        side = sides[nodule.lung] if nodule.lung else free[rng.integers(len(free))]
+        (centre,) = self.inside_lung(rng, side, 1, nodule.diameter / 2 * (1 + nodule.lobulation))
         return Nodule(**{**vars(nodule), "centre": tuple(centre.round(2).tolist())})
 
     def nodule_shape(self, index: int, p: Points) -> np.ndarray:
@@ -407,10 +410,10 @@ def _vessels_and_bones(patient: _Patient) -> dict[int, np.ndarray]:
     for side, sign in ((1, -1), (2, 1)):
         artery, vein = (sign * 44, 6, 18), (sign * 44, 12, -16)
         vessels += [
-            _tree(rng, root, patient.inside_lung(side, 460, 2.5), 0.72, 0.36)
+            _tree(rng, root, patient.inside_lung(rng, side, 460, 2.5), 0.72, 0.36)
             for root in (artery, vein)
         ]
-        airways = patient.inside_lung(side, 36, 9.0)
+        airways = patient.inside_lung(rng, side, 36, 9.0)
         bronchi.append(_tree(rng, bronchi[side - 1][-1, 3:6], airways, 1.1, 0.38))
     lumen = np.concatenate([trachea, *bronchi])
     wall = lumen.copy()
@@ -700,16 +703,19 @@ def _downsample(
     """Mean HU, most frequent label and lung of the samples of each voxel."""
     s = config.supersample
 
-    def share(mask: np.ndarray) -> np.ndarray:
-        d, h, w = mask.shape
-        return mask.reshape(d // s, s, h // s, s, w // s, s).mean((1, 3, 5), dtype=np.float32)
+    def share(values: np.ndarray) -> np.ndarray:
+        d, h, w = values.shape
+        parts = values.reshape(d // s, s, h // s, s, w // s, s)
+        return parts.mean((1, 3, 5), dtype=np.float32)
+
+    def most(values: np.ndarray) -> np.ndarray:
+        present = np.unique(values)
+        first = values[::s, ::s, ::s]  # decides ties, so that no tissue gains by its number
+        shares = [share(values == k) + 1e-3 * (first == k) for k in present]
+        return present[np.argmax(shares, axis=0)]
 
     hu = share(patient.hu_table()[material])
-    label = patient.label_table()[material]
-    present = np.unique(label)
-    shares = np.stack([share(label == k) for k in present])
-    lungs = np.stack([share(side == k) for k in range(3)]).argmax(0)
-    return hu, present[shares.argmax(0)], lungs.astype(np.uint8)
+    return hu, most(patient.label_table()[material]), most(side)
 
 
 def _acquire(

@@ -71,6 +71,16 @@ def test_a_nodule_has_the_size_the_place_and_the_contrast_that_it_should():
     assert (phantom.lungs.array[mask] == 1).all()
 
 
+def test_the_patient_is_the_same_without_nodules():
+    config = replace(CLEAN, shape=(12, 64, 64), spacing=(24.0, 5.7, 5.7))
+    with_one = generate(2, replace(config, nodules=(Nodule(40.0),)))
+    without = generate(2, config)
+    other = with_one.labels.array != NODULE
+    assert 0 < (~other).sum() < 60
+    assert np.array_equal(with_one.labels.array[other], without.labels.array[other])
+    assert np.array_equal(with_one.lungs.array, without.lungs.array)
+
+
 def test_nodules_find_a_place_in_the_lung_that_is_asked_for():
     nodules = tuple(Nodule(d, lung=side) for d in (8, 25) for side in ("left", "right"))
     for nodule in generate(4, replace(CLEAN, shape=(1, 8, 8), nodules=nodules)).nodules:

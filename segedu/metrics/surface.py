@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import itertools
 from collections.abc import Sequence
 from typing import Any, NamedTuple
@@ -18,7 +19,7 @@ HD95 = ("pooled", "max", "weighted")
 class SurfaceDistances(NamedTuple):
     """Distance of every surface element of one mask to the other's surface, in units of spacing.
 
-    ``pred_weight`` and ``target_weight`` are the lengths of the elements (1 for pixels).
+    ``pred_weight`` and ``target_weight`` are the lengths or areas of the elements (1 for pixels).
     """
 
     pred_to_target: np.ndarray  # (P,)
@@ -68,12 +69,12 @@ def surface_distances(
         pred: bool or 0/1 mask (H, W) or (D, H, W).
         target: mask of the same shape.
         spacing: distance between neighbours along each axis, for instance in mm; default 1.
-        weighted: 2-D only: surface elements are the pieces of contour between four pixel centres,
-            placed at the corner they share and weighted by their length (DeepMind's
-            surface-distance).
+        weighted: surface elements are the pieces of surface between four pixel (eight voxel)
+            centres, placed at the corner they share and weighted by their length (area), as in
+            DeepMind's surface-distance (Nikolov et al. 2018).
 
     Raises:
-        ValueError: shapes differ, are not 2-D or 3-D, a mask is empty, or ``weighted`` in 3-D.
+        ValueError: shapes differ, are not 2-D or 3-D, or a mask is empty.
     """
     if pred.shape != target.shape or pred.ndim not in (2, 3):
         raise ValueError(
@@ -85,13 +86,10 @@ def surface_distances(
     box = _bounding_box(pred | target)
     masks = [_check_not_empty("pred", pred[box]), _check_not_empty("target", target[box])]
     if weighted:
-        if pred.ndim == 3:
-            raise ValueError(
-                "weighted surface elements are defined here in 2-D only, got 3-D masks"
-            )
-        lengths = [_contour_lengths(m, spacing) for m in masks]
-        surfaces = [_contour_corners(m) for m in masks]
-        weights = [n[s].double().cpu().numpy() for n, s in zip(lengths, surfaces, strict=True)]
+        codes = [_cell_codes(m) for m in masks]
+        surfaces = [(c > 0) & (c < 2**2**pred.ndim - 1) for c in codes]
+        sizes = _element_sizes(spacing)
+        weights = [sizes[c[s].cpu().numpy()] for c, s in zip(codes, surfaces, strict=True)]
     else:
         surfaces = [surface(m) for m in masks]
         weights = []
@@ -144,28 +142,70 @@ def _distances(
     return trees[1].query(points[0])[0], trees[0].query(points[1])[0]
 
 
-def _contour_corners(mask: Tensor) -> Tensor:
-    """Corners (H + 1, W + 1) at which the four pixels around are not all alike."""
-    around = _four_around(mask)
-    return torch.stack(around).any(0) & ~torch.stack(around).all(0)
+def _cell_codes(mask: Tensor) -> Tensor:
+    """Which of the pixels around each corner belong to the mask, as bits: int64 (*S + 1)."""
+    framed = torch.nn.functional.pad(mask, (1, 1) * mask.ndim).long()
+    codes = torch.zeros([n + 1 for n in mask.shape], dtype=torch.int64, device=mask.device)
+    for bit, corner in enumerate(itertools.product((0, 1), repeat=mask.ndim)):
+        part = tuple(slice(i, i + n) for i, n in zip(corner, codes.shape, strict=True))
+        codes |= framed[part] << bit
+    return codes
 
 
-def _four_around(mask: Tensor) -> list[Tensor]:
-    padded = torch.nn.functional.pad(mask, (1, 1, 1, 1))
-    h, w = (n + 1 for n in mask.shape)
-    return [padded[y : y + h, x : x + w] for y, x in itertools.product((0, 1), repeat=2)]
+def _element_sizes(spacing: tuple[float, ...]) -> np.ndarray:
+    """Length or area of the surface element of each code of ``_cell_codes``."""
+    # A face grows with the spacing along all axes but the one it looks along.
+    scale = np.prod(spacing) / np.array(spacing)
+    return np.array([np.linalg.norm(n * scale, axis=1).sum() for n in _element_normals(len(scale))])
 
 
-def _contour_lengths(mask: Tensor, spacing: tuple[float, ...]) -> Tensor:
-    """Length of the contour between four pixel centres, cutting the edges in their middle."""
-    a, b, c, d = (m.long() for m in _four_around(mask))
-    high, wide = spacing
-    number = a + b + c + d
-    corner = 0.5 * (high**2 + wide**2) ** 0.5  # cuts off one pixel of the four
-    length = torch.where((number == 1) | (number == 3), corner, 0.0)
-    length = torch.where((number == 2) & (a == b), wide, length)  # upper against lower
-    length = torch.where((number == 2) & (a == c), high, length)  # left against right
-    return torch.where((number == 2) & (a == d), 2 * corner, length)  # diagonal: cuts off two
+@functools.cache
+def _element_normals(ndim: int) -> list[np.ndarray]:
+    """Faces of the surface in a cell of 2^ndim pixel centres, by code: area vectors (F, ndim).
+
+    Marching cubes (Lorensen & Cline 1987): the surface cuts the edges of the cell in their middle,
+    and of two ways it cuts off the fewer corners. Corners joined by edges are cut off together, by
+    the faces of their convex hull with the cuts; a bent path of four is one case apart.
+    """
+    from scipy.spatial import ConvexHull
+
+    corners = np.array(list(itertools.product((0, 1), repeat=ndim)))
+    linked = np.abs(corners[:, None] - corners).sum(-1) == 1
+    table = []
+    for code in range(2 ** len(corners)):
+        on = (code >> np.arange(len(corners)) & 1).astype(bool)
+        on = ~on if 2 * on.sum() > len(on) else on
+        normals = [np.zeros(ndim)]
+        while on.any():
+            part = np.arange(len(on)) == on.argmax()
+            for _ in corners:
+                part |= on & linked[part].any(0)
+            on = on & ~part
+            degree = linked[part][:, part].sum(1)
+            if sorted(degree) == [1, 1, 2, 2]:  # a path around the cell, whose cuts are no plane
+                normals += _bent_path(corners[part][degree == 2])
+                continue
+            inner, outer = np.nonzero(linked & part[:, None] & ~part)
+            points = np.concatenate([corners[part], (corners[inner] + corners[outer]) / 2])
+            for face in points[ConvexHull(points).simplices]:
+                if ((face == 0).all(0) | (face == 1).all(0)).any():
+                    continue  # lies in the frame of the cell
+                sides = face[1:] - face[0]
+                minors = [np.linalg.det(np.delete(sides, axis, 1)) for axis in range(ndim)]
+                normals.append(np.array(minors) / (ndim - 1))  # a triangle is half of its square
+        table.append(np.array(normals))
+    return table
+
+
+def _bent_path(middle: np.ndarray) -> list[np.ndarray]:
+    """Area vectors for four corners on a path along three axes, given its middle two (2, 3).
+
+    Of the six cuts around it every other one spans a triangle, and the rest are the tips of three
+    more. The first and one of these look along the diagonal, the others along it without one axis.
+    """
+    along = np.arange(3)
+    (across,) = np.flatnonzero(middle[0] != middle[1])
+    return [np.full(3, 0.5), *(0.25 * (along != axis) for axis in along if axis != across)]
 
 
 def _weighted_percentile(distance: np.ndarray, weight: np.ndarray, q: float) -> float:
@@ -183,8 +223,8 @@ class SurfaceMetrics:
 
     - ``"pooled"`` (default, MedPy): 95th percentile of the distances of both surfaces together;
     - ``"max"`` (MONAI): the larger of the two directed 95th percentiles;
-    - ``"weighted"`` (DeepMind's surface-distance, 2-D here): as ``"max"``, with contour elements
-      weighted by their length.
+    - ``"weighted"`` (DeepMind's surface-distance): as ``"max"``, with elements of the surface
+      between the pixel centres, weighted by their length or area.
 
     A class that is in neither mask of an image is left out. If it is in one only, the distances are
     ``missing`` and the surface Dice is 0.

@@ -12,7 +12,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from segedu.metrics import SurfaceMetrics, surface_distances
-from segedu.metrics.surface import surface
+from segedu.metrics.surface import _element_sizes, surface
 from segedu.ops.distance import _separable, distance_transform
 
 
@@ -99,16 +99,30 @@ def test_equals_medpy_and_monai(shape, anisotropic):
 
 
 @pytest.mark.oracle
-@pytest.mark.parametrize("spacing", [(1.0, 1.0), (2.0, 0.5)])
+@pytest.mark.parametrize("spacing", [(1.0, 1.0), (2.0, 0.5), (1.0, 1.0, 1.0), (2.0, 0.5, 1.25)])
 def test_weighted_hd95_equals_surface_distance(spacing):
     deepmind = pytest.importorskip("surface_distance")
-    for seed in range(5):
-        p, t = blob(seed, (40, 50)), blob(seed + 1, (40, 50))
+    shape = (40, 50) if len(spacing) == 2 else (12, 14, 13)
+    for seed in range(4):
+        p, t = blob(seed, shape), blob(seed + 1, shape)
         theirs = deepmind.compute_surface_distances(t.numpy(), p.numpy(), spacing)
         d = surface_distances(p, t, spacing, weighted=True)
         for q in (50, 95, 100):
             expected = deepmind.compute_robust_hausdorff(theirs, q)
             assert d.percentile(q, "weighted") == pytest.approx(expected, abs=1e-6)
+
+
+@pytest.mark.oracle
+@pytest.mark.parametrize("spacing", [(1.0, 1.0), (2.0, 0.5), (1.0, 1.0, 1.0), (2.0, 0.5, 1.25)])
+def test_every_surface_element_has_the_size_of_surface_distance(spacing):
+    tables = pytest.importorskip("surface_distance.lookup_tables")
+    kind = "contour_length" if len(spacing) == 2 else "surface_area"
+    theirs = getattr(tables, f"create_table_neighbour_code_to_{kind}")(spacing)
+    weights = getattr(tables, f"ENCODE_NEIGHBOURHOOD_{len(spacing)}D_KERNEL").ravel()
+    ours = _element_sizes(spacing)
+    for code in range(len(ours)):
+        other = sum(int(w) for bit, w in enumerate(weights) if code >> bit & 1)
+        assert ours[code] == pytest.approx(theirs[other], abs=1e-12)
 
 
 def test_metrics_average_images_then_classes_and_state_the_empty_rule():
@@ -191,8 +205,6 @@ def test_bad_input():
         surface_distances(one, one[:2])
     with pytest.raises(ValueError, match="2 positive numbers"):
         surface_distances(one, one, (1.0, 0.0))
-    with pytest.raises(ValueError, match="2-D only"):
-        surface_distances(one[None], one[None], weighted=True)
     with pytest.raises(ValueError, match="hd95 must be one of"):
         SurfaceMetrics(2, hd95="median")
     with pytest.raises(ValueError, match=r"holds labels \[7\]"):

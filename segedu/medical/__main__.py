@@ -81,7 +81,7 @@ def inspect(options: argparse.Namespace) -> int:
 def convert(options: argparse.Namespace) -> None:
     """Read one volume and write it in another form."""
     volume = read_volume(options.input, options.series, allow_missing=options.allow_missing)
-    write_volume(volume, options.output)
+    write_volume(volume, options.output, beside=options.input, uid=options.series)
     print(f"{options.output}: {_describe(volume)}")
 
 
@@ -132,7 +132,7 @@ def predict(options: argparse.Namespace) -> None:
 
     volume = read_volume(options.input, options.series, allow_missing=options.allow_missing)
     labels = (predictor := Predictor(options.run_folder, options.device))(volume)
-    write_volume(labels, options.output)
+    write_volume(labels, options.output, beside=options.input, uid=options.series)
     for number, name in enumerate(predictor.config.classes[1:], start=1):
         print(f"{name}: {(labels.array == number).sum() * labels.voxel_ml:.1f} ml")
 

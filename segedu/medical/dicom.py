@@ -190,7 +190,7 @@ def read_series(
         FileNotFoundError: there is no such folder.
         ImportError: pydicom is not installed.
     """
-    headers, grid = _arrange(_choose(scan(folder), uid), allow_missing)
+    headers, grid = _arrange(find_series(folder, uid), allow_missing)
     array = np.full(grid.shape, np.nan, np.float32)
     for layer, header in zip(array, headers, strict=True):
         if header is not None:
@@ -201,6 +201,34 @@ def read_series(
             raise VolumeError(f"{headers[0].name} and the rest hold nothing but padding")
         array[unmeasured] = np.nanmin(array) if padding is None else padding
     return grid.with_array(array)
+
+
+def find_series(folder: str | Path, uid: str | None = None) -> Series:
+    """The series that ``read_series`` would read.
+
+    Raises:
+        VolumeError: a damaged file, no images, several series or none with this UID.
+        FileNotFoundError: there is no such folder.
+    """
+    found = scan(folder)
+    if found.unreadable:
+        reasons = list(found.unreadable.values())
+        more = f" (and {len(reasons) - 1} more such files)" if len(reasons) > 1 else ""
+        raise VolumeError(reasons[0] + more)
+    images = [series for series in found.series if series.is_image]
+    if not images:
+        raise VolumeError(
+            f"no DICOM images found ({found.others} files are not DICOM, that is without the "
+            f"letters DICM at byte 128)"
+        )
+    if uid is None and len(images) == 1:
+        return images[0]
+    for series in images:
+        if series.uid == uid:
+            return series
+    problem = "several series, choose one by its UID" if uid is None else "no series has this UID"
+    listing = "; ".join(f"{s.uid or '(no UID)'}: {len(s.files)} {s.modality}" for s in images)
+    raise VolumeError(f"{problem}: {listing}")
 
 
 def geometry(series: Series, *, allow_missing: bool = False) -> Volume:
@@ -437,28 +465,6 @@ def _series(uid: str, headers: Sequence[_Header]) -> Series:
         modality != "SEG" and any("Rows" in header.values for header in headers),
         tuple(headers),
     )
-
-
-def _choose(found: Folder, uid: str | None) -> Series:
-    if found.unreadable:
-        reasons = list(found.unreadable.values())
-        more = f" (and {len(reasons) - 1} more such files)" if len(reasons) > 1 else ""
-        raise VolumeError(reasons[0] + more)
-    images = [series for series in found.series if series.is_image]
-    listing = "; ".join(f"{s.uid or '(no UID)'}: {len(s.files)} {s.modality}" for s in images)
-    if uid is None and len(images) == 1:
-        return images[0]
-    if uid is not None:
-        for series in images:
-            if series.uid == uid:
-                return series
-    if not images:
-        raise VolumeError(
-            f"no DICOM images found ({found.others} files are not DICOM, that is without the "
-            f"letters DICM at byte 128)"
-        )
-    problem = "several series, choose one by its UID" if uid is None else "no series has this UID"
-    raise VolumeError(f"{problem}: {listing}")
 
 
 # ---- header values --------------------------------------------------------------------------

@@ -4,7 +4,7 @@ from pathlib import Path
 
 import numpy as np
 
-from segedu.medical.dicom import read_segmentation, read_series, write_series
+from segedu.medical.dicom import find_series, read_segmentation, read_series, write_series
 from segedu.medical.nifti import read_nifti, write_nifti
 from segedu.medical.volume import Volume
 
@@ -27,17 +27,28 @@ def read_volume(path: str | Path, uid: str | None = None, *, allow_missing: bool
     return read_segmentation(path)[0]
 
 
-def write_volume(volume: Volume, path: str | Path) -> None:
-    """Write ``.nii`` or ``.nii.gz``; any other name becomes the folder of a CT series.
+def write_volume(
+    volume: Volume, path: str | Path, *, beside: str | Path | None = None, uid: str | None = None
+) -> None:
+    """Write ``.nii`` or ``.nii.gz``; any other name becomes the folder of a DICOM series.
 
     Values that are whole and fit are stored as int16, which loses nothing and takes less room.
+
+    Args:
+        volume: image or labels.
+        path: file or new folder.
+        beside, uid: where the volume comes from, as given to ``read_volume``. If that was a series,
+            a new series joins its study and frame of reference, so that viewers overlay the two.
 
     Raises:
         ValueError, FileExistsError, ImportError: as the two writers.
     """
     path = Path(path)
     if not path.name.endswith((".nii", ".nii.gz")):
-        write_series(volume, path)
+        is_series = beside is not None and Path(beside).is_dir()
+        reference = find_series(beside, uid) if is_series else None
+        modality = "MR" if reference is not None and reference.modality == "MR" else "CT"
+        write_series(volume, path, modality=modality, reference=reference)
         return
     limits = np.iinfo(np.int16)
     array = volume.array

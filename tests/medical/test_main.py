@@ -2,7 +2,7 @@ import numpy as np
 import pytest
 from dicom_files import SENTINELS, dicom_tags, write_dicom
 
-from segedu.medical import read_nifti, read_series
+from segedu.medical import find_series, read_nifti, read_series
 from segedu.medical.__main__ import main
 
 pytest.importorskip("pydicom")
@@ -50,6 +50,15 @@ def test_convert_there_and_back(make_series, tmp_path, capsys):
     assert image.same_grid(series)
     assert main(["inspect", str(tmp_path / "a.nii.gz")]) == 0
     assert "a.nii.gz: 4 slices of 4 x 6" in capsys.readouterr().out
+
+
+def test_dicom_to_dicom_stays_in_the_study_and_frame_of_reference(make_series, tmp_path):
+    folder, pixels = make_series(Modality="MR")
+    assert main(["convert", str(folder), str(tmp_path / "copy")]) == 0
+    copy, original = find_series(tmp_path / "copy"), find_series(folder)
+    assert (copy.study_uid, copy.frame_uid) == (original.study_uid, original.frame_uid)
+    assert copy.modality == "MR" and copy.uid != original.uid
+    assert np.array_equal(read_series(tmp_path / "copy").array, pixels - 1024)
 
 
 def test_missing_slices_need_a_word(make_series, tmp_path, capsys):

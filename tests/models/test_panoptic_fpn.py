@@ -2,8 +2,10 @@
 
 import pytest
 import torch
+from overfit import learn, panoptic_scenes, summed
 from torch import Tensor
 
+from segedu.data.scenes import CLASSES
 from segedu.metrics import PanopticQuality
 from segedu.models.panoptic_fpn import (
     VOID,
@@ -180,6 +182,21 @@ def test_a_seed_decides_everything(tiny):
     tiny.train()
     first = once()
     assert once() == first
+
+
+@pytest.mark.slow  # a training of 100 steps
+def test_the_tiny_network_learns_scenes_by_heart():
+    torch.manual_seed(0)
+    things = {c.id: c.isthing for c in CLASSES}
+    scenes = panoptic_scenes(2, min_area=64)
+    model = panoptic_fpn_tiny(
+        len(CLASSES), things=[c for c in things if things[c]], sampling_ratio=1
+    )
+    learn(model, scenes, 100, 4e-3, summed)
+    metric = PanopticQuality(things)
+    with torch.no_grad():
+        metric.update(model([scene["image"] for scene in scenes]), scenes)
+    assert metric.compute()["pq"] > 0.7
 
 
 def test_parameters_are_detectron2s():

@@ -81,7 +81,8 @@ class MaskRCNN(nn.Module):
             images: a list of float (C, H_i, W_i) in [0, 1], of any sizes.
             targets: in training one dict for each image: ``boxes`` float (N, 4), xyxy in pixels;
                 ``labels`` int64 (N,), 1 to num_classes - 1; ``masks`` bool or 0/1 (N, H_i, W_i).
-                Objects with a true ``iscrowd`` (N,) are left out. N may be 0. Otherwise unused.
+                N may be 0. Objects with a true ``iscrowd`` (N,) or wholly outside the image are
+                left out. Otherwise unused.
 
         Returns:
             In training ``loss_objectness``, ``loss_rpn_box_reg``, ``loss_classifier``,

@@ -9,9 +9,9 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from segedu.models.mask_rcnn.rpn import BETA, sides
+from segedu.models.mask_rcnn.rpn import BETA
 from segedu.models.mask_rcnn.settings import Settings
-from segedu.models.mask_rcnn.transform import Size, Target
+from segedu.models.mask_rcnn.transform import Size, Target, sides
 from segedu.ops import (
     BoxCoder,
     balanced_sample,
@@ -118,12 +118,12 @@ class RoIHeads(nn.Module):
         self, levels: Sequence[Tensor], boxes: Sequence[Tensor]
     ) -> tuple[Tensor, Tensor]:
         """Class logits (K, C) and offsets (K, C, 4) of all boxes of all images."""
-        pooled = pool(levels, boxes, BOX_BINS, self.settings.canonical_scale)
+        pooled = pool(levels, boxes, BOX_BINS, self.settings)
         return self.box_predictor(self.box_head(pooled))
 
     def predict_masks(self, levels: Sequence[Tensor], boxes: Sequence[Tensor]) -> Tensor:
         """Mask logits (K, C, 28, 28) of all boxes of all images."""
-        pooled = pool(levels, boxes, MASK_BINS, self.settings.canonical_scale)
+        pooled = pool(levels, boxes, MASK_BINS, self.settings)
         return self.mask_predictor(self.mask_head(pooled)).float()
 
     def losses(
@@ -217,28 +217,29 @@ class RoIHeads(nn.Module):
 
 
 def pool(
-    levels: Sequence[Tensor], boxes: Sequence[Tensor], bins: int, canonical_scale: float = 224.0
+    levels: Sequence[Tensor], boxes: Sequence[Tensor], bins: int, settings: Settings
 ) -> Tensor:
     """RoIAlign of each box on the level that fits its size, Lin et al. (2017), equation 1.
 
-    As torchvision: two samples a side in each bin, not aligned to the centres of the features.
+    As in torchvision, samples are not aligned to the centres of the features.
 
     Args:
         levels: (N, C, h, w) of strides 4, 8, 16, 32; coarser ones are not used.
         boxes: of each image, xyxy (K_n, 4).
         bins: a side.
-        canonical_scale: side of a box that belongs to stride 16.
+        settings: ``canonical_scale`` and ``sampling_ratio``.
 
     Returns:
         (K, C, bins, bins), K the boxes of all images.
     """
     image = [torch.full_like(b[:, :1], n) for n, b in enumerate(boxes)]
     rois = torch.cat([torch.cat(image), torch.cat(list(boxes))], dim=1)  # (K, 5)
-    scale = box_area(rois[:, 1:]).sqrt() / canonical_scale
+    scale = box_area(rois[:, 1:]).sqrt() / settings.canonical_scale
     level = (4 + scale.log2() + 1e-6).floor().clamp(2, 5) - 2  # (K,), 4 is the level of stride 16
     dtype = torch.promote_types(levels[0].dtype, rois.dtype)  # half precision is too coarse here
     pooled = levels[0].new_zeros(len(rois), levels[0].shape[1], bins, bins, dtype=dtype)
     for i, stride in enumerate(STRIDES):
         mine = (level == i).nonzero()[:, 0]
-        pooled[mine] = roi_align(levels[i].to(dtype), rois[mine], bins, 1 / stride, 2)
+        features = levels[i].to(dtype)
+        pooled[mine] = roi_align(features, rois[mine], bins, 1 / stride, settings.sampling_ratio)
     return pooled

@@ -9,7 +9,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from segedu.models.mask_rcnn.settings import Settings
-from segedu.models.mask_rcnn.transform import Batch, Size, Target
+from segedu.models.mask_rcnn.transform import Batch, Size, Target, sides
 from segedu.ops import (
     BoxCoder,
     balanced_sample,
@@ -161,8 +161,3 @@ class RegionProposalNetwork(nn.Module):
             match.clamp(max=0) + 1, s.rpn_batch_size_per_image, s.rpn_positive_fraction
         )
         return match[positive], positive, negative
-
-
-def sides(boxes: Tensor) -> Tensor:
-    """Width and height (N, 2) of xyxy boxes (N, 4)."""
-    return boxes[:, 2:] - boxes[:, :2]

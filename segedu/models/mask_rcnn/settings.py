@@ -28,6 +28,7 @@ COUNTS = (
     "rpn_batch_size_per_image",
     "box_detections_per_img",
     "box_batch_size_per_image",
+    "sampling_ratio",
 )
 
 
@@ -61,6 +62,7 @@ class Settings:
         box_batch_size_per_image: proposals drawn for the loss.
         box_positive_fraction: largest share of objects among them.
         bbox_reg_weights: of the offsets of the second stage, see `segedu.ops.BoxCoder`.
+        sampling_ratio: samples of RoIAlign a side in each bin.
         canonical_scale: side of a box, in pixels, that is pooled from the level of stride 16; each
             halving goes one level finer (Lin et al. 2017, equation 1).
 
@@ -95,6 +97,7 @@ class Settings:
     box_batch_size_per_image: int = 512
     box_positive_fraction: float = 0.25
     bbox_reg_weights: tuple[float, float, float, float] = (10.0, 10.0, 5.0, 5.0)
+    sampling_ratio: int = 2
     canonical_scale: float = 224.0
 
     def __post_init__(self) -> None:

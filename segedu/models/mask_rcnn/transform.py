@@ -11,7 +11,7 @@ from torch import Tensor, nn
 
 from segedu.models.mask_rcnn.settings import Settings
 from segedu.models.targets import normalize
-from segedu.ops import paste_masks
+from segedu.ops import clip_boxes, paste_masks
 
 Size = tuple[int, int]
 Target = dict[str, Tensor]
@@ -81,16 +81,25 @@ def _restore(detection: Target, size: Size, original: Size) -> Target:
 
 
 def _scale_target(target: Mapping[str, Tensor], old: Size, new: Size) -> Target:
-    """Boxes, labels and maps of the objects that are no crowd, for an image of size ``new``."""
+    """Boxes, labels and masks of the objects that can be learnt, for an image of size ``new``."""
     boxes = target["boxes"].as_subclass(Tensor).float()
-    scaled = {"boxes": _scale_boxes(boxes, old, new), "labels": target["labels"].long()}
-    if "masks" in target:
-        masks = target["masks"].as_subclass(Tensor)[:, None].float()
-        scaled["masks"] = _resize(masks, new, mode="nearest")[:, 0]
+    # What lies outside of the image touches no anchor and would so be the best match of all.
+    kept = (sides(clip_boxes(boxes, old)) > 0).all(1)
     if "iscrowd" in target:  # a region of many objects teaches nothing about one
-        single = ~torch.as_tensor(target["iscrowd"], device=boxes.device).bool()
-        scaled = {key: value[single] for key, value in scaled.items()}
+        kept &= ~torch.as_tensor(target["iscrowd"], device=boxes.device).bool()
+    scaled = {
+        "boxes": _scale_boxes(boxes[kept], old, new),
+        "labels": target["labels"][kept].long(),
+    }
+    if "masks" in target:
+        masks = target["masks"].as_subclass(Tensor)[kept, None].float()  # (N, 1, H, W)
+        scaled["masks"] = _resize(masks, new, mode="nearest")[:, 0]
     return scaled
+
+
+def sides(boxes: Tensor) -> Tensor:
+    """Width and height (N, 2) of xyxy boxes (N, 4)."""
+    return boxes[:, 2:] - boxes[:, :2]
 
 
 def _scale_boxes(boxes: Tensor, old: Size, new: Size) -> Tensor:

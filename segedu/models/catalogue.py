@@ -23,6 +23,7 @@ _V3 = "Rethinking Atrous Convolution for Semantic Image Segmentation"
 _V3_PLUS = "Encoder-Decoder with Atrous Separable Convolution for Semantic Image Segmentation"
 _TIRAMISU = "The One Hundred Layers Tiramisu: Fully Convolutional DenseNets"
 _HRNET = "High-Resolution Representations for Labeling Pixels and Regions"
+_DISCRIMINATIVE = "Semantic Instance Segmentation with a Discriminative Loss Function"
 _PANOPTIC_DEEPLAB = (
     "Panoptic-DeepLab: A Simple, Strong, and Fast Baseline for Bottom-Up Panoptic Segmentation"
 )
@@ -388,7 +389,25 @@ MODELS: dict[str, ModelInfo] = {
         "narrow, learns scenes on a CPU",
         _PANOPTIC_DEEPLAB,
         2020,
-        2_507_428,
+        2_509_132,
+        "panoptic",
+    ),
+    "embedding_enet": ModelInfo(
+        "embedding.embedding_enet",
+        {},
+        "objects as clusters of pixels, on ENet",
+        _DISCRIMINATIVE,
+        2017,
+        353_244,
+        "panoptic",
+    ),
+    "embedding_tiny": ModelInfo(
+        "embedding.embedding_tiny",
+        {},
+        "narrow, learns scenes on a CPU",
+        _DISCRIMINATIVE,
+        2017,
+        818_606,
         "panoptic",
     ),
 }

@@ -2,7 +2,7 @@
 
 Panoptic segmentation from the bottom up: every pixel gets a class, every pixel of a thing points at
 the centre of its object, and pixels that point at the same centre are an object. No boxes, no
-proposals, no overlaps to resolve.
+proposals, no overlaps to resolve. All of it is in section 3 of the paper.
 """
 
 from collections.abc import Collection, Sequence
@@ -19,12 +19,12 @@ from segedu.models.mask_classification import batch_images
 from segedu.models.targets import Target, check_images, check_segments, things_of
 
 VOID = 255  # class of a pixel that teaches nothing
-CENTER_WEIGHT, OFFSET_WEIGHT = 200.0, 0.01  # of the losses (section 4); the semantic one has 1
+CENTER_WEIGHT, OFFSET_WEIGHT = 200.0, 0.01  # of the losses; the semantic one has 1
 HARDEST = 0.2  # share of the pixels in the semantic loss
 
 
 def separable_5x5(in_channels: int, out_channels: int) -> nn.Sequential:
-    """A 5x5 convolution per channel and a 1x1 across them, both normalised, with ReLU (3.1)."""
+    """A 5x5 convolution per channel and a 1x1 across them, both normalised, with ReLU."""
     return nn.Sequential(
         *conv_bn_relu(in_channels, in_channels, 5, groups=in_channels),
         *conv_bn_relu(in_channels, out_channels, 1),
@@ -91,7 +91,7 @@ class Weighting(NamedTuple):
 
 
 def center_heatmap(centers: Tensor, size: tuple[int, int], sigma: float) -> Tensor:
-    """The larger of the Gaussians around all centres (3.2): (K, 2) -> (H, W) in [0, 1].
+    """The larger of the Gaussians around all centres: (K, 2) -> (H, W) in [0, 1].
 
     A Gaussian has its top, 1, at the pixel that holds the centre, and ends 3 sigma + 1 beyond.
 
@@ -116,7 +116,7 @@ def make_targets(
     small_area: int = 4096,
     small_weight: float = 3.0,
 ) -> tuple[Maps, Weighting]:
-    """What one panoptic sample asks of the network, without the axis of the batch (section 3.2).
+    """What one panoptic sample asks of the network, without the axis of the batch.
 
     The centre of an object is its centre of mass. A crowd teaches its class, no centre and no
     offset; void teaches nothing.
@@ -186,7 +186,7 @@ def _mean(loss: Tensor, weight: Tensor) -> Tensor:
 def find_centers(
     heatmap: Tensor, *, threshold: float = 0.1, nms_kernel: int = 7, top_k: int = 200
 ) -> Tensor:
-    """Peaks of a heat map (H, W) (3.3): rows and columns (K, 2), highest first.
+    """Peaks of a heat map (H, W): rows and columns (K, 2), highest first.
 
     A peak is above ``threshold`` and the largest in a window of ``nms_kernel`` pixels a side.
     At most ``top_k`` are kept; the authors' code, and others after it, keeps one fewer if there are
@@ -199,7 +199,7 @@ def find_centers(
 
 
 def group_pixels(centers: Tensor, offset: Tensor, mask: Tensor) -> Tensor:
-    """Give each pixel of ``mask`` (H, W) the centre nearest to where it points (equation 1).
+    """Give each pixel of ``mask`` (H, W) the centre nearest to where it points.
 
     Args:
         centers: (K, 2), K >= 1.
@@ -250,7 +250,7 @@ def merge(
     *,
     stuff_area: int = 2048,
 ) -> dict[str, Any]:
-    """Classes and objects of one image -> a panoptic map (3.3).
+    """Classes and objects of one image -> a panoptic map.
 
     An object takes the class that most of its pixels have. Stuff of fewer than ``stuff_area``
     pixels is void, and so are pixels of things without an object.
@@ -280,7 +280,7 @@ def merge(
         mask = group == index
         category = int(classes[mask].mode().values)
         sure = logits[:, mask].softmax(0)[category].mean()
-        add(mask, category, score=float(sure * objectness[index]))
+        add(mask, category, score=sure.item() * objectness[index].item())
     for category in classes[~on_things(classes, things)].unique().tolist():
         mask = classes == category
         if int(mask.sum()) >= stuff_area:
@@ -313,6 +313,7 @@ class PanopticDeepLab(nn.Module):
         base_width: width of the first ResNet stage; 64 is the paper's, the rest follows.
         layers: blocks per ResNet stage, overrides ``depth``.
         rates: dilations of the ASPP; the paper's at stride 32.
+        head_width: channels of the heads of centres and offsets.
         center_sigma: see `center_heatmap`.
         small_area: objects of fewer pixels weigh three times in the semantic loss.
         offset_weight: of the error in pixels, which grows with the images.
@@ -338,6 +339,7 @@ class PanopticDeepLab(nn.Module):
         base_width: int = 64,
         layers: tuple[int, ...] | None = None,
         rates: Sequence[int] = (3, 6, 9),
+        head_width: int = 32,
         center_sigma: float = 8.0,
         small_area: int = 4096,
         offset_weight: float = OFFSET_WEIGHT,
@@ -359,8 +361,8 @@ class PanopticDeepLab(nn.Module):
         self.semantic_decoder = Decoder(channels, wide, 4 * width, 4 * width, rates)
         self.semantic_head = head(4 * width, 4 * width, num_classes)
         self.instance_decoder = Decoder(channels, narrow, 4 * width, 2 * width, rates)
-        self.center_head = head(2 * width, width // 2, 1)
-        self.offset_head = head(2 * width, width // 2, 2)
+        self.center_head = head(2 * width, head_width, 1)
+        self.offset_head = head(2 * width, head_width, 2)
 
     def network(self, batch: Tensor) -> Maps:
         """Normalised images (N, 3, H, W) -> maps at that size."""

@@ -38,7 +38,7 @@ BOX_WEIGHT, MASK_WEIGHT = 1.5, 6.125  # those of the class and the semantic loss
 
 
 class Pyramid(nn.Module):
-    """P3 to P7 (section 5): an FPN on C3 to C5 and two convolutions of stride 2 on top of it.
+    """P3 to P7 (section 4): an FPN on C3 to C5 and two convolutions of stride 2 on top of it.
 
     Different from Lin et al., as in the authors' code: bilinear upsampling, and a ReLU after each
     3x3 convolution of the FPN (none after the two on top).
@@ -75,7 +75,7 @@ class ProtoNet(nn.Sequential):
 
 
 class Head(nn.Module):
-    """Class scores, box offsets and mask coefficients of every anchor (section 3.1, figure 4).
+    """Class scores, box offsets and mask coefficients of every anchor (section 3.2, figure 4).
 
     One head for all levels, three anchors at a place. tanh lets a detection take a prototype away.
     """
@@ -235,7 +235,7 @@ def yolact_losses(
 
 
 def mask_loss(prototypes: Tensor, coefficients: Tensor, truth: Objects, index: Tensor) -> Tensor:
-    """Binary cross-entropy inside the box of the object, divided by the box's area (section 3.2).
+    """Binary cross-entropy inside the box of the object, divided by the box's area (section 3.3).
 
     Args:
         prototypes: (K, h, w).
@@ -260,7 +260,7 @@ def mask_loss(prototypes: Tensor, coefficients: Tensor, truth: Objects, index: T
 
 
 def semantic_loss(logits: Tensor, truth: Objects) -> Tensor:
-    """Binary cross-entropy of which classes are where, logits (C - 1, h, w) (section 3.5).
+    """Binary cross-entropy of which classes are where, logits (C - 1, h, w) (section 5).
 
     Summed over the classes, averaged over the pixels. The branch exists in training only.
     """

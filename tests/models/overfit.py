@@ -29,16 +29,21 @@ def instance_scenes(count: int, min_area: int) -> list[dict[str, Tensor]]:
     return samples
 
 
-def panoptic_scenes(count: int) -> list[dict[str, Any]]:
-    """Scenes with all twelve classes."""
-    return [
-        {
-            "image": sample["image"].as_subclass(Tensor) / 255,
-            "panoptic_seg": sample["panoptic_seg"].as_subclass(Tensor),
-            "segments_info": sample["segments_info"],
-        }
-        for sample in SceneDataset(count, PLAIN, task="panoptic")
-    ]
+def panoptic_scenes(count: int, min_area: int) -> list[dict[str, Any]]:
+    """Scenes with all twelve classes; segments too small are void."""
+    samples = []
+    for sample in SceneDataset(count, PLAIN, task="panoptic"):
+        info = [segment for segment in sample["segments_info"] if segment["area"] >= min_area]
+        ids = sample["panoptic_seg"].as_subclass(Tensor)
+        kept = torch.isin(ids, torch.tensor([segment["id"] for segment in info]))
+        samples.append(
+            {
+                "image": sample["image"].as_subclass(Tensor) / 255,
+                "panoptic_seg": ids * kept,
+                "segments_info": info,
+            }
+        )
+    return samples
 
 
 def learn(

@@ -1,0 +1,202 @@
+import pytest
+import torch
+from overfit import learn, panoptic_scenes, summed
+from torch import Tensor
+
+from segedu.data.scenes import CLASSES
+from segedu.metrics import PanopticQuality
+from segedu.models.panoptic_deeplab import (
+    VOID,
+    Maps,
+    PanopticDeepLab,
+    Weighting,
+    center_heatmap,
+    find_centers,
+    group_objects,
+    make_targets,
+    merge,
+    panoptic_deeplab_tiny,
+    panoptic_losses,
+)
+
+IMAGE = torch.rand(3, 40, 50, generator=torch.Generator().manual_seed(0))
+
+
+def small(num_classes: int = 4, **settings) -> PanopticDeepLab:
+    torch.manual_seed(0)
+    settings = {"things": (2, 3), "base_width": 8, "layers": (1, 1, 1, 1)} | settings
+    return PanopticDeepLab(num_classes, **settings)
+
+
+def sample(*segments: tuple[tuple[slice, slice], int], crowd: tuple[int, ...] = ()) -> dict:
+    """Rectangles of a class each; the rest is void."""
+    ids, info = torch.zeros(40, 50, dtype=torch.int32), []
+    for number, (place, category) in enumerate(segments, start=1):
+        ids[place] = number
+        info.append({"id": number, "category_id": category, "iscrowd": number in crowd})
+    return {"image": IMAGE, "panoptic_seg": ids, "segments_info": info}
+
+
+SKY = ((slice(0, 20), slice(None)), 0)
+ONE = ((slice(24, 31), slice(10, 19)), 2)
+TWO = ((slice(24, 31), slice(30, 33)), 3)
+PIXEL = ((slice(35, 36), slice(40, 41)), 3)
+
+
+def test_a_heat_map_is_the_larger_of_its_gaussians():
+    heat = center_heatmap(torch.tensor([[5.9, 6.0], [5.0, 12.4]]), (20, 30), sigma=2.0)
+    assert heat[5, 6] == heat[5, 12] == 1  # the pixel that holds the centre
+    torch.testing.assert_close(heat[5, 9], torch.tensor(-9 / 8).exp())
+    assert heat[5, 12 + 7] > 0
+    assert heat[5, 12 + 8] == 0  # 3 sigma + 1 away it ends
+    assert center_heatmap(torch.zeros(0, 2), (4, 5), 2.0).tolist() == torch.zeros(4, 5).tolist()
+
+
+def test_targets_of_objects_crowds_and_void():
+    target, weighting = make_targets(sample(SKY, ONE, TWO, crowd=(3,)), (2, 3), small_area=64)
+    assert target.semantic[0, 0] == 0
+    assert target.semantic[39, 0] == VOID
+    assert target.semantic[25, 31] == 3  # a crowd teaches its class
+    assert target.center.shape == (1, 40, 50)
+    assert target.center[0, 27, 14] == 1
+    assert target.offset[:, 24, 10].tolist() == [3, 4]
+    assert weighting.offset.sum() == 63
+    assert weighting.center[25, 31] == weighting.center[39, 0] == 0
+    assert weighting.semantic[25, 12] == 3
+    assert weighting.semantic[25, 31] == weighting.semantic[0, 0] == 1
+
+
+def test_true_maps_give_the_true_result_whatever_the_void():
+    truth = sample(SKY, ONE, TWO, PIXEL)
+    target, _ = make_targets(truth, (2, 3), sigma=2.0)
+    classes = target.semantic.where(target.semantic != VOID, 1)
+    logits = torch.nn.functional.one_hot(classes, 4).permute(2, 0, 1) * 20.0
+    group, heat = group_objects(classes, target.center[0], target.offset, (2, 3), nms_kernel=3)
+    result = merge(logits, group, heat, (2, 3), stuff_area=10)
+    metric = PanopticQuality({0: False, 1: False, 2: True, 3: True})
+    metric.update(result, truth)
+    assert metric.compute()["pq"] == 1
+    scores = [s["score"] for s in result["segments_info"] if s["isthing"]]
+    assert len(scores) == 3
+    assert min(scores) > 0.99
+
+
+def test_small_stuff_and_things_without_a_centre_are_void():
+    logits = torch.zeros(4, 20, 20)
+    logits[0], logits[1, :3, :3], logits[2, 10:] = 1, 2, 3
+    classes = logits.argmax(0)
+    group, heat = group_objects(classes, torch.zeros(20, 20), torch.zeros(2, 20, 20), (2, 3))
+    result = merge(logits, group, heat, (2, 3), stuff_area=10)
+    assert [s["category_id"] for s in result["segments_info"]] == [0]
+    assert (result["panoptic_seg"] == 0).sum() == 9 + 200
+    everything = merge(logits, group, heat, (2, 3), stuff_area=500)
+    assert everything["segments_info"] == []
+
+
+def test_an_object_takes_the_class_of_most_of_its_pixels():
+    logits = torch.zeros(4, 10, 10)
+    logits[2], logits[3, :4] = 1, 2
+    group = torch.zeros(10, 10, dtype=torch.int64)
+    (segment,) = merge(logits, group, torch.ones(1), (2, 3))["segments_info"]
+    assert segment["category_id"] == 2
+    assert segment["area"] == 100
+
+
+def test_as_many_centres_as_allowed_are_all_kept():
+    heat = torch.zeros(30, 30)
+    heat[5, 5], heat[5, 20], heat[20, 5], heat[20, 20] = 0.9, 0.5, 0.7, 0.05
+    assert find_centers(heat).tolist() == [[5, 5], [20, 5], [5, 20]]
+    assert find_centers(heat, top_k=3).tolist() == [[5, 5], [20, 5], [5, 20]]
+    assert find_centers(heat, top_k=1).tolist() == [[5, 5]]
+    heat[5, 8] = 0.8  # within the window of a higher one
+    assert [5, 8] not in find_centers(heat).tolist()
+
+
+def test_offsets_are_pixels_of_the_image():
+    model = small().eval()
+    with torch.no_grad():
+        model.offset_head[1].weight.zero_()
+        model.offset_head[1].bias.copy_(torch.tensor([1.0, -2.0]))
+        offset = model.network(torch.zeros(1, 3, 65, 97)).offset
+    torch.testing.assert_close(offset[0, :, 30, 40], torch.tensor([4.0, -8.0]))
+
+
+@torch.no_grad()
+def test_results_follow_the_contract():
+    model = small(stuff_area=1, center_threshold=-1.0).eval()
+    for result, size in zip(
+        model([IMAGE, torch.rand(3, 33, 70)]), [(40, 50), (33, 70)], strict=True
+    ):
+        ids = result["panoptic_seg"]
+        assert ids.shape == size
+        assert ids.dtype == torch.int32
+        areas = {s["id"]: s["area"] for s in result["segments_info"]}
+        assert areas == {i: int((ids == i).sum()) for i in ids.unique().tolist() if i}
+        assert all(s["isthing"] == (s["category_id"] in (2, 3)) for s in result["segments_info"])
+
+
+@pytest.mark.parametrize(
+    "samples",
+    [
+        [sample(), sample()],
+        [sample(SKY), sample(SKY, ONE)],
+        [sample(PIXEL), sample(SKY, PIXEL)],
+        [sample(ONE, crowd=(1,)), sample(SKY, TWO, crowd=(2,))],
+    ],
+    ids=["all void", "one image without things", "one pixel", "crowds alone"],
+)
+def test_empty_cases_train(samples):
+    model = small().train()
+    losses = model([IMAGE, IMAGE], samples)
+    assert [*losses] == ["loss_semantic", "loss_center", "loss_offset"]
+    assert all(loss.isfinite() and loss.ndim == 0 for loss in losses.values())
+    sum(losses.values()).backward()
+    assert all(p.grad is None or p.grad.isfinite().all() for p in model.parameters())
+
+
+def test_losses_of_perfect_maps_are_zero_and_of_void_too():
+    target, weighting = make_targets(sample(SKY, ONE), (2, 3))
+    classes = target.semantic.where(target.semantic != VOID, 1)
+    logits = torch.nn.functional.one_hot(classes, 4).permute(2, 0, 1) * 50.0
+    batch = [Maps(logits[None], target.center[None], target.offset[None])]
+    batch += [kind(*(x[None] for x in y)) for kind, y in ((Maps, target), (Weighting, weighting))]
+    assert sum(panoptic_losses(*batch).values()) < 1e-6
+
+
+def test_the_same_seed_gives_the_same_training():
+    def train() -> list[Tensor]:
+        return [*learn(small(), [sample(SKY, ONE)] * 2, 2, 1e-3, summed).parameters()]
+
+    assert all(torch.equal(a, b) for a, b in zip(train(), train(), strict=True))
+
+
+def test_bad_targets_and_settings_are_named():
+    model = small().train()
+    with pytest.raises(ValueError, match="targets must be given in training"):
+        model([IMAGE])
+    with pytest.raises(ValueError, match="got 2 targets for 1 images"):
+        model([IMAGE], [sample(), sample()])
+    with pytest.raises(ValueError, match=r"targets\[0\] must have .*panoptic_seg"):
+        model([IMAGE], [{"masks": 1}])
+    with pytest.raises(ValueError, match="must have category_id in 0, ..., 3, got 4"):
+        model([IMAGE], [sample((SKY[0], 4))])
+    with pytest.raises(ValueError, match="must have different ids"):
+        bad = sample(SKY)
+        model([IMAGE], [bad | {"segments_info": bad["segments_info"] * 2}])
+    with pytest.raises(ValueError, match="must be integer"):
+        model([IMAGE], [sample() | {"panoptic_seg": torch.zeros(3, 3)}])
+    with pytest.raises(ValueError, match="things must be in 0, ..., 3, got"):
+        small(things=(4,))
+
+
+@pytest.mark.slow  # a training of 70 steps
+def test_the_tiny_network_learns_scenes_by_heart():
+    torch.manual_seed(0)
+    things = {c.id: c.isthing for c in CLASSES}
+    scenes = panoptic_scenes(2, min_area=64)
+    model = panoptic_deeplab_tiny(len(CLASSES), things=[c for c in things if things[c]])
+    learn(model, scenes, 70, 8e-3, summed)
+    metric = PanopticQuality(things)
+    with torch.no_grad():
+        metric.update(model([scene["image"] for scene in scenes]), scenes)
+    assert metric.compute()["pq"] > 0.7

@@ -1,0 +1,92 @@
+"""Every network can learn four scenes by heart: the cheapest proof that it can learn at all."""
+
+from typing import NamedTuple
+
+import pytest
+import torch
+import torch.nn.functional as F
+from test_models import NAMES, logits_of, narrow
+from torch import Tensor, nn
+
+from segedu.data.scenes import CLASSES, SceneConfig, SceneDataset
+from segedu.metrics import SemanticMetrics
+from segedu.models import setr
+
+# All twelve classes; contours are void, as in Pascal VOC: a stride of 8 cannot draw them.
+SCENES = SceneConfig(64, void_border=2, scale_range=0, fine_detail=0, clutter=0, noise=0)
+EVERY = 20  # steps between two looks at the scores
+
+
+class Recipe(NamedTuple):
+    lr: float = 1e-2
+    steps: int = 100
+    zoom: int = 1  #: pixels of the input per pixel of the scene, for networks of stride 16
+    base_width: int | None = None  #: where the narrow version is too narrow
+
+
+RECIPES = {
+    "unet": Recipe(steps=160),
+    "unet_plus_plus": Recipe(steps=160),
+    "segnet_vgg16": Recipe(steps=160),
+    "refinenet_resnet50": Recipe(lr=2e-3),  # no normalisation in the decoder
+    "deeplab_v3_mobilenet_v3": Recipe(zoom=2),
+    "enet": Recipe(steps=140, base_width=16),
+    "setr_naive": Recipe(lr=2e-3, zoom=3),
+    "setr_pup": Recipe(lr=2e-3, zoom=3),
+    "setr_mla": Recipe(lr=2e-3, zoom=3),
+}
+
+
+@pytest.fixture(scope="module")
+def scenes() -> tuple[Tensor, Tensor]:
+    samples = list(SceneDataset(4, SCENES, seed=29))
+    x = torch.stack([sample["image"] for sample in samples]).float() / 255
+    return (x - 0.5) / 0.25, torch.stack([sample["mask"] for sample in samples]).long()
+
+
+def prepared(name: str, **settings: int) -> nn.Module:
+    """Without dropout, which prevents what is wanted here, and with statistics that keep up."""
+    model = narrow(name, len(CLASSES), **settings)
+    for module in model.modules():
+        if isinstance(module, nn.Dropout | nn.Dropout2d):
+            module.p = 0.0
+        elif isinstance(module, nn.BatchNorm2d):
+            module.momentum = 0.3
+    return model
+
+
+def mean_iou(model: nn.Module, x: Tensor, target: Tensor) -> float:
+    metrics = SemanticMetrics(len(CLASSES))
+    with torch.no_grad():
+        metrics.update(model.eval()(x), target)
+    return float(metrics.compute()["mean_iou"])
+
+
+@pytest.mark.slow  # a short training for each network
+@pytest.mark.parametrize("name", NAMES)
+def test_four_scenes_are_learnt_by_heart(name, scenes, monkeypatch):
+    monkeypatch.setitem(setr.SIZES, "tiny", (4, 96, 3))  # 12 layers would need minutes
+    lr, steps, zoom, width = RECIPES.get(name, Recipe())
+    x, target = (part.repeat_interleave(zoom, -2).repeat_interleave(zoom, -1) for part in scenes)
+    model = prepared(name, **({"base_width": width} if width else {}))
+    if name == "unet_valid":  # answers for the middle of the image
+        height, width = model.eval()(x[:1]).shape[-2:]
+        top, left = (x.shape[-2] - height) // 2, (x.shape[-1] - width) // 2
+        target = target[:, top : top + height, left : left + width]
+    # rare classes count as much for the mean IoU as frequent ones
+    weight = target[target != 255].bincount(minlength=len(CLASSES)).clamp(min=1) ** -0.5
+    optimizer = torch.optim.AdamW(model.parameters(), lr, weight_decay=0.0)
+    schedule = torch.optim.lr_scheduler.OneCycleLR(optimizer, lr, total_steps=steps)
+    scores = []
+    for step in range(1, steps + 1):
+        outputs = logits_of(model.train()(x))
+        losses = (F.cross_entropy(y, target, weight, ignore_index=255) for y in outputs)
+        optimizer.zero_grad()
+        sum(losses).backward()
+        optimizer.step()
+        schedule.step()
+        if step % EVERY == 0:
+            scores.append(mean_iou(model, x, target))
+            if scores[-1] > 0.95:
+                return
+    pytest.fail(f"mean IoU {[round(score, 3) for score in scores]}")

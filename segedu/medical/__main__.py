@@ -8,7 +8,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from segedu.medical import dicom, nifti
+from segedu.medical import dicom
 from segedu.medical.io import read_volume, write_volume
 from segedu.medical.volume import Volume, VolumeError
 
@@ -50,7 +50,7 @@ def _checkpoint_error() -> type[Exception]:
 def inspect(options: argparse.Namespace) -> int:
     """List what is there, its geometry and its problems; 1 if there are any."""
     if not options.path.is_dir():
-        print(f"{options.path.name}: {_describe(nifti.read_nifti(options.path))}")
+        print(f"{options.path.name}: {_describe(read_volume(options.path))}")
         return 0
     found = dicom.scan(options.path)
     problems = list(found.unreadable.values())
@@ -180,7 +180,7 @@ def _parser() -> argparse.ArgumentParser:
     commands = parser.add_subparsers(required=True, metavar="COMMAND")
 
     command = commands.add_parser("inspect", help="list series, their geometry and problems")
-    command.add_argument("path", type=Path, help="folder of DICOM files, or a NIfTI file")
+    command.add_argument("path", type=Path, help="folder of DICOM files, NIfTI or DICOM-SEG file")
     command.add_argument("--pixels", action="store_true", help="decode the images, too")
     _allow_missing(command)
     command.set_defaults(run=inspect)

@@ -330,6 +330,8 @@ def read_segmentation(path: str | Path) -> tuple[Volume, dict[int, str]]:
     path = Path(path)
     if not path.is_file():
         raise FileNotFoundError(f"{path} is not a file")
+    if _read_header(path, path.name) is None:  # bounded, which highdicom's reading is not
+        raise VolumeError(f"{path.name} is not a DICOM file")
     with quiet("pydicom"), quiet("highdicom"):
         try:
             file = highdicom.seg.segread(path)

@@ -20,9 +20,11 @@ def read_volume(path: str | Path, uid: str | None = None, *, allow_missing: bool
         VolumeError, FileNotFoundError, ImportError: as the three readers.
     """
     path = Path(path)
+    if not path.exists():
+        raise FileNotFoundError(f"there is no file or folder {path}")
     if path.is_dir():
         return read_series(path, uid, allow_missing=allow_missing)
-    if path.name.endswith((".nii", ".nii.gz")) or not path.exists():
+    if path.name.endswith((".nii", ".nii.gz")):
         return read_nifti(path)
     return read_segmentation(path)[0]
 

@@ -12,7 +12,7 @@ import pytest
 from dicom_files import SENTINELS, dicom_tags, write_dicom
 
 from segedu.medical import dicom
-from segedu.medical.dicom import geometry, read_series, scan, write_series
+from segedu.medical.dicom import geometry, read_segmentation, read_series, scan, write_series
 from segedu.medical.volume import Volume, VolumeError
 
 pydicom = pytest.importorskip("pydicom")
@@ -399,6 +399,12 @@ def test_deflate_bombs_are_refused(tmp_path):
         read_series(tmp_path)
 
 
+def test_segmentations_are_read_with_bounded_memory_too(tmp_path):
+    deflate_bomb(tmp_path / "slice.dcm", 80)
+    with pytest.raises(VolumeError, match="slice.dcm inflates to more than 64 MiB"):
+        read_segmentation(tmp_path / "slice.dcm")
+
+
 @pytest.mark.parametrize("syntax", [J2K, JPEG_LS])
 def test_compressed_images_larger_than_the_header_says_are_not_decoded(
     tmp_path, syntax, monkeypatch
@@ -601,11 +607,19 @@ def test_results_share_study_and_frame_with_the_images(make_series, tmp_path):
     assert not [s for s in SENTINELS if s.encode() in data]
 
 
+OBLIQUE = [[0.096, 0.36, 0.928], [-0.28, 0.9, -0.32], [0.95, 0.23, -0.19]]
+
+
 @pytest.mark.oracle
-def test_other_readers_agree_on_what_is_written(tmp_path):
+@pytest.mark.parametrize("oblique", [False, True])
+def test_other_readers_agree_on_what_is_written(tmp_path, oblique):
     sitk = pytest.importorskip("SimpleITK")
     array = np.random.default_rng(0).integers(-1024, 3000, (5, 6, 7)).astype(np.float32)
-    volume = Volume(array, (2.5, 0.7, 0.9), (-100.5, 20.25, 55.5))
+    direction = np.eye(3)[:, ::-1]
+    if oblique:
+        direction = np.linalg.qr(OBLIQUE)[0]
+        direction[:, 0] *= -np.linalg.det(direction)  # left-handed, as slices, rows, columns are
+    volume = Volume(array, (2.5, 0.7, 0.9), (-100.5, 20.25, 55.5), direction)
     write_series(volume, tmp_path / "out")
     reader = sitk.ImageSeriesReader()
     reader.SetFileNames(reader.GetGDCMSeriesFileNames(str(tmp_path / "out")))
@@ -613,6 +627,9 @@ def test_other_readers_agree_on_what_is_written(tmp_path):
     assert np.array_equal(sitk.GetArrayFromImage(image), array)
     assert image.GetSpacing() == pytest.approx(volume.spacing[::-1])
     assert image.GetOrigin() == pytest.approx(volume.origin)
+    seen = np.reshape(image.GetDirection(), (3, 3))[:, ::-1]
+    assert seen == pytest.approx(volume.direction, abs=1e-6)
+    assert read_series(tmp_path / "out").same_grid(volume, tolerance=1e-6)
 
 
 def test_writing_is_all_or_nothing(tmp_path, monkeypatch):

@@ -1,3 +1,5 @@
+import gzip
+
 import numpy as np
 import pytest
 from dicom_files import SENTINELS, dicom_tags, write_dicom
@@ -48,6 +50,9 @@ def test_convert_there_and_back(make_series, tmp_path, capsys):
     assert np.array_equal(series.array, pixels - 1024)
     assert series.same_grid(read_series(folder))
     assert image.same_grid(series)
+    written = gzip.decompress((tmp_path / "a.nii.gz").read_bytes())
+    written += b"".join(path.read_bytes() for path in (tmp_path / "dicom").iterdir())
+    assert not [s for s in SENTINELS if s.encode() in written]
     assert main(["inspect", str(tmp_path / "a.nii.gz")]) == 0
     assert "a.nii.gz: 4 slices of 4 x 6" in capsys.readouterr().out
 
@@ -74,7 +79,7 @@ def test_missing_slices_need_a_word(make_series, tmp_path, capsys):
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
-        (["inspect", "{0}/absent"], "absent is not a file"),
+        (["inspect", "{0}/absent"], "there is no file or folder"),
         (["inspect", "{0}/empty"], "empty holds no DICOM files"),
         (["convert", "{0}/series", "{0}/a.nii"], "several series, choose one by its UID: 1.2.30"),
         (["convert", "{0}/series", "{0}/a.nii", "--series", "7"], "no series has this UID"),

@@ -105,8 +105,14 @@ class Report:
         ``distribution_…``, ``boxes_…`` and ``cumulative_…`` by class, and ``scatter`` of the first
         two columns.
         """
-        from segedu.viz import class_bars, confusion_matrix
-        from segedu.viz.cases import boxes, cumulative, distribution, scatter
+        from segedu.viz import (
+            boxes,
+            class_bars,
+            confusion_matrix,
+            cumulative,
+            distribution,
+            scatter,
+        )
 
         axes: dict[str, Any] = {}
         names = [row["class"] for row in self.rows]

@@ -72,7 +72,7 @@ def test_charts(semantic, surface):
              for key in ("hd", "hd95", "assd", "surface_dice")}  # fmt: skip
     axes = surface.charts()
     assert set(axes) == names | {"class_bars", "scatter"}
-    assert axes["distribution_hd"].get_xlabel() == "hd (+1 ∞)"
+    assert axes["distribution_hd"].get_xlabel() == "Hausdorff distance ｜ 豪斯多夫距离 (+1 ∞)"
     plt.close("all")
 
 

@@ -9,7 +9,7 @@ import torch
 from torch import Tensor
 
 # A block of label maps that stays in the cache while its runs are found.
-_BLOCK = 1 << 17
+_BLOCK = 1 << 18
 # Above this share of run ends, counting every pixel is faster than counting runs.
 _DENSE = 0.15
 

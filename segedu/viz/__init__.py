@@ -1,5 +1,6 @@
 """Pictures: overlays, charts and explorers. It draws arrays and knows no model."""
 
+from segedu.viz.cases import boxes, cumulative, distribution, scatter
 from segedu.viz.charts import (
     class_bars,
     confusion_matrix,
@@ -29,10 +30,13 @@ from segedu.viz.overlays import (
 
 __all__ = [
     "ERROR_COLORS",
+    "boxes",
     "class_bars",
     "colorize",
     "colorize_panoptic",
     "confusion_matrix",
+    "cumulative",
+    "distribution",
     "effective_receptive_field",
     "effective_size",
     "error_map",
@@ -47,6 +51,7 @@ __all__ = [
     "overlay_panoptic",
     "receptive_field",
     "receptive_fields",
+    "scatter",
     "schedules",
     "show_instances",
     "show_row",

@@ -13,10 +13,21 @@ from numpy.typing import ArrayLike, NDArray
 
 from segedu.viz.fonts import COLOR_CYCLE
 
+# Columns of the metrics' cases; other labels are drawn as they are given.
+CASE_NAMES = {
+    "hd": "Hausdorff distance ｜ 豪斯多夫距离",
+    "hd95": "95 % Hausdorff distance ｜ 95% 豪斯多夫距离",
+    "assd": "average surface distance ｜ 平均表面距离",
+    "surface_dice": "surface Dice ｜ 表面 Dice",
+}
+LINE_STYLES = ("-", "--", ":")
 
-def distribution(values: ArrayLike, *, label: str = "", bins: int = 20, ax: Axes | None = None):
+
+def distribution(
+    values: ArrayLike, *, label: str = "", bins: int = 20, ax: Axes | None = None
+) -> Axes:
     """Histogram of the values of all cases, with their median."""
-    finite, label = _finite(values, label)
+    finite, label = _finite(values, _name(label))
     ax = ax or plt.subplots()[1]
     ax.hist(finite, bins=bins, color=COLOR_CYCLE[0])
     ax.axvline(np.median(finite), color=COLOR_CYCLE[1], label="median ｜ 中位数")
@@ -29,21 +40,31 @@ def boxes(groups: Mapping[str, ArrayLike], *, label: str = "", ax: Axes | None =
     """One box (quartiles, whiskers at 1.5 interquartile ranges) for each named group of values."""
     named = [_finite(values, name) for name, values in groups.items()]
     ax = ax or plt.subplots()[1]
-    ax.boxplot([v for v, _ in named], tick_labels=[n for _, n in named], orientation="horizontal")
+    ax.boxplot(
+        [v for v, _ in named],
+        tick_labels=[n for _, n in named],
+        orientation="horizontal",
+        sym=".",
+        medianprops={"color": COLOR_CYCLE[1], "linewidth": 2},
+    )
     ax.invert_yaxis()
-    ax.set_xlabel(label)
+    ax.set_xlabel(_name(label))
     return ax
 
 
 def cumulative(groups: Mapping[str, ArrayLike], *, label: str = "", ax: Axes | None = None) -> Axes:
     """Share of the cases with at most each value; one line for each named group."""
     ax = ax or plt.subplots()[1]
-    for name, values in groups.items():
+    colors = len(COLOR_CYCLE)
+    for i, (name, values) in enumerate(groups.items()):
         finite, name = _finite(values, name)
-        share = np.arange(1, len(finite) + 1) / np.size(values)
-        ax.step(np.sort(finite), share, where="post", label=name)
-    ax.set(xlabel=label, ylabel="share of cases ｜ 例数占比", ylim=(0, 1.02))
-    ax.legend()
+        share = np.arange(len(finite) + 1) / np.size(values)
+        # More groups than colours go on with another line style.
+        style = {"color": COLOR_CYCLE[i % colors], "ls": LINE_STYLES[i // colors % 3]}
+        x = np.sort(finite)
+        ax.step(np.append(x[0], x), share, where="post", label=name, **style)
+    ax.set(xlabel=_name(label), ylabel="share of cases ｜ 例数占比", ylim=(0, 1.02))
+    ax.legend(loc="center left", bbox_to_anchor=(1.01, 0.5))
     return ax
 
 
@@ -57,8 +78,12 @@ def scatter(
     both = np.isfinite(x) & np.isfinite(y)
     ax = ax or plt.subplots()[1]
     ax.scatter(x[both], y[both], s=14, color=COLOR_CYCLE[0], alpha=0.7)
-    ax.set(xlabel=labels[0], ylabel=labels[1])
+    ax.set(xlabel=_name(labels[0]), ylabel=_name(labels[1]))
     return ax
+
+
+def _name(label: str) -> str:
+    return CASE_NAMES.get(label, label)
 
 
 def _finite(values: ArrayLike, label: str) -> tuple[NDArray[np.float64], str]:

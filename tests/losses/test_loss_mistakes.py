@@ -12,12 +12,14 @@ from segedu.losses import (
     AdaptiveFocalLoss,
     AuxiliaryLoss,
     BinaryDiceLoss,
+    BinaryFocalLoss,
     CrossEntropyLoss,
     DiceLoss,
     DiscriminativeLoss,
     FocalLoss,
     GeneralizedDiceLoss,
     TverskyLoss,
+    class_weights,
 )
 from segedu.losses.focal import focal_term
 
@@ -147,6 +149,31 @@ def test_focal_alpha_is_one_number_for_all_classes():
     plain = FocalLoss(reduction="none")(logits, target)
     torch.testing.assert_close(balanced[target == 0], 0.1 * plain[target == 0])
     torch.testing.assert_close(balanced[target != 0], plain[target != 0])
+
+
+def test_detection_focal_is_a_softmax_with_one_alpha_averaged_over_everything():
+    """RetinaNet's: sigmoids, α for the object and 1 − α for the rest, over the objects' number."""
+    torch.manual_seed(0)
+    logits = torch.randn(1, 1, 4, 4, dtype=torch.float64)
+    target = torch.zeros(1, 4, 4, dtype=torch.int64)
+    target[0, 0, 0] = 1  # one object among fifteen pixels of background
+    q = logits[:, 0].sigmoid()
+    p_t = torch.where(target == 1, q, 1 - q)
+    alpha_t = torch.where(target == 1, 0.25, 0.75)
+    right = (alpha_t * (1 - p_t) ** 2 * -p_t.log()).sum() / 1
+    loss = BinaryFocalLoss(2.0, 0.25, "positives")(logits, target)
+    torch.testing.assert_close(loss, right)
+    wrong = (0.25 * (1 - p_t) ** 2 * -p_t.log()).mean()
+    assert loss > 10 * wrong
+
+
+def test_square_root_weights_are_called_focal():
+    """Weights 1/√n have nothing to do with the focal loss; here they have their own name."""
+    counts = torch.tensor([900, 100])
+    root = class_weights(counts, "sqrt")
+    assert (root[1] / root[0]).item() == pytest.approx(3)
+    with pytest.raises(ValueError, match="strategy must be one of"):
+        class_weights(counts, "focal")
 
 
 def test_focal_gradient_formula():

@@ -4,6 +4,7 @@ The wrong versions are rewritten here from their description, as short as they c
 """
 
 import math
+import pickle
 
 import numpy as np
 import pytest
@@ -73,6 +74,46 @@ def test_python_loop_per_pixel():
     for p, t in zip(pred.ravel(), target.ravel(), strict=True):
         matrix[t, p] += 1
     assert np.array_equal(scores(pred, target)["confusion_matrix"].numpy(), matrix)
+
+
+@pytest.mark.filterwarnings("error")
+def test_zero_divided_by_zero_warns_and_spreads():
+    """A class that never occurs is 0/0: np.mean over it is NaN, with a warning on the way."""
+    hit, union = np.array([4.0, 0.0]), np.array([4.0, 0.0])
+    with np.errstate(all="ignore"):
+        assert math.isnan(np.mean(hit / union))
+    got = scores([[0, 0, 0, 0]], [[0, 0, 0, 0]])
+    assert got["mean_iou"] == got["frequency_weighted_iou"] == 1
+
+
+def test_evaluator_keeps_every_image_in_memory():
+    metric = SemanticMetrics(3)
+    sizes = []
+    for _ in range(3):
+        metric.update(torch.zeros(2, 50, 50, dtype=torch.int64), torch.zeros(2, 50, 50).long())
+        sizes.append(len(pickle.dumps(metric)))
+    assert len(set(sizes)) == 1
+    assert sizes[0] < 2000  # and not the 120 kB of the three batches
+
+
+def test_dice_is_averaged_over_batches():
+    """Per data set or per image: neither depends on the batch size, the mean over batches does."""
+    pred = torch.tensor([[0, 1, 1, 1], [0, 0, 0, 1], [0, 0, 0, 0]])
+    target = torch.tensor([[0, 1, 1, 1], [0, 0, 1, 0], [0, 1, 1, 1]])
+
+    def dice(images):
+        return scores(pred[images], target[images], 2)["dice"].mean().item()
+
+    assert abs((dice([0, 1]) + dice([2])) / 2 - dice([0, 1, 2])) > 0.05
+    results = []
+    for batches in ([[0, 1], [2]], [[0], [1, 2]]):
+        metric = SemanticMetrics(2, per_image=True)
+        for images in batches:
+            metric.update(pred[images], target[images])
+        results.append(metric.compute())
+    for key in ("image_mean_dice", "mean_iou"):
+        assert results[0][key] == pytest.approx(results[1][key], abs=1e-15)
+    assert torch.equal(results[0]["dice"], results[1]["dice"])
 
 
 def test_smoothing_makes_empty_equal_one_in_silence():

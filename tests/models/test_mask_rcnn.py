@@ -9,6 +9,9 @@ import torch
 from overfit import instance_scenes, learn, summed
 from torch import Tensor, nn
 
+from segedu.data.scenes import SceneConfig, SceneDataset
+from segedu.data.transforms import instances
+from segedu.engine import fit, make_loader
 from segedu.metrics import MaskAP
 from segedu.models.mask_rcnn import (
     MaskRCNN,
@@ -399,6 +402,21 @@ def test_half_precision_trains_as_whole_precision_does(tiny):
     assert all(p.grad.isfinite().all() for p in tiny.parameters())
     tiny.zero_grad()
     assert found[1].item() == pytest.approx(found[0].item(), rel=0.05)
+
+
+def test_the_training_loop_takes_it_as_the_package_says():
+    """``collate_fn=list`` and a sum of losses, on samples as the data sets give them."""
+    scenes = SceneDataset(
+        2,
+        SceneConfig(size=64),
+        task="instance",
+        transforms=instances((48, 64), flip=True),
+        classes=("sky", "tree", "car", "person", "sign", "animal"),
+    )
+    model = mask_rcnn_tiny(6, base_width=4, channels=8, box_width=8, mask_width=8)
+    loader = make_loader(scenes, 2, shuffle=True, collate_fn=list)
+    history = fit(model, loader, compute_loss=summed, epochs=2)
+    assert len(history["loss"]) == 2 and not model.training
 
 
 @pytest.mark.slow  # a training of 80 steps

@@ -1,5 +1,8 @@
+from functools import cache
+
 import pytest
 import torch
+import torch.nn.functional as F
 
 from segedu.models.unet_plus_plus import UNetPlusPlus
 
@@ -17,6 +20,33 @@ def test_parameters_are_the_references(form, deep_supervision, parameters):
     with torch.device("meta"):
         model = UNetPlusPlus(1, form=form, deep_supervision=deep_supervision)
     assert sum(p.numel() for p in model.parameters()) == parameters
+
+
+@torch.no_grad()
+def test_the_papers_form_is_equation_1():
+    model = UNetPlusPlus(3, base_width=4, form="paper", deep_supervision=True)
+    images, state = torch.randn(2, 3, 32, 48), model.state_dict()
+
+    def conv(name, x, padding):
+        return F.conv2d(x, state[f"{name}.weight"], state[f"{name}.bias"], padding=padding)
+
+    @cache
+    def node(i, j):
+        if j == 0:
+            x = images if i == 0 else F.max_pool2d(node(i - 1, 0), 2)
+        else:
+            up = f"ups.{i}_{j}"
+            below = node(i + 1, j - 1)
+            below = F.conv_transpose2d(below, state[f"{up}.weight"], state[f"{up}.bias"], stride=2)
+            x = torch.cat([*(node(i, k) for k in range(j)), below], dim=1)
+        for layer in (0, 2):
+            x = conv(f"nodes.{i}_{j}.layers.{layer}", x, padding=1).relu()
+        return x
+
+    expected = [conv(f"heads.{j}", node(0, j), padding=0) for j in (4, 3, 2, 1)]
+    for head, by_hand in zip(model.forward_heads(images), expected, strict=True):
+        assert head.std() > 1e-3
+        assert torch.allclose(head, by_hand, atol=1e-5)
 
 
 @pytest.mark.parametrize("form", ["bilinear", "paper"])

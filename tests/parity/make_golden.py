@@ -10,6 +10,7 @@ import sys
 import types
 import unittest.mock
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 from typing import NamedTuple
 
@@ -66,22 +67,23 @@ def _segnet() -> nn.Module:
     return model
 
 
-def _refinenet() -> nn.Module:
+def _refinenet(blocks: int) -> nn.Module:
     from models.resnet import Bottleneck, RefineNet
 
-    return RefineNet(Bottleneck, [3, 4, 6, 3], num_classes=5)
+    return RefineNet(Bottleneck, [3, 4, blocks, 3], num_classes=5)
 
 
-def _pspnet() -> nn.Module:
+def _pspnet(depth: int) -> nn.Module:
     from model.pspnet import PSPNet
 
-    return PSPNet(layers=50, classes=5, pretrained=False)
+    return PSPNet(layers=depth, classes=5, pretrained=False)
 
 
-def _deeplab_v3_plus() -> nn.Module:
-    from network.modeling import deeplabv3plus_resnet50
+def _deeplab_v3_plus(depth: int) -> nn.Module:
+    from network import modeling
 
-    return deeplabv3plus_resnet50(num_classes=5, output_stride=16, pretrained_backbone=False)
+    build = getattr(modeling, f"deeplabv3plus_resnet{depth}")
+    return build(num_classes=5, output_stride=16, pretrained_backbone=False)
 
 
 def _fc_densenet() -> nn.Module:
@@ -454,28 +456,37 @@ RECIPES = {
         output=lambda output: output[0],
         folder="src",
     ),
-    "refinenet_resnet50": Recipe(
-        "DrSleep/refinenet-pytorch",
-        "8f25c076016e61a835551493aae303e81cf36c53",
-        "models.resnet.RefineNet(Bottleneck, [3, 4, 6, 3], num_classes=5), upsampled",
-        _refinenet,
-        (1, 3, 64, 96),
-        output=_upsampled,
-    ),
-    "pspnet_resnet50": Recipe(
-        "hszhao/semseg",
-        "4f274c3f276778228bc14a4565822d46359f0cc8",
-        "model.pspnet.PSPNet(layers=50, classes=5, pretrained=False)",
-        _pspnet,
-        (1, 3, 57, 81),
-    ),
-    "deeplab_v3_plus_resnet50": Recipe(
-        "VainF/DeepLabV3Plus-Pytorch",
-        "4e1087de98bc49d55b9239ae92810ef7368660db",
-        "network.modeling.deeplabv3plus_resnet50(num_classes=5, output_stride=16)",
-        _deeplab_v3_plus,
-        (1, 3, 97, 129),
-    ),
+    **{
+        f"refinenet_resnet{depth}": Recipe(
+            "DrSleep/refinenet-pytorch",
+            "8f25c076016e61a835551493aae303e81cf36c53",
+            f"models.resnet.RefineNet(Bottleneck, [3, 4, {blocks}, 3], num_classes=5), upsampled",
+            partial(_refinenet, blocks),
+            (1, 3, 64, 96),
+            output=_upsampled,
+        )
+        for depth, blocks in ((50, 6), (101, 23))
+    },
+    **{
+        f"pspnet_resnet{depth}": Recipe(
+            "hszhao/semseg",
+            "4f274c3f276778228bc14a4565822d46359f0cc8",
+            f"model.pspnet.PSPNet(layers={depth}, classes=5, pretrained=False)",
+            partial(_pspnet, depth),
+            (1, 3, 57, 81),
+        )
+        for depth in (50, 101)
+    },
+    **{
+        f"deeplab_v3_plus_resnet{depth}": Recipe(
+            "VainF/DeepLabV3Plus-Pytorch",
+            "4e1087de98bc49d55b9239ae92810ef7368660db",
+            f"network.modeling.deeplabv3plus_resnet{depth}(num_classes=5, output_stride=16)",
+            partial(_deeplab_v3_plus, depth),
+            (1, 3, 97, 129),
+        )
+        for depth in (50, 101)
+    },
     "fc_densenet103": Recipe(
         "bfortuner/pytorch_tiramisu",
         "c1cf07967f20ebd1e7d4ca0a61126f9cab11be99",

@@ -77,26 +77,27 @@ def test_segnet_equals_say4n():
     assert check("segnet_vgg16", model, transposed=convolutions) < 1e-5
 
 
-@pytest.mark.slow  # 99 million parameters, 3x3 convolutions of 512 channels
-def test_refinenet_equals_drsleep():
-    model = blank(get_model, "refinenet_resnet50", 5)
+@pytest.mark.slow  # 99 and 118 million parameters, 3x3 convolutions of 512 channels
+@pytest.mark.parametrize("name", ["refinenet_resnet50", "refinenet_resnet101"])
+def test_refinenet_equals_drsleep(name):
+    model = blank(get_model, name, 5)
     order = ["backbone"]
     for i in range(4):
         order += [f"reduce.{i}", f"blocks.{i}.adapt"]
         order += [f"blocks.{i}.fusion.fine"] if i else []
         order += [f"blocks.{i}.pooling", f"blocks.{i}.output"]
         order += [f"blocks.{i + 1}.fusion.coarse"] if i < 3 else []
-    assert check("refinenet_resnet50", model, by_prefix(model, [*order, "classifier"])) < 1e-5
+    assert check(name, model, by_prefix(model, [*order, "classifier"])) < 1e-5
 
 
-def test_pspnet_equals_semseg():
-    assert check("pspnet_resnet50", blank(get_model, "pspnet_resnet50", 5)) < 1e-5
+@pytest.mark.parametrize("name", ["pspnet_resnet50", "pspnet_resnet101"])
+def test_pspnet_equals_semseg(name):
+    assert check(name, blank(get_model, name, 5)) < 1e-5
 
 
-def test_deeplab_v3_plus_equals_vainf():
-    settings = {"separable": False, "decoder_convs": 1}
-    model = blank(get_model, "deeplab_v3_plus_resnet50", 5, **settings)
-    assert check("deeplab_v3_plus_resnet50", model) < 1e-5
+@pytest.mark.parametrize("name", ["deeplab_v3_plus_resnet50", "deeplab_v3_plus_resnet101"])
+def test_deeplab_v3_plus_equals_vainf(name):
+    assert check(name, blank(get_model, name, 5, separable=False, decoder_convs=1)) < 1e-5
 
 
 def test_fc_densenet_equals_bfortuner():

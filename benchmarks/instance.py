@@ -11,6 +11,8 @@ street does. They must detect the same before they are timed: a fast wrong numbe
 from __future__ import annotations
 
 import argparse
+import ctypes
+import gc
 import json
 import sys
 import time
@@ -26,6 +28,7 @@ from benchmarks import race
 from segedu.data.scenes import SceneConfig, SceneDataset
 from segedu.models.mask_rcnn import mask_rcnn_resnet50_fpn
 
+PEERS = ("torchvision.models.detection", "segedu.models.mask_rcnn", "segedu.data.scenes")
 CLASSES = 2  # background and object
 Runs = dict[str, dict[str, Callable[[], object]]]
 
@@ -106,14 +109,19 @@ def compare(every: Runs) -> dict[str, float]:
     return {**worst, "detections": sum(len(one["boxes"]) for one in ours)}
 
 
-def peak(run: Callable[[], object], device: str) -> int:
-    """Bytes that a run adds at most."""
-    if device == "cpu":
-        return race.measure_peak(run)
-    torch.cuda.reset_peak_memory_stats()
-    before = torch.cuda.memory_allocated()
-    run()
-    return torch.cuda.max_memory_allocated() - before
+def peak(task: str, name: str, settings: dict[str, int], device: str) -> int:
+    """Bytes that one run adds at its peak; to be called in a new process."""
+    run = candidates(settings, device)[task][name]
+    # loads whatever is loaded on first use
+    candidates(settings_of(64, 2), device)[task][name]()
+    gc.collect()
+    if device != "cpu":
+        torch.cuda.reset_peak_memory_stats()
+        before = torch.cuda.memory_allocated()
+        run()
+        return torch.cuda.max_memory_allocated() - before
+    ctypes.CDLL(None).malloc_trim(0)  # what glibc keeps of the small run must not hide the need
+    return race.measure_peak(run)
 
 
 def main() -> None:
@@ -124,18 +132,11 @@ def main() -> None:
     parser.add_argument("--cpu-time", action="store_true", help="clock the process, not the wall")
     parser.add_argument("--detections", type=int, default=100, help="per image")
     parser.add_argument("--device", default="cuda" if torch.cuda.is_available() else "cpu")
-    parser.add_argument("--peak", help=argparse.SUPPRESS)
     arguments = parser.parse_args()
     if arguments.quick:
         arguments.size, arguments.detections = 96, 5
     settings = settings_of(arguments.size, arguments.detections)
     every = candidates(settings, arguments.device)
-    if arguments.peak:
-        task, _, name = arguments.peak.partition("/")
-        # loads whatever is loaded on first use
-        candidates(settings_of(64, 2), arguments.device)[task][name]()
-        print(peak(every[task][name], arguments.device))
-        return
     clock = time.process_time if arguments.cpu_time else time.perf_counter
     same = compare(every)
     result = {
@@ -152,11 +153,9 @@ def main() -> None:
     for task, peers in every.items():
         rows = race.race(peers, arguments.rounds, clock)
         if not arguments.quick:
-            options = [
-                f"--{key}={getattr(arguments, key)}" for key in ("size", "detections", "device")
-            ]
             for name, row in rows.items():
-                row["peak_mb"] = race.peak_bytes(__file__, f"{task}/{name}", *options) >> 20
+                parts = (task, name, settings, arguments.device)
+                row["peak_mb"] = race.in_new_process(peak, parts, PEERS) >> 20
         result["mask_rcnn_resnet50_fpn"][task] = rows
         race.show(f"Mask R-CNN, {task}", rows)
     if not arguments.quick:

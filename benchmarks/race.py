@@ -7,8 +7,6 @@ import multiprocessing
 import os
 import platform
 import statistics
-import subprocess
-import sys
 import time
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
@@ -59,17 +57,6 @@ def in_new_process(function: Callable, arguments: tuple, preload: Sequence[str])
     context.set_forkserver_preload(list(preload))
     with context.Pool(1) as pool:
         return pool.apply(function, arguments)
-
-
-def peak_bytes(script: str, name: str, *arguments: str) -> int:
-    """Peak memory that one candidate adds, measured in a process of its own (Linux only).
-
-    The script is called with ``--peak name`` and must print the number, see :func:`measure_peak`.
-    """
-    command = [sys.executable, script, "--peak", name, *arguments]
-    return int(
-        subprocess.run(command, check=True, capture_output=True, text=True).stdout.split()[-1]
-    )
 
 
 def measure_peak(run: Callable[[], object]) -> int:

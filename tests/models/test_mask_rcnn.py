@@ -314,6 +314,25 @@ def test_several_sizes_are_drawn_and_leave_the_targets_alone():
     assert {min(s) for s in model.eval().transform(images())[0].sizes} == {128}
 
 
+def test_attention_weighs_the_channels_of_each_level_by_the_image():
+    torch.manual_seed(0)
+    plain, gated = mask_rcnn_tiny(CLASSES), mask_rcnn_tiny(CLASSES, attention=True)
+    added = gated.state_dict().keys() - plain.state_dict().keys()
+    assert len(added) == 20 and all(key.startswith("backbone.gates.") for key in added)
+    plain.load_state_dict({k: v for k, v in gated.state_dict().items() if k not in added})
+    ratios = []
+    for image in torch.rand(2, 1, 3, 64, 64):
+        with torch.no_grad():
+            levels = zip(gated.eval().backbone(image), plain.eval().backbone(image), strict=True)
+            ratios.append([(a / b).mean(dim=(0, 2, 3)) for a, b in levels])  # (C,) each
+    assert all((r > 0).all() and (r < 1).all() and r.std() > 1e-3 for r in ratios[0])
+    assert not torch.allclose(ratios[0][0], ratios[0][1]), "the levels have weights of their own"
+    assert not torch.allclose(ratios[0][0], ratios[1][0]), "the images decide"
+    losses = gated.train()(images(), targets())
+    gates = torch.autograd.grad(sum(losses.values()), list(gated.backbone.gates.parameters()))
+    assert all(g.abs().sum() > 0 for g in gates[:4])
+
+
 def test_grey_images_need_one_mean():
     model = mask_rcnn_tiny(CLASSES, image_mean=(0.5,), image_std=(0.2,)).eval()
     with torch.no_grad():

@@ -7,6 +7,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from segedu.models.attention import SqueezeExcitation
 from segedu.models.backbones import ResNetFeatures
 from segedu.models.fpn import FeaturePyramid
 
@@ -19,17 +20,23 @@ class ResNetFPN(nn.Module):
 
     Args:
         channels: of every level.
+        attention: let each level weigh its channels by what the image shows, with weights of its
+            own (squeeze and excitation). Not in any of the papers here.
         **resnet: see `segedu.models.backbones.ResNetFeatures`.
     """
 
-    def __init__(self, channels: int = 256, **resnet: Any) -> None:
+    def __init__(self, channels: int = 256, attention: bool = False, **resnet: Any) -> None:
         super().__init__()
         self.body = ResNetFeatures(**resnet)
         self.fpn = FeaturePyramid(self.body.channels, channels, extra_level=True)
+        self.gates = nn.ModuleList(
+            SqueezeExcitation(channels) if attention else nn.Identity() for _ in range(5)
+        )
 
     def forward(self, images: Tensor) -> list[Tensor]:
         """Images (N, 3, H, W) -> levels (N, channels, h, w) of strides 4, 8, 16, 32 and 64."""
-        return self.fpn(self.body(images))
+        levels = self.fpn(self.body(images))
+        return [gate(level) for gate, level in zip(self.gates, levels, strict=True)]
 
     def train_stages(self, count: int) -> None:
         """Let only the last ``count`` of the ResNet's five parts learn, the pyramid always.

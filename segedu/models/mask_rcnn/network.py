@@ -247,6 +247,7 @@ def mask_rcnn_tiny(
     base_width: int = 16,
     layers: Sequence[int] = (1, 1, 1, 1),
     channels: int = 48,
+    attention: bool = False,
     box_width: int = 128,
     mask_width: int = 48,
     mask_layers: int = 2,
@@ -265,6 +266,7 @@ def mask_rcnn_tiny(
         base_width: of the first ResNet stage.
         layers: blocks of each ResNet stage.
         channels: of the pyramid.
+        attention: gate the channels of each level of the pyramid (see `ResNetFPN`).
         box_width: of the box head's two layers.
         mask_width: of the mask branch; 0 leaves it out.
         mask_layers: convolutions of the mask branch.
@@ -282,6 +284,7 @@ def mask_rcnn_tiny(
     settings = Settings(**TINY | settings)
     backbone = ResNetFPN(
         channels,
+        attention,
         depth=18,
         layers=layers,
         base_width=base_width,

@@ -5,7 +5,8 @@ the centre of its object, and pixels that point at the same centre are an object
 proposals, no overlaps to resolve. All of it is in section 3 of the paper.
 """
 
-from collections.abc import Collection, Sequence
+import re
+from collections.abc import Collection, Mapping, Sequence
 from typing import Any, NamedTuple
 
 import torch
@@ -415,6 +416,28 @@ def pad_target(target: Target, batch: Tensor) -> dict[str, Any]:
     (height, width), (rows, columns) = batch.shape[-2:], ids.shape
     padded = F.pad(ids[None], (0, width - columns, 0, height - rows))[0]  # id 0 is nobody's
     return {"panoptic_seg": padded, "segments_info": target["segments_info"]}
+
+
+_SEPARABLE = r"^(\w+_head\.0|\w+_decoder\.fuse\.\d)"
+# Names in the authors' checkpoints and ours, applied in this order.
+NAMES = (
+    (r"^decoder\.", ""),
+    (r"^\w+_head\.classifier\.(\w+)\.", r"\1_head."),
+    (r"\.aspp_pooling\.", "."),
+    (_SEPARABLE + r"\.0\.0\.", r"\1."),  # the 5x5 convolution per channel
+    (_SEPARABLE + r"\.0\.1\.", r"\1.3."),  # the 1x1 convolution
+    (_SEPARABLE + r"\.0\.2\.", r"\1.4."),  # its normalisation
+)
+
+
+def from_reference(state: Mapping[str, Tensor]) -> dict[str, Tensor]:
+    """A state dict of bowenc0221/panoptic-deeplab on a ResNet at stride 32, renamed for ours."""
+    renamed = {}
+    for name, tensor in state.items():
+        for theirs, ours in NAMES:
+            name = re.sub(theirs, ours, name)
+        renamed[name] = tensor
+    return renamed
 
 
 def panoptic_deeplab_tiny(

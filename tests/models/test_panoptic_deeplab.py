@@ -12,6 +12,7 @@ from segedu.models.panoptic_deeplab import (
     Weighting,
     center_heatmap,
     find_centers,
+    from_reference,
     group_objects,
     make_targets,
     merge,
@@ -110,6 +111,25 @@ def test_as_many_centres_as_allowed_are_all_kept():
     assert find_centers(heat, top_k=1).tolist() == [[5, 5]]
     heat[5, 8] = 0.8  # within the window of a higher one
     assert [5, 8] not in find_centers(heat).tolist()
+
+
+def test_the_authors_names_are_ours():
+    pairs = {
+        "backbone.layer1.0.bn1.bias": "backbone.layer1.0.bn1.bias",
+        "decoder.semantic_decoder.aspp.convs.0.1.bias": "semantic_decoder.aspp.convs.0.1.bias",
+        "decoder.instance_decoder.aspp.convs.4.aspp_pooling.1.weight": (
+            "instance_decoder.aspp.convs.4.1.weight"
+        ),
+        "decoder.semantic_decoder.project.2.1.bias": "semantic_decoder.project.2.1.bias",
+        "decoder.semantic_decoder.fuse.1.0.0.0.weight": "semantic_decoder.fuse.1.0.weight",
+        "decoder.instance_decoder.fuse.0.0.1.weight": "instance_decoder.fuse.0.3.weight",
+        "decoder.instance_decoder.fuse.2.0.2.bias": "instance_decoder.fuse.2.4.bias",
+        "decoder.semantic_head.classifier.semantic.0.0.0.1.bias": "semantic_head.0.1.bias",
+        "decoder.instance_head.classifier.center.0.0.1.weight": "center_head.0.3.weight",
+        "decoder.instance_head.classifier.offset.1.bias": "offset_head.1.bias",
+    }
+    assert [*from_reference(pairs)] == [*pairs.values()]
+    assert {*pairs.values()} <= {*small().state_dict()}
 
 
 def test_offsets_are_pixels_of_the_image():

@@ -7,7 +7,6 @@ from segedu.metrics import MaskAP
 from segedu.models.yolact import (
     BACKGROUND,
     CODER,
-    NAMES,
     NEUTRAL,
     YOLACT,
     Objects,
@@ -117,21 +116,22 @@ def test_semantic_loss_sees_the_union_of_the_objects_of_a_class():
     assert semantic_loss(-logits, objects) > 59
 
 
-def test_reference_names_cover_the_network_one_to_one():
-    model = small()
-    back = {ours: theirs for theirs, ours in NAMES.items()}
-    state = {}
-    for name, tensor in model.state_dict().items():
-        ours = next((x for x in back if name.startswith(x) and x != "protonet."), None)
-        if ours is None and name.startswith("protonet."):
-            ours = "protonet."
-        state[name if ours is None else back[ours] + name.removeprefix(ours)] = tensor
-    assert "fpn.lat_layers.0.weight" in state
-    assert state["fpn.lat_layers.0.weight"].shape[1] == 128  # theirs begins at C5
-    assert {"proto_net.8.weight", "proto_net.10.weight", "backbone.conv1.weight"} <= {*state}
-    renamed = from_reference(state)
-    assert {*renamed} == {*model.state_dict()}
-    small().load_state_dict(renamed)
+def test_the_authors_names_are_ours_one_to_one():
+    theirs = [f"fpn.{kind}.{i}" for kind in ("lat_layers", "pred_layers") for i in range(3)]
+    theirs += [f"fpn.downsample_layers.{i}" for i in range(2)]
+    theirs += [f"proto_net.{i}" for i in (0, 2, 4, 8, 10)]
+    layers = ("upfeature.0", "bbox_layer", "conf_layer", "mask_layer")
+    theirs += [f"prediction_layers.0.{layer}" for layer in layers] + ["semantic_seg_conv"]
+    state = dict.fromkeys(f"{name}.{kind}" for name in theirs for kind in ("weight", "bias"))
+    ours = {name for name in small().state_dict() if not name.startswith("backbone.")}
+    assert {*from_reference(state)} == ours
+    pairs = {
+        "backbone.conv1.weight": "backbone.conv1.weight",
+        "backbone.layers.0.1.bn2.bias": "backbone.layer1.1.bn2.bias",
+        "fpn.lat_layers.0.bias": "pyramid.fpn.inner_blocks.2.0.bias",  # theirs begins at C5
+        "proto_net.8.bias": "protonet.7.bias",
+    }
+    assert [*from_reference(pairs)] == [*pairs.values()]
 
 
 @torch.no_grad()

@@ -138,7 +138,8 @@ def _slopes(errors: Tensor, foreground: Tensor, valid: Tensor) -> Tensor:
     union = place.add_(missing)  # G + B - 1
     slopes = missing.div_(union).masked_fill_(is_foreground, 1).div_(union.add_(1))
     # Without any foreground the first mistake takes the Jaccard loss from 0 to 1 at once.
-    slopes[0] = torch.where(total > 0, slopes[0], valid[order[0]].to(slopes.dtype))
+    alone = valid.index_select(0, order[:1]).to(slopes.dtype)
+    slopes[:1] = torch.where(total > 0, slopes[:1], alone)
     return union.scatter_(0, order, slopes)
 
 

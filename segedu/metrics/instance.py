@@ -105,8 +105,8 @@ class MaskAP:
         labels, scores = torch.as_tensor(pred["labels"]), torch.as_tensor(pred["scores"])
         target_labels = torch.as_tensor(target["labels"])
         count = len(target_labels)
-        crowd = torch.as_tensor(target.get("iscrowd", torch.zeros(count, dtype=torch.bool)))
-        crowd = crowd.to(target_labels.device, torch.bool)
+        none = torch.zeros(count, dtype=torch.bool, device=target_labels.device)
+        crowd = torch.as_tensor(target.get("iscrowd", none)).to(none)
         overlap = _mask_overlap if self.iou_type == "segm" else _box_overlap
         hit, areas, target_areas = overlap(pred[key], target[key], labels, target_labels)
         union = areas[:, None] + torch.where(crowd, 0, target_areas - hit)

@@ -32,8 +32,8 @@ AREAS = {
     "m": (32**2, 96**2),
     "l": (96**2, 1e10),
 }
-# Numbers in the arrays of one step of the matching.
-_CHUNK = 1 << 20
+# Numbers in the arrays of one step of the matching, and groups that are matched together.
+_CHUNK, _TOGETHER = 1 << 20, 1024
 
 
 class _Image(NamedTuple):
@@ -199,7 +199,7 @@ def _match(groups: list[_Group]) -> list[tuple[np.ndarray, np.ndarray]]:
     while order:
         targets = groups[order[0]].iou.shape[1]
         step = max(1, _CHUNK // (shape[0] * shape[1] * 2 * targets))
-        part = [i for i in order[:step] if groups[i].iou.shape[1] <= 2 * targets]
+        part = [i for i in order[: min(step, _TOGETHER)] if groups[i].iou.shape[1] <= 2 * targets]
         order = order[len(part) :]
         part.sort(key=lambda i: -len(groups[i].scores))
         for i, match in zip(part, _match_together([groups[i] for i in part]), strict=True):

@@ -2,6 +2,7 @@
 
 from segedu.viz.cases import boxes, cumulative, distribution, scatter
 from segedu.viz.charts import (
+    benchmark_ratios,
     class_bars,
     confusion_matrix,
     effective_receptive_field,
@@ -30,6 +31,7 @@ from segedu.viz.overlays import (
 
 __all__ = [
     "ERROR_COLORS",
+    "benchmark_ratios",
     "boxes",
     "class_bars",
     "colorize",

@@ -33,6 +33,11 @@ RECORD_NAMES = {
     "dice": "Dice ｜ Dice 系数",
     "lr": "learning rate ｜ 学习率",
 }
+RATIO_NAMES = {
+    "forward": "prediction ｜ 预测",
+    "training_step": "training step ｜ 训练一步",
+    "peak_memory": "peak memory ｜ 峰值内存",
+}
 
 
 def learning_curves(
@@ -157,6 +162,46 @@ def class_bars(
     ax.set_axisbelow(True)
     if len(series) > 1:
         ax.figure.legend(loc="outside upper center", ncols=len(series))
+    return ax
+
+
+def benchmark_ratios(
+    rows: Mapping[str, Mapping[str, Any]], *, reference: str = "peer", ax: Axes | None = None
+) -> Axes:
+    """Draw what each model needs relative to another implementation of it: left of 1 is less.
+
+    Args:
+        rows: the ``"models"`` of ``book/results/models.json``: name -> ``{"ratios": {measure:
+            ratio}, reference: text}``, the text naming what it is compared with.
+        reference: the key of that text.
+        ax: where to draw.
+
+    Raises:
+        ValueError: if there are no rows, or the rows differ in what was measured.
+    """
+    if not rows:
+        raise ValueError("rows must hold at least one model, got none")
+    measures = list(next(iter(rows.values()))["ratios"])
+    for name, row in rows.items():
+        if list(row["ratios"]) != measures:
+            raise ValueError(f"{name!r} has the ratios {list(row['ratios'])}, the first {measures}")
+    ax = ax or plt.subplots(figsize=(6.4, 1.3 + 0.42 * len(rows)))[1]
+    places = np.arange(len(rows))
+    for number, measure in enumerate(measures):
+        values = [row["ratios"][measure] for row in rows.values()]
+        shift = 0.18 * (number - (len(measures) - 1) / 2)
+        label, marker = RATIO_NAMES.get(measure, measure), "osD^v"[number % 5]
+        color = COLOR_CYCLE[number % len(COLOR_CYCLE)]
+        ax.plot(values, places + shift, marker, label=label, ms=5, color=color)
+    ax.axvline(1, color=GRAY, lw=1, zorder=0)
+    ax.set_yticks(places, [f"{name}\n{row.get(reference, '')}" for name, row in rows.items()])
+    ax.tick_params(axis="y", labelsize=7.5, left=False)
+    ax.invert_yaxis()
+    ax.set_xlim(left=0)
+    ax.set_xlabel("ours / theirs ｜ 本书实现 / 对照实现")
+    ax.grid(axis="x")
+    ax.set_axisbelow(True)
+    ax.figure.legend(loc="outside upper center", ncols=len(measures))
     return ax
 
 

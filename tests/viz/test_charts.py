@@ -42,6 +42,28 @@ def test_learning_curves_name_what_is_missing():
         viz.learning_curves([])
 
 
+def test_benchmark_ratios_stand_left_and_right_of_one():
+    rows = {
+        "a": {"peer": "torchvision: a", "ratios": {"forward": 0.5, "peak_memory": 1.25}},
+        "b": {"peer": "torchvision: b", "ratios": {"forward": 1.0, "peak_memory": 2.0}},
+    }
+    ax = viz.benchmark_ratios(rows)
+    forward, memory, one = ax.lines
+    assert forward.get_xdata().tolist() == [0.5, 1.0]
+    assert memory.get_xdata().tolist() == [1.25, 2.0]
+    assert one.get_xdata() == [1, 1]
+    assert forward.get_label() == "prediction ｜ 预测"
+    assert [text.get_text() for text in ax.get_yticklabels()] == [
+        "a\ntorchvision: a",
+        "b\ntorchvision: b",
+    ]
+    ax.figure.canvas.draw()
+    with pytest.raises(ValueError, match="'b' has the ratios"):
+        viz.benchmark_ratios({**rows, "b": {"ratios": {"forward": 1.0}}})
+    with pytest.raises(ValueError, match="at least one model"):
+        viz.benchmark_ratios({})
+
+
 def test_confusion_matrix_normalised_by_row():
     ax = viz.confusion_matrix(torch.tensor([[3, 1], [0, 0]]), ["sky ｜ 天空", "road ｜ 道路"])
     shown = ax.images[0].get_array().filled(np.nan)

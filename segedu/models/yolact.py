@@ -250,11 +250,10 @@ def mask_loss(prototypes: Tensor, coefficients: Tensor, truth: Objects, index: T
     if positives > MASKS_TO_TRAIN:
         drawn = torch.randperm(positives, device=index.device)[:MASKS_TO_TRAIN]
         coefficients, index = coefficients[drawn], index[drawn]
-    height, width = prototypes.shape[1:]
-    wanted = shrink(truth.masks, (height, width))[index]  # (P, h, w)
+    wanted = shrink(truth.masks, prototypes.shape[1:])[index]  # (P, h, w)
     logits = assemble(prototypes, coefficients)  # (P, h, w)
     loss = F.binary_cross_entropy_with_logits(logits, wanted, reduction="none")
-    boxes = truth.boxes[index] * truth.boxes.new_tensor([width, height, width, height])
+    boxes = truth.boxes[index] * _edges(logits, logits.shape[1:])
     loss = crop_masks(loss, boxes, padding=1).sum((1, 2)) / box_area(boxes)  # (P,)
     return loss.sum() * (positives / max(len(index), 1))
 
@@ -407,7 +406,7 @@ class YOLACT(nn.Module):
 
 def _split(target: Target, image: Tensor) -> tuple[Objects, Tensor]:
     """The objects of a target, and the boxes of its crowds, all with the image = [0, 1]."""
-    boxes = target["boxes"].float() / _edges(target["boxes"].float(), image.shape[-2:])
+    boxes = target["boxes"].float() / _edges(image.float(), image.shape[-2:])
     crowd = target.get("iscrowd", torch.zeros_like(target["labels"])).bool()
     masks = target["masks"][~crowd].float()
     return Objects(boxes[~crowd], target["labels"][~crowd], masks), boxes[crowd]

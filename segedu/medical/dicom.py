@@ -251,8 +251,8 @@ def write_series(
 
     Whole numbers within 16 bits are stored exactly; others are rounded to one of 65,536 evenly
     spaced values between the smallest and the largest. The same volume gives the same bytes, UIDs
-    included. Nothing about a patient is written. If the axes are left-handed, slices are written
-    from the other end, since DICOM knows right-handed ones only.
+    included. Nothing about a patient is written. Readers order slices along the normal of the image
+    plane (rows x columns), so a volume whose slices run the other way comes back turned around.
 
     Args:
         volume: finite numbers.
@@ -275,14 +275,16 @@ def write_series(
         inverse = str.maketrans("LPSRAI", "RAILPS")
         volume = volume.reorient(volume.axes[0].translate(inverse) + volume.axes[1:])
     stored, slope, intercept = _to_16_bits(volume.array)
-    digest = hashlib.sha256(repr((volume.shape, volume.affine().tolist(), modality)).encode())
+    study, frame = (reference.study_uid, reference.frame_uid) if reference else ("", "")
+    facts = (volume.shape, volume.affine().tolist(), modality, slope, intercept, study, frame)
+    digest = hashlib.sha256(repr(facts).encode())
     digest.update(np.ascontiguousarray(stored))
     new_uid = _uid_maker(digest.hexdigest())
     common = {
         "SOPClassUID": _STORAGE[modality],
         "Modality": modality,
-        "StudyInstanceUID": (reference and reference.study_uid) or new_uid("study"),
-        "FrameOfReferenceUID": (reference and reference.frame_uid) or new_uid("frame"),
+        "StudyInstanceUID": study or new_uid("study"),
+        "FrameOfReferenceUID": frame or new_uid("frame"),
         "SeriesInstanceUID": new_uid("series"),
         "ImageOrientationPatient": _decimals(volume.direction[:, [2, 1]].T.flatten()),
         "PixelSpacing": _decimals(volume.spacing[1:]),

@@ -1,5 +1,6 @@
 import itertools
 import random
+import re
 import shutil
 import tempfile
 import traceback
@@ -582,6 +583,20 @@ def test_the_same_volume_gives_the_same_bytes(tmp_path):
         write_series(volume, tmp_path / name)
     for k in ("0000.dcm", "0001.dcm"):
         assert (tmp_path / "a" / k).read_bytes() == (tmp_path / "b" / k).read_bytes()
+
+
+def test_different_series_have_different_uids(tmp_path, make_series):
+    series = scan(make_series()[0]).series[0]
+    volume = Volume(np.arange(24.0).reshape(2, 3, 4) / 7)
+    uids = {
+        write_series(volume, tmp_path / "a"),
+        write_series(volume.with_array(volume.array * 2), tmp_path / "b"),
+        write_series(volume, tmp_path / "c", modality="MR"),
+        write_series(volume, tmp_path / "d", reference=series),
+        write_series(volume.pad((0, 0, 1), (0, 0, 0)).crop((0, 0, 0), (2, 3, 4)), tmp_path / "e"),
+    }
+    assert len(uids) == 5
+    assert all(re.fullmatch(r"2\.25\.[1-9][0-9]{0,38}", uid) for uid in uids)
 
 
 def test_real_numbers_are_rounded_to_16_bits(tmp_path):

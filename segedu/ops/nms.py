@@ -139,7 +139,7 @@ def fast_nms(
     top_k: int = 200,
     max_detections: int = 100,
 ) -> tuple[Tensor, Tensor, Tensor]:
-    """Fast NMS of YOLACT, Bolya et al. (2019), section 4.3: all classes at once, without a loop.
+    """Fast NMS of YOLACT, Bolya et al. (2019), section 5: all classes at once, without a loop.
 
     A box goes if *any* better box of its class overlaps it, even one that is itself suppressed, so
     a few more go than in :func:`nms`.

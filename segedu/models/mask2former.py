@@ -63,7 +63,8 @@ class DeformableAttention(nn.Module):
 
     def forward(self, query: Tensor, tokens: Tensor, places: Tensor, sizes: list[Size]) -> Tensor:
         """Queries and tokens (N, L, C), places (L, 2), x and y in [0, 1] -> (N, L, C)."""
-        offsets = self.offset(query).unflatten(2, (self.heads, LEVELS, self.points, 2))
+        # places need float32 whatever the rest is computed in
+        offsets = self.offset(query).float().unflatten(2, (self.heads, LEVELS, self.points, 2))
         weights = self.weight(query).unflatten(2, (self.heads, -1)).softmax(3)  # (N, L, heads, .)
         values = self.value(tokens).unflatten(2, (self.heads, -1))  # (N, L, heads, C / heads)
         samples = []
@@ -73,11 +74,11 @@ class DeformableAttention(nn.Module):
             scale = offsets.new_tensor([width, height])
             where = places[:, None, None] + offsets[:, :, :, level] / scale  # (N, L, heads, P, 2)
             grid = 2 * where.transpose(1, 2).flatten(0, 1) - 1  # (N * heads, L, P, 2)
-            samples.append(F.grid_sample(value, grid, align_corners=False))
+            samples.append(F.grid_sample(value.to(grid.dtype), grid, align_corners=False))
         sampled = torch.cat(samples, dim=3)  # (N * heads, C / heads, L, levels * P)
         weights = weights.transpose(1, 2).flatten(0, 1)[:, None]  # (N * heads, 1, L, levels * P)
         y = (sampled * weights).sum(3).unflatten(0, (-1, self.heads))  # (N, heads, C / heads, L)
-        return self.out(y.flatten(1, 2).transpose(1, 2))
+        return self.out(y.flatten(1, 2).transpose(1, 2).to(query.dtype))
 
 
 class DeformableLayer(nn.Module):
@@ -97,9 +98,9 @@ class DeformableLayer(nn.Module):
         return self.ffn_norm(x + self.ffn(x))
 
 
-def centres(size: Size, like: Tensor) -> Tensor:
+def centres(size: Size, device: torch.device) -> Tensor:
     """Where the pixels of a map lie: (h * w, 2) as x, y in [0, 1]."""
-    y, x = ((torch.arange(n, device=like.device, dtype=like.dtype) + 0.5) / n for n in size)
+    y, x = ((torch.arange(n, device=device) + 0.5) / n for n in size)
     return torch.cartesian_prod(y, x).flip(1)
 
 
@@ -139,7 +140,7 @@ class PixelDecoder(nn.Module):
         sizes = [x.shape[-2:] for x in maps]
         codes = [sine_codes(x) + code for x, code in zip(maps, self.level_codes, strict=True)]
         codes = torch.cat(codes)  # (L, width)
-        places = torch.cat([centres(size, finest) for size in sizes])  # (L, 2)
+        places = torch.cat([centres(size, finest.device) for size in sizes])  # (L, 2)
         x = torch.cat([x.flatten(2).transpose(1, 2) for x in maps], dim=1)  # (N, L, width)
         for layer in self.layers:
             x = layer(x, codes, places, sizes)

@@ -139,7 +139,7 @@ class Criterion(NamedTuple):
 def match(
     criterion: Criterion, class_logits: Tensor, mask_logits: Tensor, segments: Segments
 ) -> tuple[Tensor, Tensor]:
-    """One query for each segment, at least total cost (section 3.2 and equation 9 of DETR).
+    """One query for each segment, at least total cost (section 3.2; DETR, equation 1).
 
     Args:
         criterion: its pairwise loss, weights and ``to_match``.
@@ -313,6 +313,9 @@ class MaskClassifier(nn.Module):
     of the three tasks, see `segments_of`. Classes are 0 to C - 1, stuff and things alike, without
     the background class of a detector; "no object" is added inside. Void pixels count as outside of
     all masks.
+
+    To train with `segedu.engine.fit`, let ``collate_fn=list`` keep the samples apart and add the
+    losses, as `segedu.models.mask_rcnn` shows.
 
     Args:
         num_classes: number of classes C.

@@ -19,7 +19,9 @@ class FourierCode(nn.Module):
 
     def forward(self, places: Tensor) -> Tensor:
         """(..., 2) as x, y in [0, 1] -> (..., width)."""
-        angle = 2 * math.pi * ((2 * places - 1) @ self.frequencies)  # (..., width / 2)
+        # a product of matrices, written out: mixed precision would round it
+        angle = (2 * places - 1)[..., None] * self.frequencies  # (..., 2, width / 2)
+        angle = 2 * math.pi * angle.sum(-2)  # (..., width / 2)
         return torch.cat([angle.sin(), angle.cos()], dim=-1)
 
     def map(self, size: int) -> Tensor:

@@ -80,6 +80,12 @@ def test_images_without_objects_train():
     assert losses["loss_class"] > 0
 
 
+def test_bfloat16_autocast_trains():
+    with torch.autocast("cpu", torch.bfloat16):
+        losses = training_losses(0, some_objects())
+    assert all(value.isfinite() for value in losses.values())
+
+
 def test_points_follow_the_seed():
     torch.manual_seed(7)
     first = training_losses(0, some_objects())
@@ -118,7 +124,7 @@ def test_deformable_attention_reads_the_maps_where_its_offsets_say():
         attention.offset.bias.zero_()  # every point is the token's own place
         attention.value.weight.copy_(torch.eye(8))
         attention.out.weight.copy_(torch.eye(8))
-    places = torch.cat([centres(size, torch.zeros(())) for size in sizes])
+    places = torch.cat([centres(size, "cpu") for size in sizes])
     tokens = places.repeat(1, 4)[None]  # a token tells where it is, in all channels
     y = attention(tokens, tokens, places, sizes)
     inner = ((places >= 0.25) & (places <= 0.75)).all(1)  # away from the zeros beyond the border
@@ -127,7 +133,7 @@ def test_deformable_attention_reads_the_maps_where_its_offsets_say():
 
 def test_centres_are_x_and_y_row_by_row():
     expected = [[0.25, 0.5], [0.75, 0.5]]
-    assert centres((1, 2), torch.zeros(())).tolist() == expected
+    assert centres((1, 2), "cpu").tolist() == expected
 
 
 def test_points_are_sampled_where_the_mask_is_undecided():
@@ -143,7 +149,7 @@ def test_points_are_sampled_where_the_mask_is_undecided():
 
 def test_sampling_at_pixel_centres_reads_the_pixels():
     maps = torch.randn(2, 3, 5)
-    points = centres((3, 5), maps).expand(2, -1, -1)
+    points = centres((3, 5), "cpu").expand(2, -1, -1)
     assert torch.allclose(sample(maps, points), maps.flatten(1), atol=1e-5)
 
 
@@ -173,12 +179,12 @@ def test_the_attention_of_pytorch_is_cut_in_three():
     }
 
 
-@pytest.mark.slow  # 80 steps of training
+@pytest.mark.slow  # 120 steps of training
 def test_learns_two_scenes():
     images, targets = scenes(2)
     torch.manual_seed(0)
     model = mask2former_tiny(12, things=THINGS)
-    overfit(model, images, targets, steps=80)
+    overfit(model, images, targets, steps=120)
     assert panoptic_quality(model, images, targets) > 0.7
     metric = MaskAP()
     model.task = "instance"

@@ -99,6 +99,14 @@ def test_training_gives_losses_of_every_layer_and_a_gradient_to_every_parameter(
     assert [n for n, p in model.named_parameters() if p.grad is None] == []
 
 
+def test_bfloat16_autocast_trains():
+    model = small().train()
+    with torch.autocast("cpu", torch.bfloat16):
+        loss = sum(model(two_images(), two_targets()).values())
+    loss.backward()
+    assert all(p.grad.isfinite().all() for p in model.parameters())
+
+
 def test_images_without_objects_train():
     model = small().train()
     losses = model(two_images()[1:] * 2, two_targets()[1:] * 2)

@@ -1,13 +1,17 @@
 """Training as a process of its own: killed and continued, and split over two processes."""
 
+import contextlib
 import json
 import os
 import random
+import select
 import signal
 import subprocess
 import sys
 import time
+from collections.abc import Callable, Iterator
 from pathlib import Path
+from typing import Protocol
 
 import pytest
 
@@ -43,29 +47,80 @@ def result(folder: Path) -> dict:
     return found
 
 
-def kill_and_continue(tmp_path: Path, kills: int) -> None:
+class Training(Protocol):
+    def poll(self) -> int | None: ...
+
+    def kill(self) -> None: ...
+
+    def wait(self) -> object: ...
+
+
+class Forked:
+    """A training process of ``server``, with the methods of `Popen` that are needed here."""
+
+    def __init__(self, server: subprocess.Popen, folder: Path) -> None:
+        self.server, self.status = server, None
+        server.stdin.write(f"{folder}\n")
+        server.stdin.flush()
+        self.number = int(server.stdout.readline())
+
+    def poll(self) -> int | None:
+        if self.status is None and select.select([self.server.stdout], [], [], 0)[0]:
+            self.wait()
+        return self.status
+
+    def kill(self) -> None:
+        if self.status is None:
+            with contextlib.suppress(ProcessLookupError):  # it may just have finished
+                os.kill(self.number, signal.SIGKILL)
+
+    def wait(self) -> None:
+        if self.status is None:
+            self.status = int(self.server.stdout.readline())
+
+
+@pytest.fixture
+def server() -> Iterator[subprocess.Popen]:
+    """A process that has torch imported and forks: a start takes milliseconds, not seconds."""
+    pipes = {"stdin": subprocess.PIPE, "stdout": subprocess.PIPE, "text": True}
+    with subprocess.Popen([sys.executable, SCRIPT, "--serve"], env=ENVIRONMENT, **pipes) as process:
+        yield process
+        process.stdin.close()
+
+
+def complete(process: Training) -> None:
+    process.wait()
+    assert process.poll() == 0
+
+
+def kill_and_continue(
+    tmp_path: Path, begin: Callable[[Path], Training], kills: int, longest: float
+) -> None:
+    """Strike within ``longest`` seconds after the first sign of training, continue, compare."""
     whole, cut = tmp_path / "whole", tmp_path / "cut"
     whole.mkdir()
     cut.mkdir()
-    finish(start(whole))
+    complete(begin(whole))
     expected = dict(line.split() for line in (whole / "losses.txt").read_text().splitlines())
     draw = random.Random(0)
     log = cut / "losses.txt"
+    struck = 0
     for kill in range(1, kills + 1):
-        process = start(cut)
-        # Wait for the first sign of training, then strike at a random moment.
+        process = begin(cut)
         size = log.stat().st_size if log.exists() else 0
         while process.poll() is None and (not log.exists() or log.stat().st_size == size):
             time.sleep(0.002)
-        time.sleep(draw.random() * 0.05)
-        process.send_signal(signal.SIGKILL)
-        process.communicate()
+        time.sleep(draw.random() * longest)
+        struck += process.poll() is None
+        process.kill()
+        process.wait()
         for name in ("last.pt", "best.pt"):
             load_checkpoint(cut / name)  # raises if it is damaged
         if kill % 5 == 0:  # from time to time start anew
             log.unlink()
             (cut / "last.pt").unlink()
-    finish(start(cut))
+    assert struck >= kills // 2, "most trainings had ended before they could be killed"
+    complete(begin(cut))
     for line in log.read_text().splitlines():
         epoch, loss = line.split()
         assert loss == expected[epoch], f"epoch {epoch} differs"
@@ -74,12 +129,11 @@ def kill_and_continue(tmp_path: Path, kills: int) -> None:
 
 
 def test_killed_and_continued_bit_by_bit(tmp_path):
-    kill_and_continue(tmp_path, kills=2)
+    kill_and_continue(tmp_path, start, kills=2, longest=0.05)
 
 
-@pytest.mark.slow  # each kill starts a Python process that imports torch: 3 seconds
-def test_killed_many_times(tmp_path):
-    kill_and_continue(tmp_path, kills=20)
+def test_killed_many_times(tmp_path, server):
+    kill_and_continue(tmp_path, lambda folder: Forked(server, folder), kills=20, longest=0.05)
 
 
 def test_two_processes_equal_one(tmp_path):

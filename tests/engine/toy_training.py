@@ -2,9 +2,12 @@
 
 ``python toy_training.py FOLDER`` (or under torchrun) trains, logs each epoch's loss to
 ``FOLDER/losses.txt`` as it comes, and leaves the scores in ``FOLDER/result.json``.
+``python toy_training.py --serve`` reads folders from its input and forks a process for each.
 """
 
+import importlib
 import json
+import os
 import sys
 from pathlib import Path
 
@@ -82,5 +85,17 @@ def main(folder: Path) -> None:
         (folder / "result.json").write_text(json.dumps(result))
 
 
+def serve() -> None:
+    """Train in processes that need not import torch: prints each one's number, then its status."""
+    importlib.import_module("torch._dynamo")  # else an optimizer's first step does: seconds
+    for line in sys.stdin:
+        number = os.fork()
+        if number == 0:
+            main(Path(line.strip()))
+            os._exit(0)
+        print(number, flush=True)
+        print(os.waitpid(number, 0)[1], flush=True)
+
+
 if __name__ == "__main__":
-    main(Path(sys.argv[1]))
+    serve() if sys.argv[1] == "--serve" else main(Path(sys.argv[1]))

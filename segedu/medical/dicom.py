@@ -709,7 +709,11 @@ def _check_claim(
         lengths = _guarded(lambda: _rle_lengths(frame), damaged)
         if lengths != [shape[0] * shape[1]] * size:
             raise VolumeError(f"{claim} {lengths} bytes")
-    elif (coded := _coded_shape(frame)) not in (None, shape):
+        return
+    # Without the mark at the end of a JPEG-LS stream its decoder searches for it for minutes.
+    if frame[:2] == b"\xff\xd8" and not frame.rstrip(b"\0").endswith(b"\xff\xd9"):
+        raise VolumeError(f"{header.name} is damaged: its compressed pixels are cut off")
+    if (coded := _coded_shape(frame)) not in (None, shape):
         raise VolumeError(f"{claim} {coded} pixels")
 
 

@@ -421,6 +421,22 @@ def test_compressed_images_larger_than_the_header_says_are_not_decoded(
         read_series(folder)
 
 
+@pytest.mark.parametrize("keep", [151, 1000, -3])
+def test_cut_jpeg_ls_is_not_decoded(tmp_path, keep):
+    """The decoder would search for the end of the stream for minutes."""
+    from pydicom.encaps import encapsulate, get_frame
+
+    pixels = np.random.default_rng(0).integers(0, 4096, (64, 80)).astype(np.uint16)
+    folder = one_file(tmp_path, pixels, Rows=64, Columns=80, PixelRepresentation=0)
+    dataset = pydicom.dcmread(folder / "slice.dcm")
+    dataset.compress(JPEG_LS, generate_instance_uid=False)
+    frame = get_frame(dataset.PixelData, 0, number_of_frames=1)
+    dataset.PixelData = encapsulate([frame[:keep]])
+    dataset.save_as(folder / "slice.dcm")
+    with pytest.raises(VolumeError, match="slice.dcm is damaged: its compressed pixels are cut"):
+        read_series(folder)
+
+
 def test_excess_frames_of_compressed_images_are_refused(tmp_path):
     from pydicom.encaps import encapsulate, generate_frames
 

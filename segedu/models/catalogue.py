@@ -372,7 +372,7 @@ MODELS: dict[str, ModelInfo] = {
         )
     },
     "sam_tiny": ModelInfo(
-        "sam.sam_tiny", {}, "narrow, learns scenes on a CPU", _SAM, 2023, 697_448, "promptable"
+        "sam.sam_tiny", {}, "narrow, learns scenes on a CPU", _SAM, 2023, 991_104, "promptable"
     ),
     "panoptic_deeplab_resnet50": ModelInfo(
         "panoptic_deeplab.PanopticDeepLab",

@@ -9,7 +9,7 @@ from torch import Tensor, nn
 
 from segedu.models.backbones import Weights, read_weights
 from segedu.models.mask_classification import dice_loss
-from segedu.models.maskformer import focal_loss
+from segedu.models.maskformer import focal_loss, initialize
 from segedu.models.sam_decoder import MaskDecoder, PromptEncoder
 from segedu.models.sam_encoder import ImageEncoder
 from segedu.models.targets import IMAGE_MEAN, IMAGE_STD, normalize
@@ -34,7 +34,8 @@ class SAM(nn.Module):
     minimise the sum of `losses`.
 
     Faithful: the three parts and their sizes; three masks for an unclear prompt. Different: the
-    paper's text prompt, which was not published, is missing.
+    paper's text prompt, which was not published, is missing; linear layers start after Glorot and
+    Bengio, with which the tiny one learns several times sooner than with PyTorch's start.
 
     Parameters: 93,735,472 (base), 312,342,832 (large), 641,090,608 (huge).
 
@@ -88,6 +89,8 @@ class SAM(nn.Module):
         )
         self.prompt_encoder = PromptEncoder(embed_width)
         self.mask_decoder = MaskDecoder(embed_width, decoder_heads, decoder_ffn_width)
+        initialize(self.image_encoder)
+        initialize(self.mask_decoder)
         if weights is not None:
             self.load_state_dict(from_hugging_face(read_weights(weights)))
 
@@ -246,7 +249,7 @@ def sam_tiny(**settings: Any) -> SAM:
 
     Example:
         >>> sum(p.numel() for p in sam_tiny().parameters())
-        697448
+        991104
     """
     return SAM(**(TINY | settings))
 
@@ -254,12 +257,12 @@ def sam_tiny(**settings: Any) -> SAM:
 TINY = {
     "image_size": 128,
     "patch_size": 8,
-    "layers": 4,
+    "layers": 2,
     "width": 96,
     "heads": 4,
     "window_size": 4,
-    "global_layers": (1, 3),
-    "embed_width": 64,
+    "global_layers": (1,),
+    "embed_width": 128,
     "decoder_heads": 4,
     "decoder_ffn_width": 128,
 }

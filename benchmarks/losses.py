@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import argparse
 import sys
+import time
 from collections.abc import Callable
 from pathlib import Path
 
@@ -116,13 +117,20 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--quick", action="store_true", help="small maps, no memory, no file")
     parser.add_argument("--rounds", type=int, default=5)
+    parser.add_argument("--cpu-time", action="store_true", help="processor's time, not the wall's")
     parser.add_argument("--size", type=int, default=512)
     arguments = parser.parse_args()
+    clock = time.process_time if arguments.cpu_time else time.perf_counter
     size = 128 if arguments.quick else arguments.size
-    result = {"machine": race.machine(), "logits": [4, CLASSES, size, size], "losses": {}}
+    result = {
+        "machine": race.machine(),
+        "clock": clock.__name__,
+        "logits": [4, CLASSES, size, size],
+        "losses": {},
+    }
     logits_bytes = 4 * CLASSES * size * size * 4
     for loss, peers in candidates(size).items():
-        rows = race.race(peers, arguments.rounds)
+        rows = race.race(peers, arguments.rounds, clock)
         if not arguments.quick:
             for name, row in rows.items():
                 added = race.in_new_process(peak, (loss, name, size), PEERS)

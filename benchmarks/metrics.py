@@ -10,8 +10,11 @@ from __future__ import annotations
 
 import argparse
 import contextlib
+import functools
 import io
 import sys
+import time
+from collections.abc import Callable
 from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
@@ -25,6 +28,7 @@ from segedu.metrics import MaskAP, PanopticQuality, SemanticMetrics, surface_dis
 from segedu.ops import rle
 
 CLASSES = 19
+Race = Callable[[dict[str, Callable[[], object]], int], dict[str, dict]]
 
 
 def label_maps(count: int, height: int, width: int) -> tuple[torch.Tensor, torch.Tensor]:
@@ -43,7 +47,7 @@ def label_maps(count: int, height: int, width: int) -> tuple[torch.Tensor, torch
     return torch.stack(preds), torch.stack(targets)
 
 
-def confusion(quick: bool, rounds: int) -> dict:
+def confusion(quick: bool, rounds: int, compare: Race) -> dict:
     from torchmetrics.classification import MulticlassConfusionMatrix
 
     pred, target = label_maps(2 if quick else 10, *((256, 512) if quick else (1024, 2048)))
@@ -62,7 +66,7 @@ def confusion(quick: bool, rounds: int) -> dict:
         theirs.update(p, t)
         assert np.array_equal(ours.confusion_matrix.numpy(), by_hand())
         assert torch.equal(ours.confusion_matrix, theirs.compute().long())
-        rows = race.race(
+        rows = compare(
             {
                 "segedu": lambda p=p, t=t, m=ours: m.update(p, t),
                 "numpy bincount with a mask": by_hand,
@@ -165,7 +169,7 @@ def coco(preds: list[dict], targets: list[dict], library: str) -> list[float]:
     return list(evaluation.stats)[:12]
 
 
-def average_precision(quick: bool, rounds: int) -> dict:
+def average_precision(quick: bool, rounds: int, compare: Race) -> dict:
     cases = {"48 images 128²": NOTEBOOK} | ({} if quick else {"50 images 480 x 640": COCO_LIKE})
     result = {}
     for name, size in cases.items():
@@ -183,7 +187,7 @@ def average_precision(quick: bool, rounds: int) -> dict:
         for kind, samples in (("dense", dense), ("RLE", coded)):
             expected = coco(*samples, "pycocotools")
             assert np.array_equal(np.nan_to_num(ours(*samples), nan=-1), expected)
-            rows = race.race(
+            rows = compare(
                 {
                     "segedu": lambda s=samples: ours(*s),
                     "pycocotools": lambda s=samples: coco(*s, "pycocotools"),
@@ -196,7 +200,7 @@ def average_precision(quick: bool, rounds: int) -> dict:
     return result
 
 
-def panoptic_quality(quick: bool, rounds: int) -> dict:
+def panoptic_quality(quick: bool, rounds: int, compare: Race) -> dict:
     from torchmetrics.detection import PanopticQuality as Theirs
 
     size = (128, 256) if quick else (512, 1024)
@@ -218,7 +222,7 @@ def panoptic_quality(quick: bool, rounds: int) -> dict:
     ours.update(*pair)
     theirs.update(*stacked)
     assert abs(ours.compute()["pq"] - theirs.compute().item()) < 1e-6
-    rows = race.race(
+    rows = compare(
         {
             "segedu": lambda: ours.update(*pair),
             "torchmetrics": lambda: theirs.update(*stacked),
@@ -229,7 +233,7 @@ def panoptic_quality(quick: bool, rounds: int) -> dict:
     return rows
 
 
-def surfaces(quick: bool, rounds: int) -> dict:
+def surfaces(quick: bool, rounds: int, compare: Race) -> dict:
     import monai.metrics as monai
     import surface_distance as deepmind
     from medpy.metric import binary as medpy
@@ -268,7 +272,7 @@ def surfaces(quick: bool, rounds: int) -> dict:
             )
 
         assert np.allclose(by_segedu(), by_medpy(), atol=1e-6)
-        rows = race.race(
+        rows = compare(
             {
                 "segedu": by_segedu,
                 "monai": by_monai,
@@ -286,10 +290,13 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--quick", action="store_true", help="small data, no file")
     parser.add_argument("--rounds", type=int, default=5)
+    parser.add_argument("--cpu-time", action="store_true", help="processor's time, not the wall's")
     arguments = parser.parse_args()
-    result = {"machine": race.machine()}
+    clock = time.process_time if arguments.cpu_time else time.perf_counter
+    compare = functools.partial(race.race, clock=clock)
+    result = {"machine": race.machine(), "clock": clock.__name__}
     for benchmark in (confusion, average_precision, panoptic_quality, surfaces):
-        result[benchmark.__name__] = benchmark(arguments.quick, arguments.rounds)
+        result[benchmark.__name__] = benchmark(arguments.quick, arguments.rounds, compare)
     if not arguments.quick:
         print(race.write("metrics.json", result))
 

@@ -152,7 +152,7 @@ class MaskFormer(MaskClassifier):
     Faithful: the ResNet variant for semantic segmentation, in which the transformer has a decoder
     only (section 4.1), losses after every layer. Different: the panoptic variant of the paper has
     six encoder layers more. Compared with transformers 5: the same outputs, matches and losses, but
-    its losses of the inner layers are of queries that are not normalised.
+    its own inner predictions are of queries without the last normalisation, the first of zeros.
 
     Parameters: 41,307,863 with 150 classes.
 

@@ -61,7 +61,8 @@ lint: $(STAMP) ## check style (ruff)
 
 unit: $(STAMP) ## unit, property and parity tests
 	@echo "== Unit, property and parity tests =="
-	@$(BIN)/python -m pytest -q tests --ignore=tests/chapters --ignore=tests/book -m "not browser"
+	@OMP_NUM_THREADS=1 $(BIN)/python -m pytest -q -n 2 --dist worksteal tests --ignore=tests/chapters \
+	  --ignore=tests/book -m "not browser"
 
 notebooks: $(STAMP) ## execute all notebooks again and store their outputs
 	@echo "== Executing $(words $(NOTEBOOKS)) notebooks in place =="

@@ -277,6 +277,7 @@ TABLE: dict[str, tuple[Callable[[], object], type[Exception], str]] = {
         ValueError,
         "names|matrix",
     ),
+    "benchmark_ratios": (lambda: viz.benchmark_ratios({}), ValueError, "rows .* got none"),
     "class_bars": (lambda: viz.class_bars({"a": [1.0]}, ["x", "y"]), ValueError, "'a'"),
     "distribution": (lambda: viz.distribution([np.inf]), ValueError, "values must hold a finite"),
     "boxes": (lambda: viz.boxes({"a": []}), ValueError, "a must hold a finite"),

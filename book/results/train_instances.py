@@ -1,8 +1,8 @@
 """Train the tiny Mask R-CNN on real images, judge it on others, and record both in instance.json.
 
     export SEGEDU_DATA=...       # the folder above dsb2018_nuclei/ and coco128_seg/
-    python -m book.results.train_instances nuclei --epochs 16
-    python -m book.results.train_instances coco128 --epochs 16
+    python -m book.results.train_instances nuclei
+    python -m book.results.train_instances coco128
 
 Every fourth image is kept for judging. Training sees random crops of 128 x 128; judged are the
 central 256 x 256 pixels of each image, at its own resolution (nuclei), or the whole image scaled to
@@ -110,9 +110,9 @@ def main() -> None:
     """Train and judge as the command line says."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("data", choices=RECIPES)
-    parser.add_argument("--epochs", type=int, default=16)
+    parser.add_argument("--epochs", type=int, default=64)
     parser.add_argument("--batch-size", type=int, default=4)
-    parser.add_argument("--lr", type=float, default=2e-3, help="of AdamW, falling to 0")
+    parser.add_argument("--lr", type=float, default=1e-3, help="of AdamW, falling to 0")
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--device", default="cpu")
     parser.add_argument("--results", type=Path, default=Path(__file__).with_name("instance.json"))

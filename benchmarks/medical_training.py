@@ -12,16 +12,13 @@ import time
 from dataclasses import asdict
 from pathlib import Path
 
-import numpy as np
 import torch
 
 from segedu.__main__ import machine
 from segedu.engine.checkpoint import atomic_write
-from segedu.medical.nifti import read_nifti
+from segedu.medical.evaluate import evaluate
 from segedu.medical.phantom import LUNGS, PhantomConfig, generate
-from segedu.medical.project import Predictor, ProjectConfig, find_scans, train, write_decathlon
-from segedu.medical.volume import Volume
-from segedu.metrics import SurfaceMetrics
+from segedu.medical.project import ProjectConfig, train, write_decathlon
 
 RESULTS = Path(__file__).resolve().parent.parent / "book" / "results" / "medical.json"
 PHANTOM = PhantomConfig(shape=(40, 80, 80), spacing=(7.2, 4.7, 4.7))
@@ -61,54 +58,6 @@ def scans_of(name: str, folder: Path) -> Path:
     return folder / "scans"
 
 
-def judge(run: Path, data: Path, device: str) -> list[dict]:
-    """Dice, HD95, ASSD and the error of the volume of each class in each tested scan."""
-    predictor = Predictor(run, device)
-    split = json.loads((run / "split.json").read_text(encoding="utf-8"))
-    paths = {name: (image, label) for name, image, label in find_scans(data)}
-    rows = []
-    for name in split["test"]:
-        image, truth = (read_nifti(path) for path in paths[name])
-        found = predictor(image)
-        rows += [{"case": name, **row} for row in compare(found, truth, predictor.config.classes)]
-    return rows
-
-
-def compare(found: Volume, truth: Volume, classes: tuple[str, ...]) -> list[dict]:
-    surface = SurfaceMetrics(len(classes), truth.spacing)
-    a, b = (torch.from_numpy(np.ascontiguousarray(v.array)).long()[None] for v in (found, truth))
-    surface.update(a, b)
-    distances = {case["class"]: case for case in surface.compute()["cases"]}
-    rows = []
-    for c, label in enumerate(classes[1:], start=1):
-        p, t = found.array == c, truth.array == c
-        rows.append(
-            {
-                "class": label,
-                "dice": float(2 * (p & t).sum() / max(1, p.sum() + t.sum())),
-                "hd95_mm": distances[c]["hd95"] if c in distances else None,
-                "assd_mm": distances[c]["assd"] if c in distances else None,
-                "volume_error_ml": float((int(p.sum()) - int(t.sum())) * truth.voxel_ml),
-            }
-        )
-    return rows
-
-
-def summary(rows: list[dict], seed: int = 0) -> dict[str, dict]:
-    """Mean of each score over the tested scans, and the 95 % bootstrap interval of the Dice."""
-    rng = np.random.default_rng(seed)
-    result = {}
-    for label in dict.fromkeys(row["class"] for row in rows):
-        mine = [row for row in rows if row["class"] == label]
-        dice = np.array([row["dice"] for row in mine])
-        draws = dice[rng.integers(len(dice), size=(10_000, len(dice)))].mean(1)
-        keys = ("dice", "hd95_mm", "assd_mm", "volume_error_ml")
-        means = {k: float(np.mean([row[k] for row in mine if row[k] is not None])) for k in keys}
-        low, high = np.percentile(draws, (2.5, 97.5)).tolist()
-        result[label] = {**means, "dice_95": [low, high], "scans": len(mine)}
-    return result
-
-
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("name", choices=CONFIGS)
@@ -124,11 +73,11 @@ def main() -> None:
         on_epoch=lambda r: print(r["epoch"], r["loss"], r["val_dice"], flush=True),
     )  # fmt: skip
     trained = time.process_time() - processor - drawn
-    rows = judge(options.out / "run", data, options.device)
+    evaluate(options.out / "run", data, options.out / "test", device=options.device)
+    scores = json.loads((options.out / "test" / "scores.json").read_text(encoding="utf-8"))
     entry = {
         "command": f"python -m benchmarks.medical_training {options.name} --out DIR",
-        "classes": summary(rows),
-        "cases": rows,
+        **scores,
         "epochs": len(history),
         "training": asdict(config),
         "seconds": round(time.perf_counter() - start, 1),

@@ -137,6 +137,33 @@ def predict(options: argparse.Namespace) -> None:
         print(f"{name}: {(labels.array == number).sum() * labels.voxel_ml:.1f} ml")
 
 
+def evaluate(options: argparse.Namespace) -> None:
+    """Predict the scans that a run did not train on, and compare them with the truth."""
+    from segedu.medical.evaluate import evaluate as evaluate_run
+    from segedu.medical.project import ProjectConfig
+
+    result = evaluate_run(
+        options.run_folder, options.data, options.output, subset=options.subset,
+        device=options.device,
+        on_scan=lambda name, rows: print(
+            f"{name}: Dice {_rounded([row['dice'] for row in rows])}", flush=True
+        ),
+    )  # fmt: skip
+    names = ProjectConfig.load(options.output / "config.json").classes
+    for number, row in result["per_class"].items():
+        print(
+            f"{names[number]}: Dice {row['dice']:.3f} ({row['dice_low']:.3f} to "
+            f"{row['dice_high']:.3f}), HD95 {row['hd95']:.2f} mm, {row['missed']} missed"
+        )
+
+
+def report(options: argparse.Namespace) -> None:
+    """Turn an evaluation into one page."""
+    from segedu.medical.report import write_report
+
+    print(write_report(options.evaluation, options.data, failure=options.failure))
+
+
 def _configuration(options: argparse.Namespace) -> "ProjectConfig":
     """The configuration file, or the classes of ``dataset.json``, changed by every ``--set``."""
     from segedu.medical.project import ProjectConfig, read_classes
@@ -221,6 +248,22 @@ def _parser() -> argparse.ArgumentParser:
     command.add_argument("--device", help="cpu or cuda; by default the GPU if there is one")
     _allow_missing(command)
     command.set_defaults(run=predict)
+
+    command = commands.add_parser("evaluate", help="compare a trained run with the truth")
+    command.add_argument("run_folder", type=Path, metavar="run", help="folder that train left")
+    command.add_argument("data", type=Path, help="folder with imagesTr and labelsTr")
+    command.add_argument("output", type=Path, help="folder for scores and predictions")
+    command.add_argument("--subset", choices=("train", "val", "test"), default="test")
+    command.add_argument("--device", help="cpu or cuda; by default the GPU if there is one")
+    command.set_defaults(run=evaluate)
+
+    command = commands.add_parser("report", help="turn an evaluation into one HTML page")
+    command.add_argument("evaluation", type=Path, help="folder that evaluate left")
+    command.add_argument("data", type=Path, help="folder with imagesTr and labelsTr")
+    command.add_argument(
+        "--failure", type=float, default=0.5, metavar="DICE", help="list scans below this"
+    )
+    command.set_defaults(run=report)
     return parser
 
 

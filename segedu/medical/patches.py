@@ -173,6 +173,30 @@ class GridDataset(Dataset):
         return _cut(self.cases[number], start, self.size)
 
 
+def pad_to(image: Tensor, size: Sequence[int]) -> tuple[Tensor, tuple[slice, ...]]:
+    """Pad a scan that is smaller than a patch as training patches are: a network that normalises by
+    instance answers differently without.
+
+    Args:
+        image: (..., D, H, W).
+        size: voxels d, h, w that the result has at least.
+
+    Returns:
+        The image, with its smallest value around it, and where the scan lies in it.
+
+    Example:
+        >>> padded, box = pad_to(torch.ones(1, 3, 8, 5), (4, 6, 8))
+        >>> padded.shape, padded[..., *box].shape
+        (torch.Size([1, 4, 8, 8]), torch.Size([1, 3, 8, 5]))
+    """
+    padding, box = [], []
+    for s, n in zip(image.shape[-3:], size, strict=True):
+        before = max(-((s - n) // 2), 0)  # as GridDataset places its patch
+        padding = [before, max(n - s, 0) - before, *padding]  # F.pad begins with the last axis
+        box.append(slice(before, before + s))
+    return F.pad(image, padding, value=image.min().item()), tuple(box)
+
+
 def _cut(case: Case, start: Sequence[int], size: Sequence[int]) -> dict[str, Tensor]:
     """The patch that begins at ``start``, padded where it leaves the scan."""
     shape = case.mask.shape

@@ -32,7 +32,7 @@ from segedu.engine.checkpoint import atomic_write
 from segedu.losses import AuxiliaryLoss, CombinedLoss, CrossEntropyLoss, DiceLoss
 from segedu.medical.augment import Augment
 from segedu.medical.nifti import read_nifti, write_nifti
-from segedu.medical.patches import Case, GridDataset, PatchDataset, split_patients
+from segedu.medical.patches import Case, GridDataset, PatchDataset, pad_to, split_patients
 from segedu.medical.preprocess import WINDOWS, normalize, window
 from segedu.medical.volume import Volume
 from segedu.metrics import SemanticMetrics
@@ -364,8 +364,9 @@ class Predictor:
     def __call__(self, scan: Volume, *, overlap: float = 0.5) -> Volume:
         """Labels (uint8) on the very grid of ``scan``, whatever its orientation and spacing."""
         seen = prepare(scan, self.config)
-        image = torch.from_numpy(np.ascontiguousarray(seen.array))[None, None]
-        probability = self._probabilities(image.float().to(self.device), overlap)[0].cpu().numpy()
+        image = torch.from_numpy(np.ascontiguousarray(seen.array)).float()
+        image, box = pad_to(image[None, None], self.config.patch)
+        probability = self._probabilities(image.to(self.device), overlap)[0, :, *box].cpu().numpy()
         if seen.shape == scan.reorient().shape:
             labels = seen.with_array(probability.argmax(0).astype(np.uint8))
         else:  # bring the probabilities back, not the labels: their borders are finer than voxels

@@ -8,6 +8,7 @@ import torch
 
 from segedu.medical.__main__ import main
 from segedu.medical.nifti import read_nifti, write_nifti
+from segedu.medical.patches import IGNORE, Case, GridDataset
 from segedu.medical.project import (
     OPTIMIZERS,
     SCHEDULES,
@@ -120,6 +121,19 @@ def test_resampled_predictions_come_back_to_the_grid(run, data, tmp_path):
     assert Predictor(out, "cpu")(image).same_grid(image)
 
 
+def test_a_scan_smaller_than_the_patch_is_padded_as_in_training(run):
+    predictor = Predictor(run[0], "cpu")
+    small = scan(95)[0].crop((0, 0, 0), (4, 9, 12))
+    seen = torch.from_numpy(prepare(small, predictor.config).array.copy()).float()[None]
+    (patch,) = GridDataset([Case("p", seen, torch.zeros(4, 9, 12).byte())], TINY.patch)
+    with torch.no_grad():
+        logits = predictor.model(patch["image"][None])
+    inside = (patch["mask"] != IGNORE).nonzero()
+    (d, h, w), (e, i, x) = inside.amin(0).tolist(), (inside.amax(0) + 1).tolist()
+    expected = logits.argmax(1)[0, d:e, h:i, w:x]
+    assert np.array_equal(predictor(small).array, expected.numpy())
+
+
 def test_training_learns_the_ball(data, tmp_path):
     config = replace(TINY, epochs=24, augment=False)
     train(data, tmp_path / "run", config, device="cpu")
@@ -224,6 +238,11 @@ def test_the_commands_draw_train_resume_and_predict(tmp_path, capsys):
     assert main(["predict", str(run), str(scan_path), str(labels)]) == 0
     assert "right lung ｜ 右肺: " in capsys.readouterr().out
     assert read_nifti(labels).same_grid(read_nifti(scan_path))
+    scores = tmp_path / "scores"
+    assert main(["evaluate", str(run), str(scans), str(scores)]) == 0
+    assert "right lung ｜ 右肺: Dice " in capsys.readouterr().out
+    assert main(["report", str(scores), str(scans)]) == 0
+    assert "Segmentation report" in (scores / "report.html").read_text(encoding="utf-8")
     (run / "best.pt").write_bytes(b"no checkpoint" * 20)
     assert main(["predict", str(run), str(scan_path), str(labels)]) == 2
     assert "best.pt is damaged" in capsys.readouterr().err

@@ -1,0 +1,205 @@
+"""An evaluation as one page that needs nothing else: tables, charts, the best and worst scans.
+
+The page is HTML with its pictures inside; it loads nothing and names nobody, but for the names of
+the files. Its texts are English and Chinese.
+"""
+
+import base64
+import html
+import io
+import math
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import matplotlib.pyplot as plt
+import numpy as np
+from matplotlib.figure import Figure
+
+from segedu import viz
+from segedu.engine.checkpoint import atomic_write
+from segedu.medical.evaluate import read_cases, summarize
+from segedu.medical.nifti import read_nifti
+from segedu.medical.preprocess import WINDOWS, window
+from segedu.medical.project import ProjectConfig, find_scans
+from segedu.medical.volume import Volume
+
+WARNING = "For learning and research. Not for clinical use. ｜ 仅供学习与研究，不得用于临床。"
+HEADS = {
+    "image": "scan ｜ 扫描",
+    "class": "class ｜ 类别",
+    "scans": "scans ｜ 例数",
+    "dice": "Dice",
+    "dice_low": "Dice, 95 % from ｜ Dice 95% 下限",
+    "dice_high": "to ｜ 上限",
+    "iou": "IoU ｜ 交并比",
+    "hd95": "HD95 [mm]",
+    "assd": "ASSD [mm]",
+    "true_volume_ml": "true volume [ml] ｜ 真实体积 [ml]",
+    "volume_ml": "volume [ml] ｜ 体积 [ml]",
+    "volume_error_ml": "volume error [ml] ｜ 体积误差 [ml]",
+    "missed": "missed ｜ 漏检",
+}
+STYLE = """
+body { max-width: 60rem; margin: 2rem auto; padding: 0 1rem; color: #25302f; background: #fffdf9;
+  font: 16px/1.6 "Helvetica Neue", Arial, "Noto Sans CJK SC", "PingFang SC", "Microsoft YaHei",
+  sans-serif; }
+.warning { padding: .6rem 1rem; border-left: 4px solid #a14e12; background: #fdf1cf; }
+.wide { overflow-x: auto; }
+table { border-collapse: collapse; font-variant-numeric: tabular-nums; }
+th, td { padding: .25rem .7rem; border-bottom: 1px solid #e3ddd0; text-align: right; }
+th:first-child, td:first-child { text-align: left; }
+img { max-width: 100%; height: auto; }
+"""
+
+
+def write_report(folder: str | Path, data: str | Path, *, failure: float = 0.5) -> Path:
+    """Write ``report.html`` beside the scores of an evaluation.
+
+    Args:
+        folder: what `segedu.medical.evaluate.evaluate` left.
+        data: the scans, in the layout of the Decathlon.
+        failure: a scan is listed as failed if a class has a Dice below this, or is missed.
+
+    Returns:
+        The page.
+
+    Raises:
+        FileNotFoundError: if scores, predictions or scans are missing.
+        ValueError: if they are damaged, or ``failure`` is not in 0..1.
+    """
+    if not 0 <= failure <= 1:
+        raise ValueError(f"failure must be in 0..1, got {failure}")
+    folder = Path(folder)
+    config, cases = ProjectConfig.load(folder / "config.json"), read_cases(folder)
+    result = summarize(cases)
+    classes = [{"class": c, **row} for c, row in result["per_class"].items()]
+    failed = [case for case in cases if case["dice"] < failure or not math.isfinite(case["hd95"])]
+    scans = {name: (image, label) for name, image, label in find_scans(data)}
+    with plt.rc_context():
+        viz.use_style()
+        parts = [
+            f"<p class='warning'>{WARNING}</p>",
+            _heading("Classes ｜ 各类别"),
+            f"<p>Mean Dice ｜ 平均 Dice: {result['mean_dice']:.3f}. "
+            "Intervals: patients drawn with replacement ｜ 区间：对病人有放回抽样</p>",
+            _table(classes, config.classes),
+            _heading("Distributions ｜ 分布"),
+            _chart(cases, config.classes),
+            _heading("Best, middle, worst scan ｜ 最好、居中、最差的扫描"),
+            *(_scan(name, text, folder, scans, config) for text, name in _exemplary(cases)),
+            _heading(f"Failures (Dice below {failure:g}, or missed) ｜ 失败的例子"),
+            _table(failed, config.classes) if failed else "<p>none ｜ 无</p>",
+            _heading("All scans ｜ 全部扫描"),
+            _table(cases, config.classes),
+        ]
+    page = (
+        "<!doctype html><html lang='en'><head><meta charset='utf-8'>"
+        "<meta name='viewport' content='width=device-width'>"
+        f"<title>Segmentation report ｜ 分割报告</title><style>{STYLE}</style></head><body>"
+        f"<h1>Segmentation report ｜ 分割报告</h1>{''.join(parts)}</body></html>\n"
+    )
+    with atomic_write(folder / "report.html") as file:
+        file.write(page.encode("utf-8"))
+    return folder / "report.html"
+
+
+def _heading(text: str) -> str:
+    return f"<h2>{html.escape(text)}</h2>"
+
+
+def _table(rows: Sequence[dict[str, Any]], names: Sequence[str]) -> str:
+    """Rows with the same keys; classes by name, distances that do not exist as a dash."""
+    cells = [[_cell(key, value, names) for key, value in row.items()] for row in rows]
+    head = "".join(f"<th>{html.escape(HEADS[key])}</th>" for key in rows[0])
+    body = "".join(f"<tr>{''.join(f'<td>{c}</td>' for c in row)}</tr>" for row in cells)
+    return f"<div class='wide'><table><tr>{head}</tr>{body}</table></div>"
+
+
+def _cell(key: str, value: Any, names: Sequence[str]) -> str:
+    if key == "class":
+        return html.escape(names[value])
+    if isinstance(value, float):
+        return f"{value:.3f}" if math.isfinite(value) else "–"
+    return html.escape(str(value))
+
+
+def _chart(cases: Sequence[dict[str, Any]], names: Sequence[str]) -> str:
+    """Histogram and boxes of Dice, cumulative HD95, and volumes against the truth."""
+
+    def by_class(key: str) -> dict[str, list[float]]:
+        groups: dict[str, list[float]] = {}
+        for case in cases:
+            groups.setdefault(names[case["class"]], []).append(case[key])
+        return {name: values for name, values in groups.items() if np.isfinite(values).any()}
+
+    figure, axes = plt.subplots(2, 2, figsize=(9, 6.4), layout="constrained")
+    viz.distribution([case["dice"] for case in cases], label="Dice", ax=axes[0, 0])
+    viz.boxes(by_class("dice"), label="Dice", ax=axes[0, 1])
+    volumes = [[case[key] for case in cases] for key in ("true_volume_ml", "volume_ml")]
+    labels = (HEADS["true_volume_ml"], HEADS["volume_ml"])
+    viz.scatter(*volumes, labels=labels, ax=axes[1, 0]).axline((0, 0), slope=1, color="0.6", lw=1)
+    if distances := by_class("hd95"):
+        viz.cumulative(distances, label="hd95", ax=axes[1, 1]).legend(loc="lower right")
+    else:
+        axes[1, 1].set_axis_off()
+    return _picture(figure, "Distributions of the scores ｜ 各项得分的分布")
+
+
+def _exemplary(cases: Sequence[dict[str, Any]]) -> list[tuple[str, str]]:
+    """The scans with the highest, the middle and the lowest mean Dice, each once."""
+    dice: dict[str, list[float]] = {}
+    for case in cases:
+        dice.setdefault(case["image"], []).append(case["dice"])
+    order = sorted(dice, key=lambda name: -np.mean(dice[name]))
+    places = {0: "best ｜ 最好", len(order) // 2: "middle ｜ 居中", len(order) - 1: "worst ｜ 最差"}
+    return [
+        (f"{text}: {order[i]}, Dice {np.mean(dice[order[i]]):.3f}", order[i])
+        for i, text in sorted(places.items())
+    ]
+
+
+def _scan(
+    name: str,
+    text: str,
+    folder: Path,
+    scans: dict[str, tuple[Path, Path]],
+    config: ProjectConfig,
+) -> str:
+    """The axial slice with most foreground: image, truth, prediction."""
+    if name not in scans:
+        raise FileNotFoundError(f"the scan {name} of the evaluation is not among the data")
+    image, truth = (read_nifti(path).reorient() for path in scans[name])
+    found = read_nifti(folder / "predictions" / f"{name}.nii.gz").reorient()
+    foreground = (truth.array > 0).sum((1, 2)) + (found.array > 0).sum((1, 2))
+    index = int(foreground.argmax())
+    grey, aspect = _shown(image, config.intensity).view("axial", index)
+    colors = [(0, 0, 0), *viz.instance_colors(len(config.classes) - 1)]
+    figure, axes = plt.subplots(1, 3, figsize=(9, 3.4), layout="constrained")
+    titles = ("image ｜ 图像", "truth ｜ 真值", "prediction ｜ 预测")
+    panels = [viz.overlay(grey, np.zeros(grey.shape, np.uint8), colors, hide=[0])]
+    for labels in (truth, found):
+        mask = labels.view("axial", index)[0].astype(np.uint8)
+        panels.append(viz.overlay(grey, mask, colors, hide=[0]))
+    for axis, title, panel in zip(axes, titles, panels, strict=True):
+        axis.imshow(panel, aspect=aspect)
+        axis.set_title(title)
+        axis.set_axis_off()
+    return f"<p>{html.escape(text)}</p>{_picture(figure, text)}"
+
+
+def _shown(image: Volume, intensity: str) -> Volume:
+    """Grey values in 0..1: the window of a CT, else between the 1st and the 99th percentile."""
+    if intensity in WINDOWS:
+        return window(image, intensity)
+    low, high = np.percentile(image.array, (1, 99))
+    return image.with_array(np.clip((image.array - low) / max(high - low, 1e-6), 0, 1))
+
+
+def _picture(figure: Figure, alt: str) -> str:
+    """The figure as part of the page."""
+    file = io.BytesIO()
+    figure.savefig(file, format="png", dpi=110, metadata={"Software": None})
+    plt.close(figure)
+    data = base64.b64encode(file.getvalue()).decode()
+    return f"<img alt='{html.escape(alt)}' src='data:image/png;base64,{data}'>"

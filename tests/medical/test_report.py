@@ -1,0 +1,77 @@
+import json
+import re
+
+import numpy as np
+import pytest
+
+from segedu.medical.evaluate import compare
+from segedu.medical.nifti import write_nifti
+from segedu.medical.project import ProjectConfig, write_decathlon
+from segedu.medical.report import WARNING, write_report
+from segedu.medical.volume import Volume
+from segedu.report import Report
+
+CLASSES = ("background", "lung <left> ｜ 左肺", "nodule ｜ 结节")
+
+
+@pytest.fixture
+def evaluation(tmp_path):
+    """Three scans: a good one, a middling one, and one whose nodule was missed."""
+    rng = np.random.default_rng(0)
+    scans, cases = [], []
+    folder, data = tmp_path / "test", tmp_path / "scans"
+    (folder / "predictions").mkdir(parents=True)
+    for shift, name in enumerate(("case_0", "case_1", "case_2")):
+        truth = np.zeros((6, 24, 20), np.uint8)
+        truth[1:5, 4:16, 4:16] = 1
+        truth[2, 8:11, 8:11] = 2
+        found = np.roll(truth, 2 * shift, axis=1)
+        if shift == 2:
+            found[found == 2] = 1
+        image = (truth * 500.0 - 900 + rng.normal(0, 30, truth.shape)).astype(np.float32)
+        image, truth, found = (Volume(a, (5.0, 2.0, 2.0)) for a in (image, truth, found))
+        scans.append((name, image, truth))
+        write_nifti(found, folder / "predictions" / f"{name}.nii.gz")
+        cases += compare(name, found, truth, 3)
+    write_decathlon(data, scans, CLASSES)
+    Report({"cases": cases}, CLASSES).to_json(folder / "scores.json")
+    ProjectConfig(classes=CLASSES, intensity="lung").save(folder / "config.json")
+    return folder, data
+
+
+def test_the_page_is_whole_and_alone(evaluation):
+    page = write_report(*evaluation)
+    text = page.read_text(encoding="utf-8")
+    assert WARNING in text and "http" not in text and "<script" not in text
+    sources = re.findall(r"src='([^']*)'", text)
+    assert len(sources) == 4 and all(s.startswith("data:image/png;base64,") for s in sources)
+    assert "lung &lt;left&gt; ｜ 左肺" in text and "<left>" not in text
+    assert "best ｜ 最好: case_0, Dice 1.000" in text and "worst ｜ 最差: case_2" in text
+    assert text.count("<table>") == 3
+    failures = text.split("Failures")[1].split("All scans")[0]
+    assert "case_2" in failures and "case_0" not in failures and "–" in failures
+    assert str(page.parent) not in text
+
+
+def test_the_same_evaluation_gives_the_same_page(evaluation):
+    first = write_report(*evaluation).read_bytes()
+    assert write_report(*evaluation).read_bytes() == first
+
+
+def test_one_scan_is_best_and_worst_at_once(evaluation):
+    folder, data = evaluation
+    scores = json.loads((folder / "scores.json").read_text(encoding="utf-8"))
+    scores["cases"] = [case for case in scores["cases"] if case["image"] == "case_0"]
+    (folder / "scores.json").write_text(json.dumps(scores))
+    text = write_report(folder, data).read_text(encoding="utf-8")
+    assert text.count("<img") == 2 and "none ｜ 无" in text
+
+
+def test_what_is_missing_is_named(evaluation):
+    folder, data = evaluation
+    with pytest.raises(ValueError, match="failure must be in 0..1, got 2"):
+        write_report(folder, data, failure=2)
+    (data / "imagesTr" / "case_0.nii.gz").unlink()
+    with pytest.raises(FileNotFoundError, match="case_0 of the evaluation is not among the data"):
+        write_report(folder, data)
+    assert not (folder / "report.html").exists()

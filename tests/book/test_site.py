@@ -6,8 +6,9 @@ from pathlib import Path
 
 import pytest
 from browser import serve
-from page_checks import MAX_FIGURES, MAX_PAGE, look_at, pages_of, watch, weight
 from playwright.sync_api import Browser, Page
+
+from tests.book.page_checks import MAX_FIGURES, MAX_PAGE, look_at, pages_of, watch, weight
 
 pytestmark = pytest.mark.browser
 

@@ -8,10 +8,10 @@ import pytest
 import torch
 from torch import nn
 from torch.utils.data import DataLoader
-from toy_training import LOSS, Stripes, toy_model
 
 from segedu.engine import evaluate, fit, load_checkpoint, make_loader
 from segedu.metrics import SemanticMetrics
+from tests.engine.toy_training import LOSS, Stripes, toy_model
 
 
 def train(model=None, *, epochs=2, batch_size=4, dataset=None, loader=None, **settings):

@@ -3,7 +3,8 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from dicom_files import dicom_tags, write_dicom
+
+from tests.medical.dicom_files import dicom_tags, write_dicom
 
 
 @pytest.fixture

@@ -1,4 +1,4 @@
-"""Read damaged files and count what happens: ``python tests/medical/fuzz.py dicom 5000``.
+"""Read damaged files and count what happens: ``python -m tests.medical.fuzz dicom 5000``.
 
 Every file must be read or be refused with ``VolumeError``, within five seconds each and 512 MiB in
 all, and no error may hold the patient's name that is in the file. Prints one line of JSON; the exit
@@ -21,9 +21,9 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import numpy as np
-from dicom_files import SENTINELS, dicom_tags, write_dicom
 
 from segedu.medical import VolumeError, read_nifti, read_series
+from tests.medical.dicom_files import SENTINELS, dicom_tags, write_dicom
 
 SYNTAXES = {
     "implicit": "1.2.840.10008.1.2",

@@ -10,11 +10,11 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from dicom_files import SENTINELS, dicom_tags, write_dicom
 
 from segedu.medical import dicom
 from segedu.medical.dicom import geometry, read_segmentation, read_series, scan, write_series
 from segedu.medical.volume import Volume, VolumeError
+from tests.medical.dicom_files import SENTINELS, dicom_tags, write_dicom
 
 pydicom = pytest.importorskip("pydicom")
 

@@ -1,7 +1,6 @@
-"""A few hundred damaged files; ``python tests/medical/fuzz.py dicom 5000`` reads many more."""
+"""A few hundred damaged files; ``python -m tests.medical.fuzz dicom 5000`` reads many more."""
 
 import json
-import os
 import subprocess
 import sys
 from pathlib import Path
@@ -11,19 +10,18 @@ import pytest
 pytest.importorskip("pydicom")
 pytest.importorskip("nibabel")
 
-HERE = Path(__file__).parent
+ROOT = Path(__file__).parents[2]
 
 
 @pytest.mark.parametrize(("kind", "count"), [("dicom", 250), ("nifti", 150)])
 def test_damaged_files_are_read_or_refused(kind, count):
     """In a process of its own, so that its memory can be measured."""
-    path = os.pathsep.join([str(HERE), str(HERE.parents[1])])
     done = subprocess.run(
-        [sys.executable, str(HERE / "fuzz.py"), kind, str(count), "1"],
+        [sys.executable, "-m", "tests.medical.fuzz", kind, str(count), "1"],
         capture_output=True,
         text=True,
         timeout=300,
-        env={**os.environ, "PYTHONPATH": path},
+        cwd=ROOT,
     )
     assert done.returncode in (0, 1), done.stderr
     result = json.loads(done.stdout)

@@ -2,10 +2,10 @@ import gzip
 
 import numpy as np
 import pytest
-from dicom_files import SENTINELS, dicom_tags, write_dicom
 
 from segedu.medical import find_series, read_nifti, read_series
 from segedu.medical.__main__ import main
+from tests.medical.dicom_files import SENTINELS, dicom_tags, write_dicom
 
 pytest.importorskip("pydicom")
 pytest.importorskip("nibabel")

@@ -2,7 +2,8 @@
 
 import pytest
 import torch
-from test_models import NAMES, narrow, wake
+
+from tests.models.test_models import NAMES, narrow, wake
 
 
 def prepared(name: str) -> tuple[torch.nn.Module, torch.Tensor]:

@@ -1,6 +1,5 @@
 import pytest
 import torch
-from overfit import Samples, learn, panoptic_scenes
 from torch import Tensor, nn
 from torch.nn.functional import mse_loss
 
@@ -15,6 +14,7 @@ from segedu.models.embedding import (
     mean_shift,
 )
 from segedu.models.panoptic_deeplab import VOID
+from tests.models.overfit import Samples, learn, panoptic_scenes
 
 IMAGE = torch.rand(3, 40, 50, generator=torch.Generator().manual_seed(0))
 semantic_loss, discriminative_loss = CrossEntropyLoss(), DiscriminativeLoss(ignore_index=-1)

@@ -4,9 +4,9 @@ import copy
 
 import pytest
 import torch
-from test_models import NAMES, logits_of, narrow, wake
 
 from segedu.models.attention import PositionAttention, scaled_dot_product_attention
+from tests.models.test_models import NAMES, logits_of, narrow, wake
 
 pytestmark = [
     pytest.mark.gpu,

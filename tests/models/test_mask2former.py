@@ -1,6 +1,5 @@
 import pytest
 import torch
-from mask_scenes import THINGS, overfit, panoptic_quality, scenes
 
 from segedu.metrics import MaskAP
 from segedu.models.mask2former import (
@@ -16,6 +15,7 @@ from segedu.models.mask2former import (
     pairwise_cross_entropy,
     sample,
 )
+from tests.models.mask_scenes import THINGS, overfit, panoptic_quality, scenes
 
 SMALL = {
     "base_width": 8,

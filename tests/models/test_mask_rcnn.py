@@ -1,12 +1,9 @@
 """Beside torchvision's detector on the same weights; what cannot be learnt or found; learning."""
 
-import sys
 from collections.abc import Callable
-from pathlib import Path
 
 import pytest
 import torch
-from overfit import instance_scenes, learn, summed
 from torch import Tensor, nn
 
 from segedu.data.scenes import SceneConfig, SceneDataset
@@ -20,9 +17,8 @@ from segedu.models.mask_rcnn import (
     mask_rcnn_resnet50_fpn,
     mask_rcnn_tiny,
 )
-
-sys.path.insert(0, str(Path(__file__).parents[1] / "parity"))
-from closed_form import blank, fill, sequence
+from tests.models.overfit import instance_scenes, learn, summed
+from tests.parity.closed_form import blank, fill, sequence
 
 SMALL = {
     "min_size": 128,

@@ -1,6 +1,5 @@
 import pytest
 import torch
-from mask_scenes import THINGS, overfit, panoptic_quality, scenes
 
 from segedu.models.mask_classification import (
     Prediction,
@@ -23,6 +22,7 @@ from segedu.models.maskformer import (
     maskformer_tiny,
     pairwise_focal_loss,
 )
+from tests.models.mask_scenes import THINGS, overfit, panoptic_quality, scenes
 
 SMALL = {
     "base_width": 8,

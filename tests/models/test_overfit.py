@@ -5,12 +5,12 @@ from typing import NamedTuple
 import pytest
 import torch
 import torch.nn.functional as F
-from test_models import NAMES, logits_of, narrow
 from torch import Tensor, nn
 
 from segedu.data.scenes import CLASSES, SceneConfig, SceneDataset
 from segedu.metrics import SemanticMetrics
 from segedu.models import setr
+from tests.models.test_models import NAMES, logits_of, narrow
 
 # All twelve classes; contours are void, as in Pascal VOC: a stride of 8 cannot draw them.
 SCENES = SceneConfig(64, void_border=2, scale_range=0, fine_detail=0, clutter=0, noise=0)

@@ -1,6 +1,5 @@
 import pytest
 import torch
-from overfit import learn, panoptic_scenes, summed
 from torch import Tensor
 
 from segedu.data.scenes import CLASSES
@@ -19,6 +18,7 @@ from segedu.models.panoptic_deeplab import (
     panoptic_deeplab_tiny,
     panoptic_losses,
 )
+from tests.models.overfit import learn, panoptic_scenes, summed
 
 IMAGE = torch.rand(3, 40, 50, generator=torch.Generator().manual_seed(0))
 

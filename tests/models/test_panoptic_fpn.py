@@ -2,7 +2,6 @@
 
 import pytest
 import torch
-from overfit import learn, panoptic_scenes, summed
 from torch import Tensor
 
 from segedu.data.scenes import CLASSES
@@ -16,6 +15,7 @@ from segedu.models.panoptic_fpn import (
     stuff_target,
     thing_targets,
 )
+from tests.models.overfit import learn, panoptic_scenes, summed
 
 THINGS, STUFF = (3, 4), (0, 1, 2)
 

@@ -1,10 +1,10 @@
 import pytest
 import torch
-from mask_scenes import scenes
 
 from segedu.models.sam import SAM, Masks, losses, sam_tiny
 from segedu.models.sam_decoder import FourierCode
 from segedu.models.sam_encoder import EncoderLayer, RelativeAttention
+from tests.models.mask_scenes import scenes
 
 SMALL = {
     "image_size": 64,

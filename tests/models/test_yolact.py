@@ -1,6 +1,5 @@
 import pytest
 import torch
-from overfit import instance_scenes, learn, summed
 from torch import Tensor, nn
 
 from segedu.metrics import MaskAP
@@ -20,6 +19,7 @@ from segedu.models.yolact import (
     yolact_tiny,
 )
 from segedu.ops.matching import BELOW, BETWEEN
+from tests.models.overfit import instance_scenes, learn, summed
 
 SMALL = {"base_width": 4, "layers": (1, 1, 1, 1), "prototypes": 4, "image_size": 64}
 

@@ -1,7 +1,7 @@
 """Write the fixtures of `golden/` by running the reference implementations once.
 
 The references are not part of this project: clone each to ``DIR/<owner>+<name>`` at the commit that
-`RECIPES` names, then run ``python tests/parity/make_golden.py DIR name [name ...]``.
+`RECIPES` names, then run ``python -m tests.parity.make_golden DIR name [name ...]``.
 """
 
 import importlib.util
@@ -17,8 +17,18 @@ from typing import NamedTuple
 import torch
 import torch.nn.functional as F
 import torch.utils.model_zoo
-from closed_form import CIRCLES, discs, fill, images, noisy, panoptic_discs, save, together
 from torch import nn
+
+from tests.parity.closed_form import (
+    CIRCLES,
+    discs,
+    fill,
+    images,
+    noisy,
+    panoptic_discs,
+    save,
+    together,
+)
 
 
 class Recipe(NamedTuple):

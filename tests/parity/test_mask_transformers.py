@@ -6,7 +6,6 @@ of each file, and outputs, matches, losses, gradients and results are compared.
 
 import pytest
 import torch
-from closed_form import fill, images
 from transformers import (
     Mask2FormerConfig,
     Mask2FormerForUniversalSegmentation,
@@ -32,6 +31,7 @@ from segedu.models.mask_classification import (
     panoptic_inference,
     semantic_inference,
 )
+from tests.parity.closed_form import fill, images
 
 pytestmark = pytest.mark.oracle
 

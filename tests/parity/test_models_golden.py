@@ -2,20 +2,6 @@
 
 import pytest
 import torch
-from closed_form import (
-    CIRCLES,
-    blank,
-    by_prefix,
-    check,
-    compare,
-    discs,
-    fill,
-    images,
-    load,
-    noisy,
-    panoptic_discs,
-    together,
-)
 from torch import nn
 
 from segedu.models import get_model
@@ -30,6 +16,20 @@ from segedu.models.panoptic_deeplab import (
     panoptic_losses,
 )
 from segedu.models.yolact import NAMES, YOLACT, Objects, Output, yolact_losses
+from tests.parity.closed_form import (
+    CIRCLES,
+    blank,
+    by_prefix,
+    check,
+    compare,
+    discs,
+    fill,
+    images,
+    load,
+    noisy,
+    panoptic_discs,
+    together,
+)
 
 
 def test_unet_equals_milesial():

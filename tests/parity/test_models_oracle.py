@@ -5,7 +5,6 @@ import segmentation_models_pytorch as smp
 import torch
 import torch.nn.functional as F
 import torchvision
-from closed_form import blank, fill, images
 from segmentation_models_pytorch.decoders.deeplabv3.decoder import ASPP as SmpASPP
 from segmentation_models_pytorch.decoders.fpn.decoder import SegmentationBlock
 from timm.layers.cbam import CbamModule
@@ -19,6 +18,7 @@ from segedu.models.backbones import ViTFeatures
 from segedu.models.deeplab import ASPP
 from segedu.models.fpn import FeaturePyramid, SemanticBranch
 from segedu.models.segformer import SegFormer, from_hugging_face
+from tests.parity.closed_form import blank, fill, images
 
 pytestmark = pytest.mark.oracle
 

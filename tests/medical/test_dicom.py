@@ -11,8 +11,14 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from segedu.medical import dicom
-from segedu.medical.dicom import geometry, read_segmentation, read_series, scan, write_series
+from segedu.medical.dicom import (
+    geometry,
+    read_segmentation,
+    read_series,
+    scan,
+    write_series,
+    writing,
+)
 from segedu.medical.volume import Volume, VolumeError
 from tests.medical.dicom_files import SENTINELS, dicom_tags, write_dicom
 
@@ -672,7 +678,7 @@ def test_writing_is_all_or_nothing(tmp_path, monkeypatch):
             raise OSError("disk full")
         path.write_bytes(b"x")
 
-    monkeypatch.setattr(dicom, "_write_slice", failing)
+    monkeypatch.setattr(writing, "_write_slice", failing)
     with pytest.raises(OSError, match="disk full"):
         write_series(Volume(np.zeros((3, 2, 2))), tmp_path / "out")
     assert list(tmp_path.iterdir()) == []

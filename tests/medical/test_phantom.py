@@ -3,7 +3,8 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from segedu.medical.phantom import LABELS, NODULE, Nodule, PhantomConfig, _ct_noise, generate
+from segedu.medical.phantom import LABELS, NODULE, Nodule, PhantomConfig, generate
+from segedu.medical.phantom.acquisition import ct_noise
 
 COARSE = PhantomConfig(shape=(30, 64, 64), spacing=(9.5, 5.7, 5.7), supersample=1, nodules=())
 CLEAN = replace(COARSE, noise=0.0, blur=0.0)
@@ -108,7 +109,7 @@ def test_the_knobs_of_disease_do_what_they_say(clean):
 
 
 def test_noise_has_its_strength_and_the_spectrum_of_a_reconstruction():
-    noise = _ct_noise((12, 64, 64), (1, 0.8, 0.8), np.random.default_rng(0))
+    noise = ct_noise((12, 64, 64), (1, 0.8, 0.8), np.random.default_rng(0))
     assert noise.std() == pytest.approx(1, abs=1e-3)
     power = (np.abs(np.fft.fft2(noise)) ** 2).mean(0)
     f = np.hypot(*np.meshgrid(np.fft.fftfreq(64, 0.8), np.fft.fftfreq(64, 0.8)))

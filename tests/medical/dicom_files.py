@@ -1,6 +1,10 @@
 """Small DICOM files, as wrong as a test wants them."""
 
+import numpy as np
+
 SENTINELS = ("ZORRILLA^QUENTIN", "PID-7700117", "19370505", "ST. ELSEWHERE", "DR^WHO^SECRET")
+EXPLICIT, DEFLATED = "1.2.840.10008.1.2.1", "1.2.840.10008.1.2.1.99"
+J2K, RLE, JPEG_LS = "1.2.840.10008.1.2.4.90", "1.2.840.10008.1.2.5", "1.2.840.10008.1.2.4.80"
 
 
 def dicom_tags(position, shape=(4, 6), *, uid="1.2.3.4"):
@@ -36,7 +40,7 @@ def dicom_tags(position, shape=(4, 6), *, uid="1.2.3.4"):
     }
 
 
-def write_dicom(path, tags, pixels, *, syntax="1.2.840.10008.1.2.1"):
+def write_dicom(path, tags, pixels, *, syntax=EXPLICIT):
     """Write a file as told, however wrong; a tag that is None is left out."""
     from pydicom import Dataset, dcmwrite
     from pydicom.dataset import FileMetaDataset
@@ -55,3 +59,11 @@ def write_dicom(path, tags, pixels, *, syntax="1.2.840.10008.1.2.1"):
     dataset.file_meta.MediaStorageSOPClassUID = tags["SOPClassUID"]
     dataset.file_meta.MediaStorageSOPInstanceUID = tags["SOPInstanceUID"]
     dcmwrite(path, dataset, enforce_file_format=True)
+
+
+def one_file(folder, pixels=None, *, syntax=EXPLICIT, position=(0, 0, 0), **changes):
+    """A folder with a single slice."""
+    pixels = np.arange(24, dtype=np.int16).reshape(4, 6) if pixels is None else pixels
+    folder.mkdir(exist_ok=True)
+    write_dicom(folder / "slice.dcm", {**dicom_tags(position), **changes}, pixels, syntax=syntax)
+    return folder

@@ -1,0 +1,285 @@
+"""What cannot be trusted is refused, and no error names a patient."""
+
+import traceback
+import warnings
+
+import numpy as np
+import pytest
+
+from segedu.medical.dicom import read_segmentation, read_series, scan
+from segedu.medical.volume import VolumeError
+from tests.medical.dicom_files import DEFLATED, EXPLICIT, J2K, JPEG_LS, RLE, SENTINELS, one_file
+from tests.medical.fuzz import deflate_bomb
+
+pydicom = pytest.importorskip("pydicom")
+
+MPEG = "1.2.840.10008.1.2.4.100"
+
+
+def spoil(**wrong):
+    """Change tags of slice 2 only."""
+
+    def change(k, tags):
+        if k == 2:
+            tags.update(wrong)
+
+    return change
+
+
+REFUSED = {
+    "double": ({"heights": (0, 2.5, 2.5, 5)}, r"same position: 1.dcm and 2.dcm"),
+    "uneven": ({"heights": (0, 2.5, 5.9, 8)}, r"unevenly.*2.dcm"),
+    "hardly uneven": ({"heights": (0, 2.5, 5.2, 7.5)}, r"unevenly.*[123].dcm"),
+    "rows": ({"change": spoil(Rows=3)}, r"different Rows: 2.dcm"),
+    "columns": ({"change": spoil(Columns=5)}, r"different Columns: 2.dcm"),
+    "spacing": ({"change": spoil(PixelSpacing=[0.8, 0.9])}, r"different PixelSpacing: 2.dcm"),
+    "turned": (
+        {"change": spoil(ImageOrientationPatient=[1, 0, 0, 0, 0, 1])},
+        r"different ImageOrientationPatient: 2.dcm",
+    ),
+    "shifted": ({"change": spoil(ImagePositionPatient=[-10, 21, 5])}, r"tilted.*2.dcm"),
+    "frame": ({"change": spoil(FrameOfReferenceUID="1.2.6")}, r"FrameOfReferenceUID"),
+    "skewed": ({"ImageOrientationPatient": [1, 0, 0, 0.1, 1, 0]}, r"ImageOrientationPatient"),
+    "not unit": ({"ImageOrientationPatient": [2, 0, 0, 0, 1, 0]}, r"ImageOrientationPatient"),
+    "no position": ({"change": spoil(ImagePositionPatient=None)}, r"2.dcm.*lacks ImagePosition"),
+    "no spacing": ({"PixelSpacing": None}, r"0.dcm.*lacks PixelSpacing"),
+    "no sign": ({"PixelRepresentation": None}, r"0.dcm.*lacks PixelRepresentation"),
+    "no bits": ({"BitsAllocated": None}, r"0.dcm.*lacks BitsAllocated"),
+    "zero spacing": ({"PixelSpacing": [0, 1]}, r"PixelSpacing must be positive"),
+    "two positions": ({"ImagePositionPatient": [1, 2]}, r"ImagePositionPatient must be 3"),
+    "slope 0": ({"change": spoil(RescaleSlope=0)}, r"2.dcm.*RescaleSlope"),
+    "colour": ({"SamplesPerPixel": 3}, r"SamplesPerPixel"),
+    "inverted": ({"PhotometricInterpretation": "MONOCHROME1"}, r"MONOCHROME2"),
+    "32 bits": ({"BitsAllocated": 32}, r"8 or 16 bits"),
+    "high bit": ({"HighBit": 14}, r"8 or 16 bits"),
+    "frames": ({"NumberOfFrames": 2}, r"multi-frame"),
+    "huge": ({"Rows": 65535, "Columns": 65535}, r"Rows must be in"),
+    "rows lie up": ({"Rows": 8}, r"0.dcm claims \(8, 6\) pixels"),
+    "rows lie down": ({"Rows": 2}, r"0.dcm claims \(2, 6\) pixels"),  # two frames for pydicom
+    "rows lie a little": ({"Columns": 5}, r"0.dcm claims \(4, 5\) pixels"),
+}
+
+
+@pytest.mark.parametrize("case", REFUSED)
+def test_what_cannot_be_trusted_is_refused(make_series, case):
+    settings, message = REFUSED[case]
+    folder, _ = make_series(**settings)
+    with pytest.raises(VolumeError, match=message):
+        read_series(folder)
+
+
+@pytest.mark.parametrize("value", ["nan", "inf", "1e400", "abc", "1\\2"])
+@pytest.mark.parametrize("keyword", ["RescaleSlope", "RescaleIntercept", "PixelSpacing"])
+def test_odd_numbers_are_refused(tmp_path, keyword, value):
+    """pydicom writes no such numbers: they are put into the bytes."""
+    folder = one_file(tmp_path, **{keyword: "1234567" if keyword[0] == "R" else ["123", "567"]})
+    path = folder / "slice.dcm"
+    old = b"1234567 " if keyword[0] == "R" else b"123\\567 "
+    new = value.encode() if keyword[0] == "R" else f"7\\{value}".encode()
+    data = path.read_bytes()
+    assert data.count(old) == 1
+    path.write_bytes(data.replace(old, new.ljust(8)))
+    with pytest.raises(VolumeError, match=rf"slice.dcm: {keyword}"):
+        read_series(folder)
+
+
+def test_a_damaged_file_is_named_even_beside_a_whole_series(make_series):
+    folder, _ = make_series()
+    data = (folder / "2.dcm").read_bytes()
+    (folder / "2.dcm").write_bytes(data[:150] + b"\xff" * 40 + data[190:])
+    with pytest.raises(VolumeError, match="2.dcm"):
+        read_series(folder)
+
+
+def test_a_cut_file_is_refused(make_series):
+    folder, _ = make_series()
+    data = (folder / "2.dcm").read_bytes()
+    (folder / "2.dcm").write_bytes(data[:-10])
+    with pytest.raises(VolumeError, match="2.dcm"):
+        read_series(folder)
+
+
+def test_nothing_but_padding_is_refused(tmp_path):
+    folder = one_file(tmp_path, np.zeros((4, 6), np.int16), PixelPaddingValue=0)
+    with pytest.raises(VolumeError, match="padding"):
+        read_series(folder)
+
+
+def test_folders_without_images(tmp_path):
+    (tmp_path / "readme").write_text("nothing here")
+    with pytest.raises(VolumeError, match="no DICOM images found.*1 files are not DICOM"):
+        read_series(tmp_path)
+    with pytest.raises(FileNotFoundError, match="is not a folder"):
+        read_series(tmp_path / "readme")
+
+
+def write_bomb(path):
+    """A file of about 80 KiB that inflates to 80 MiB."""
+    base = (one_file(path.parent, syntax=DEFLATED) / "slice.dcm").read_bytes()
+    path.write_bytes(deflate_bomb(base, 80))
+
+
+def test_deflate_bombs_are_refused(tmp_path):
+    write_bomb(tmp_path / "slice.dcm")
+    assert (tmp_path / "slice.dcm").stat().st_size < 1 << 20
+    with pytest.raises(VolumeError, match="slice.dcm inflates to more than 64 MiB"):
+        read_series(tmp_path)
+
+
+def test_segmentations_are_read_with_bounded_memory_too(tmp_path):
+    write_bomb(tmp_path / "slice.dcm")
+    with pytest.raises(VolumeError, match="slice.dcm inflates to more than 64 MiB"):
+        read_segmentation(tmp_path / "slice.dcm")
+
+
+@pytest.mark.parametrize("syntax", [J2K, JPEG_LS])
+def test_compressed_images_larger_than_the_header_says_are_not_decoded(
+    tmp_path, syntax, monkeypatch
+):
+    pixels = np.zeros((64, 80), np.uint16)
+    folder = one_file(tmp_path, pixels, Rows=64, Columns=80, PixelRepresentation=0)
+    dataset = pydicom.dcmread(folder / "slice.dcm")
+    dataset.compress(syntax, generate_instance_uid=False)
+    dataset.Rows = 8
+    dataset.save_as(folder / "slice.dcm")
+    monkeypatch.setattr("pydicom.pixels.pixel_array", lambda *_, **__: 1 / 0)
+    with pytest.raises(VolumeError, match=r"claims \(8, 80\) pixels.*holds \(64, 80\)"):
+        read_series(folder)
+
+
+@pytest.mark.parametrize("keep", [151, 1000, -3])
+def test_cut_jpeg_ls_is_not_decoded(tmp_path, keep):
+    """The decoder would search for the end of the stream for minutes."""
+    from pydicom.encaps import encapsulate, get_frame
+
+    pixels = np.random.default_rng(0).integers(0, 4096, (64, 80)).astype(np.uint16)
+    folder = one_file(tmp_path, pixels, Rows=64, Columns=80, PixelRepresentation=0)
+    dataset = pydicom.dcmread(folder / "slice.dcm")
+    dataset.compress(JPEG_LS, generate_instance_uid=False)
+    frame = get_frame(dataset.PixelData, 0, number_of_frames=1)
+    dataset.PixelData = encapsulate([frame[:keep]])
+    dataset.save_as(folder / "slice.dcm")
+    with pytest.raises(VolumeError, match="slice.dcm is damaged: its compressed pixels are cut"):
+        read_series(folder)
+
+
+def test_excess_frames_of_compressed_images_are_refused(tmp_path):
+    from pydicom.encaps import encapsulate, generate_frames
+
+    folder = one_file(
+        tmp_path, np.zeros((16, 20), np.uint16), Rows=16, Columns=20, PixelRepresentation=0
+    )
+    dataset = pydicom.dcmread(folder / "slice.dcm")
+    dataset.compress(RLE, generate_instance_uid=False)
+    frame = next(generate_frames(dataset.PixelData, number_of_frames=1))
+    dataset.PixelData = encapsulate([frame, frame])
+    dataset.save_as(folder / "slice.dcm")
+    with pytest.raises(VolumeError, match="slice.dcm"):
+        read_series(folder)
+
+
+@pytest.mark.parametrize(
+    ("syntax", "package"),
+    [(JPEG_LS, "pyjpegls"), (J2K, r"'segedu\[medical\]'"), ("1.2.840.10008.1.2.4.70", "libjpeg")],
+)
+def test_a_missing_decoder_is_named(tmp_path, monkeypatch, syntax, package):
+    from pydicom.pixels import get_decoder
+
+    monkeypatch.setattr(type(get_decoder(syntax)), "is_available", False)
+    data = pydicom.encaps.encapsulate([b"\0" * 48])
+    folder = one_file(tmp_path, data, syntax=syntax)
+    with pytest.raises(VolumeError, match=rf"slice.dcm is compressed.*pip install.*{package}"):
+        read_series(folder)
+
+
+@pytest.mark.parametrize(
+    "syntax", ["1.2.840.10008.1.1", "1.2.3.4.5.6.7.8.9.10", "no syntax at all"]
+)
+def test_syntaxes_that_are_none(tmp_path, syntax):
+    """A service, an unknown number and a text in place of the transfer syntax."""
+    path = one_file(tmp_path, syntax="1.2.840.10008.1.2.1") / "slice.dcm"
+    data = path.read_bytes()
+    old = EXPLICIT.encode() + b"\0"
+    assert data.count(old) == 1
+    path.write_bytes(data.replace(old, syntax.encode().ljust(len(old), b"\0")))
+    with pytest.raises(VolumeError, match="slice.dcm has no known transfer syntax"):
+        read_series(tmp_path)
+
+
+def test_films_are_not_series(tmp_path):
+    folder = one_file(tmp_path, pydicom.encaps.encapsulate([b"\0" * 48]), syntax=MPEG)
+    with pytest.raises(VolumeError, match="slice.dcm: MPEG2.*is not a way to store images"):
+        read_series(folder)
+
+
+def test_damaged_rle_is_refused(tmp_path, capfd):
+    """The decoder in Rust would panic, which is no ordinary exception, and print."""
+    folder = one_file(
+        tmp_path, np.zeros((64, 80), np.uint16), Rows=64, Columns=80, PixelRepresentation=0
+    )
+    dataset = pydicom.dcmread(folder / "slice.dcm")
+    dataset.compress(RLE, generate_instance_uid=False)
+    dataset.Rows = 32
+    dataset.save_as(folder / "slice.dcm")
+    with pytest.raises(VolumeError, match="slice.dcm"):
+        read_series(folder)
+    assert capfd.readouterr() == ("", "")
+
+
+def test_pydicom_missing_is_said(make_series, monkeypatch):
+    folder, _ = make_series()
+    monkeypatch.setitem(__import__("sys").modules, "pydicom", None)
+    with pytest.raises(ImportError, match=r"pip install 'segedu\[medical\]'"):
+        read_series(folder)
+
+
+# ---- identity -------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("case", [None, *REFUSED])
+def test_no_identity_leaves_the_files(make_series, case, caplog, capsys):
+    """Sentinels are in every file; errors, their traces, logs, warnings and results have none."""
+    settings = REFUSED[case][0] if case else {}
+    folder, _ = make_series(**settings)
+    told = []
+    with warnings.catch_warnings(record=True) as caught:
+        warnings.simplefilter("always")
+        found = scan(folder)
+        told.append(repr(found))
+        try:
+            told.append(repr(vars(read_series(folder))))
+        except VolumeError:
+            told.append(traceback.format_exc())
+    told += [str(w.message) for w in caught] + [caplog.text, *capsys.readouterr()]
+    for series in found.series:
+        told += [str(header.values) for header in series.headers]
+    assert not [s for s in SENTINELS if any(s in text for text in told)]
+
+
+@pytest.mark.parametrize(
+    "keyword", ["SeriesInstanceUID", "Modality", "PixelSpacing", "Rows", "RescaleSlope"]
+)
+def test_a_name_in_a_wrong_place_is_not_quoted(tmp_path, keyword, caplog, capsys):
+    folder = one_file(tmp_path)
+    dataset = pydicom.dcmread(folder / "slice.dcm")
+    dataset[keyword] = pydicom.DataElement(keyword, "LO", "ZORRILLA^QUENTIN")
+    dataset.save_as(folder / "slice.dcm")
+    data = (folder / "slice.dcm").read_bytes()
+    assert data.count(b"LO\x10\0ZORRILLA^QUENTIN") == 2  # the other is SeriesDescription
+    try:
+        told = repr(scan(folder)) + repr(vars(read_series(folder)))
+    except VolumeError:
+        told = traceback.format_exc()
+    assert "ZORRILLA" not in told + caplog.text + "".join(capsys.readouterr())
+
+
+def test_a_name_in_the_file_meta_is_not_quoted_in_warnings(tmp_path, caplog, capsys):
+    """pydicom warns of a UID that is none, and quotes it."""
+    path = one_file(tmp_path) / "slice.dcm"
+    data, old = path.read_bytes(), b"1.2.840.10008.5.1.4.1.1.2"
+    path.write_bytes(data.replace(old, b"ZORRILLA^QUENTIN^QUENTIN.", 1))
+    with warnings.catch_warnings(record=True) as caught:
+        warnings.simplefilter("always")
+        read_series(tmp_path)
+    assert not caught
+    assert "ZORRILLA" not in caplog.text + "".join(capsys.readouterr())

@@ -14,7 +14,7 @@ The rules that decide the last digits (Lin et al. 2014 and the code of pycocotoo
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -32,20 +32,19 @@ AREAS = {
     "m": (32**2, 96**2),
     "l": (96**2, 1e10),
 }
-# Numbers in the arrays of one step of the matching, and groups that are matched together.
-_CHUNK, _TOGETHER = 1 << 20, 1024
+_NOTHING: dict[str, Any] = {"labels": [], "scores": [], "masks": [], "boxes": []}
 
 
 class _Image(NamedTuple):
-    """What is kept of an image: labels, scores, areas and all IoUs (D, G)."""
+    """What is kept of an image with D detections and G targets."""
 
-    scores: Tensor
+    scores: Tensor  # float64 (D,)
     labels: Tensor
-    areas: Tensor
+    areas: Tensor  # float64 (D,)
     target_labels: Tensor
-    target_areas: Tensor
-    crowd: Tensor
-    iou: Tensor
+    target_areas: Tensor  # float64 (G,)
+    crowd: Tensor  # bool (G,)
+    iou: Tensor  # float64 (D, G), 0 for different labels
 
 
 class MaskAP:
@@ -102,15 +101,16 @@ class MaskAP:
             lengths = {k: len(sample[k]) for k in keys}
             if len(set(lengths.values())) > 1:
                 raise ValueError(f"{name} has entries of different length: {lengths}")
-        labels, scores = torch.as_tensor(pred["labels"]), torch.as_tensor(pred["scores"])
-        target_labels = torch.as_tensor(target["labels"])
+        labels, target_labels = (torch.as_tensor(x["labels"]).long() for x in (pred, target))
+        scores = torch.as_tensor(pred["scores"])
         count = len(target_labels)
         none = torch.zeros(count, dtype=torch.bool, device=target_labels.device)
         crowd = torch.as_tensor(target.get("iscrowd", none)).to(none)
         overlap = _mask_overlap if self.iou_type == "segm" else _box_overlap
-        hit, areas, target_areas = overlap(pred[key], target[key], labels, target_labels)
-        union = areas[:, None] + torch.where(crowd, 0, target_areas - hit)
-        iou = hit / torch.where(union > 0, union, 1)
+        same = labels[:, None] == target_labels
+        hit, areas, target_areas = overlap(pred[key], target[key], same)
+        union = areas[:, None] + (target_areas - hit).masked_fill(crowd, 0)
+        iou = (hit / union).nan_to_num()  # 0 / 0 if both are empty
         sizes = torch.as_tensor(target.get("area", target_areas)).double().to(iou.device)
         if not len(crowd) == len(sizes) == count:
             raise ValueError(
@@ -140,171 +140,140 @@ class MaskAP:
             and recalls 0 ... 1 (:data:`IOU_THRESHOLDS`, :data:`RECALLS`), the PR curves; −1 where a
             label has no target.
         """
-        groups: dict[int, list[_Group]] = {}  # label -> its images, in order
-        for image in self._images:
-            for label, group in _groups(_Image(*(t.cpu().numpy() for t in image))):
-                groups.setdefault(label, []).append(group)
-        return _Table(dict(sorted(groups.items()))).summary()
+        images = [self._image(_NOTHING, _NOTHING), *self._images]
+        pool = _Pool([_Image(*(t.cpu().numpy() for t in image)) for image in images])
+        return _Table(pool).summary()
 
 
-class _Group(NamedTuple):
-    """Detections, by falling score, and targets of one category in one image."""
+class _Pool:
+    """The detections (D), by category and falling score, and targets (G) of all images together."""
 
-    scores: np.ndarray  # (D,)
-    outside: np.ndarray  # (D, A) detection is outside the range of sizes
-    ignore: np.ndarray  # (A, G)
-    crowd: np.ndarray  # (G,)
-    iou: np.ndarray  # (D, G)
-
-
-def _groups(image: _Image) -> Iterator[tuple[int, _Group]]:
-    """The categories of an image, each with at most 100 detections."""
-    order = np.argsort(-image.scores, kind="stable")
-    labels = image.labels[order]
-    outside = _out_of_range(image.areas).T
-    ignore = _out_of_range(image.target_areas) | image.crowd
-    for label in {*labels.tolist(), *image.target_labels.tolist()}:
-        chosen = order[labels == label][: MAX_DETECTIONS[-1]]
-        targets = np.flatnonzero(image.target_labels == label)
-        yield (
-            label,
-            _Group(
-                image.scores[chosen],
-                outside[chosen],
-                ignore[:, targets],
-                image.crowd[targets],
-                image.iou[chosen[:, None], targets],
-            ),
+    def __init__(self, images: Sequence[_Image]) -> None:
+        *columns, ious = zip(*images, strict=True)
+        columns = [np.concatenate(column) for column in columns]
+        scores, labels, areas, target_labels, target_areas, self.crowd = columns
+        self.labels, categories = np.unique(
+            np.concatenate([labels, target_labels]), return_inverse=True
         )
+        category, self.target_category = np.split(categories, [len(labels)])
+        order = np.lexsort((-scores, category))
+        self.category = category[order]
+        # Rank by score among the detections of the same category in the same image.
+        counts = np.array([iou.shape for iou in ious])  # detections and targets of each image
+        image = np.arange(len(images)).repeat(counts[:, 0])[order]
+        self.rank = _rank(self.category * len(images) + image)
+        beyond = self.rank >= MAX_DETECTIONS[-1]  # these count for nothing
+        self.outside = _out_of_range(areas[order]) | beyond[:, None]  # (D, A)
+        self.ignore = _out_of_range(target_areas) | self.crowd[:, None]  # (G, A)
+        # Detection, target and IoU of the pairs that can match at all: (P,) each.
+        least, before = IOU_THRESHOLDS[0], counts.cumsum(0) - counts
+        near = [np.argwhere(iou >= least) + n for iou, n in zip(ious, before, strict=True)]
+        d, g = np.concatenate(near).T
+        d = np.argsort(order)[d]
+        iou = np.concatenate([iou[iou >= least] for iou in ious])
+        keep = ~beyond[d]
+        self.pairs = d[keep], g[keep], iou[keep]
+
+
+def _rank(keys: np.ndarray) -> np.ndarray:
+    """How many of the same key stand before each."""
+    order = np.argsort(keys, kind="stable")
+    ordered = keys[order]
+    rank = np.empty_like(order)
+    rank[order] = np.arange(len(keys)) - np.searchsorted(ordered, ordered)
+    return rank
 
 
 def _out_of_range(areas: np.ndarray) -> np.ndarray:
-    """Whether each area (n,) is outside of each range: (A, n)."""
-    low, high = np.array(list(AREAS.values())).T[:, :, None]
-    return (areas < low) | (areas > high)
+    """Whether each area (n,) is outside of each range: (n, A)."""
+    low, high = np.array(list(AREAS.values())).T
+    return (areas[:, None] < low) | (areas[:, None] > high)
 
 
-def _match(groups: list[_Group]) -> list[tuple[np.ndarray, np.ndarray]]:
-    """For each group, which detections found a target and which are false: two (D, A, T)."""
-    matches: list = [None] * len(groups)
-    shape = len(AREAS), len(IOU_THRESHOLDS)
-    # Groups of like size share arrays; each step of the loop treats one rank in all of them.
-    order = sorted(
-        range(len(groups)), key=lambda i: (groups[i].iou.size > 0, *groups[i].iou.shape[::-1])
-    )
-    while order and not groups[order[0]].iou.size:  # nothing to match
-        i = order.pop(0)
-        false = ~groups[i].outside[:, :, None]
-        matches[i] = np.zeros((len(false), *shape), bool), false.repeat(shape[1], 2)
-    while order:
-        targets = groups[order[0]].iou.shape[1]
-        step = max(1, _CHUNK // (shape[0] * shape[1] * 2 * targets))
-        part = [i for i in order[: min(step, _TOGETHER)] if groups[i].iou.shape[1] <= 2 * targets]
-        order = order[len(part) :]
-        part.sort(key=lambda i: -len(groups[i].scores))
-        for i, match in zip(part, _match_together([groups[i] for i in part]), strict=True):
-            matches[i] = match
-    return matches
-
-
-def _match_together(groups: list[_Group]) -> list[tuple[np.ndarray, np.ndarray]]:
-    """Greedy matching, rank by rank, of groups with a falling number of detections."""
-    k, width = len(groups), max(g.iou.shape[1] for g in groups)
-    ranks = [len(g.scores) for g in groups]
-    iou = np.full((ranks[0], k, 1, 1, width), -1.0)
-    ignore = np.ones((k, len(AREAS), 1, width), bool)
-    crowd = np.zeros((k, 1, 1, width), bool)
-    outside = np.ones((ranks[0], k, len(AREAS), 1), bool)
-    for i, g in enumerate(groups):
-        d, n = g.iou.shape
-        # Targets in reverse, so that argmax, which takes the first of equals, takes the last.
-        iou[:d, i, 0, 0, :n] = g.iou[:, ::-1]
-        ignore[i, :, 0, :n] = g.ignore[:, ::-1]
-        crowd[i, 0, 0, :n] = g.crowd[::-1]
-        outside[:d, i, :, 0] = g.outside
-    threshold = np.minimum(IOU_THRESHOLDS, 1 - 1e-10)[:, None]
-    free = np.ones((k, len(AREAS), len(IOU_THRESHOLDS), width), bool)
-    taken, ignored = np.zeros((2, ranks[0], k, len(AREAS), len(IOU_THRESHOLDS)), bool)
-    for rank in range(ranks[0]):
-        live = sum(r > rank for r in ranks)
-        here = iou[rank, :live]  # (live, 1, 1, G)
-        fits = (free[:live] | crowd[:live]) & (here >= threshold)
-        proper = fits & ~ignore[:live]
-        fits = np.where(proper.any(-1, keepdims=True), proper, fits)
-        best = np.where(fits, here, -1.0).argmax(-1)[..., None]
-        found = fits.any(-1)
-        np.put_along_axis(
-            free[:live], best, np.take_along_axis(free[:live], best, -1) & ~found[..., None], -1
-        )
-        skip = np.take_along_axis(np.broadcast_to(ignore[:live], fits.shape), best, -1)[..., 0]
-        taken[rank, :live], ignored[rank, :live] = found, found & skip
-    hits, misses = taken & ~ignored, ~taken & ~outside
-    return [(hits[:d, i], misses[:d, i]) for i, d in enumerate(ranks)]
+def _match(pool: _Pool) -> tuple[np.ndarray, np.ndarray]:
+    """Which detections find a target and which are false, for sizes and thresholds: (D, A, T)."""
+    d, g, iou = pool.pairs
+    # The first detections of all images and categories choose at once, then all the second ones.
+    order = np.lexsort((g, iou, d, pool.rank[d]))
+    d, g, iou = d[order], g[order], iou[order]
+    rounds = np.split(np.arange(len(d)), np.flatnonzero(np.diff(pool.rank[d])) + 1)
+    thresholds = np.minimum(IOU_THRESHOLDS, 1 - 1e-10)
+    hits = np.zeros((*pool.outside.shape, len(thresholds)), bool)
+    misses = ~pool.outside[:, :, None].repeat(len(thresholds), 2)
+    free = np.ones((*pool.ignore.shape, len(thresholds)), bool)
+    for p in rounds:
+        here = g[p]
+        fits = (free[here] | pool.crowd[here, None, None]) & (iou[p, None, None] >= thresholds)
+        proper = fits & ~pool.ignore[here, :, None]  # (P, A, T)
+        # The pairs of a detection stand in order of IoU: it takes the last, proper ones first.
+        choice = np.where(fits, p[:, None, None] + len(d) * proper, -1)
+        start = np.flatnonzero(np.diff(d[p], prepend=-1))
+        choice = np.maximum.reduceat(choice, start)
+        hits[d[p[start]]] = choice >= len(d)
+        misses[d[p[start]]] &= choice < 0
+        i, a, t = np.nonzero(choice >= 0)
+        free[g[choice[i, a, t] % len(d)], a, t] = False
+    return hits, misses
 
 
 class _Table:
     """Precision and recall of every category, size and number of detections."""
 
-    def __init__(self, groups: dict[int, list[_Group]]) -> None:
-        matches = iter(_match([g for rows in groups.values() for g in rows]))
-        shape = len(IOU_THRESHOLDS), len(RECALLS), len(groups)
-        self.labels = list(groups)
-        self.precision = {size: -np.ones(shape) for size in AREAS}
-        # of 100 detections for each size, and of fewer for all sizes together
-        self.recall = {key: -np.ones(shape[::2]) for key in (*AREAS, *MAX_DETECTIONS)}
-        for k, rows in enumerate(groups.values()):
-            self._category(k, rows, [next(matches) for _ in rows])
-
-    def _category(self, k: int, rows: list[_Group], matches: list) -> None:
-        order = np.argsort(-np.concatenate([g.scores for g in rows]), kind="stable")
-        rank = np.concatenate([np.arange(len(g.scores)) for g in rows])
-        hits, misses = (np.concatenate(m) for m in zip(*matches, strict=True))  # (D, A, T)
-        tp, fp = (m[order].cumsum(0, dtype=float) for m in (hits, misses))
-        precision = tp / (fp + tp + np.spacing(1))
-        precision = np.maximum.accumulate(precision[::-1])[::-1]
-        positives = (~np.concatenate([g.ignore for g in rows], 1)).sum(1)
-        for a, size in enumerate(AREAS):
-            if positives[a]:
-                self.recall[size][:, k] = hits[:, a].sum(0) / positives[a]
-                self.precision[size][:, :, k] = _read(precision[:, a], tp[:, a], positives[a])
-        if positives[0]:
-            for most in MAX_DETECTIONS:
-                self.recall[most][:, k] = hits[rank < most, 0].sum(0) / positives[0]
+    def __init__(self, pool: _Pool) -> None:
+        hits, misses = _match(pool)
+        self.labels = pool.labels.tolist()
+        sizes, thresholds, classes = *hits.shape[1:], len(self.labels)
+        self.precision = -np.ones((sizes, thresholds, len(RECALLS), classes))
+        self.recall = -np.ones((len(MAX_DETECTIONS), sizes, thresholds, classes))
+        ends = np.searchsorted(pool.category, np.arange(classes + 1))
+        for k, rows in enumerate(map(slice, ends[:-1], ends[1:])):
+            positives = (~pool.ignore[pool.target_category == k]).sum(0)  # (A,)
+            some = positives > 0
+            self.precision[some, ..., k] = _precision(hits[rows], misses[rows], positives)[some]
+            for recall, most in zip(self.recall, MAX_DETECTIONS, strict=True):
+                found = hits[rows][pool.rank[rows] < most].sum(0)  # (A, T)
+                recall[some, :, k] = found[some] / positives[some, None]
 
     def summary(self) -> dict[str, Any]:
         """The dict that ``MaskAP.compute`` returns."""
-        every = self.precision["all"]
+        every, *by_size = self.precision
+        recall, *recall_by_size = self.recall[-1]
         result: dict[str, Any] = {
             "AP": _mean(every),
             "AP50": _mean(every[0]),
             "AP75": _mean(every[5]),
         }
-        result |= {f"AP{size}": _mean(self.precision[size]) for size in "sml"}
-        result |= {f"AR{most}": _mean(self.recall[most]) for most in MAX_DETECTIONS}
-        result |= {f"AR{size}": _mean(self.recall[size]) for size in "sml"}
+        result |= {f"AP{size}": _mean(x) for size, x in zip("sml", by_size, strict=True)}
+        result |= {
+            f"AR{most}": _mean(x[0]) for most, x in zip(MAX_DETECTIONS, self.recall, strict=True)
+        }
+        result |= {f"AR{size}": _mean(x) for size, x in zip("sml", recall_by_size, strict=True)}
         result["per_class"] = {
             label: {
                 "AP": _mean(every[:, :, k]),
                 "AP50": _mean(every[0, :, k]),
                 "AP75": _mean(every[5, :, k]),
-                "AR100": _mean(self.recall["all"][:, k]),
+                "AR100": _mean(recall[:, k]),
             }
             for k, label in enumerate(self.labels)
         }
         return result | {"labels": np.array(self.labels, dtype=np.int64), "precision": every}
 
 
-def _read(precision: np.ndarray, tp: np.ndarray, positives: int) -> np.ndarray:
-    """Precision (D, T) at the recalls of COCO's grid, 0 beyond the last one reached: (T, R)."""
-    count, thresholds = tp.shape
-    # Hits that each recall takes, then the place at which every threshold has that many. The
-    # thresholds are laid end to end, each raised above the one before: one search serves all.
-    needed = np.searchsorted(np.arange(positives + 1) / positives, RECALLS)
-    raised = np.arange(thresholds) * (count + 1)
-    places = np.searchsorted((tp + raised).T.ravel(), (needed + raised[:, None]).ravel())
-    places = places.reshape(thresholds, -1) - np.arange(thresholds)[:, None] * count
-    padded = np.concatenate([precision, np.zeros((1, thresholds))])
-    return np.take_along_axis(padded.T, np.minimum(places, count), 1)
+def _precision(hits: np.ndarray, misses: np.ndarray, positives: np.ndarray) -> np.ndarray:
+    """Precision at COCO's recalls, 0 beyond the last one reached, of one category: (A, T, R)."""
+    d, a, t = np.nonzero(hits)
+    tp, fp = (x.cumsum(0)[d, a, t] for x in (hits, misses))
+    # Between hits precision only falls, so it is kept where the first, second, ... hit is; a
+    # column of 0 comes last.
+    at_hit = np.zeros((*hits.shape[1:], tp.max(initial=0) + 1))
+    at_hit[a, t, tp - 1] = tp / (fp + tp + np.spacing(1))
+    at_hit = np.maximum.accumulate(at_hit[..., ::-1], -1)[..., ::-1]
+    result = []
+    for precision, count in zip(at_hit, positives, strict=True):
+        needed = np.searchsorted(np.arange(1, count + 1) / count, RECALLS)  # hits, less one
+        result.append(precision[:, np.minimum(needed, at_hit.shape[-1] - 1)])
+    return np.stack(result)
 
 
 def _mean(values: np.ndarray) -> float:
@@ -313,8 +282,8 @@ def _mean(values: np.ndarray) -> float:
     return float(np.mean(defined)) if defined.size else float("nan")
 
 
-def _box_overlap(pred: Any, target: Any, *_: Tensor) -> tuple[Tensor, Tensor, Tensor]:
-    """Intersections (D, G) and areas of boxes x1 y1 x2 y2, in float64."""
+def _box_overlap(pred: Any, target: Any, same: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+    """Intersections (D, G), 0 for different labels, and areas of boxes x1 y1 x2 y2, in float64."""
     corners = []
     for boxes in (pred, target):
         boxes = torch.as_tensor(boxes).double().reshape(-1, 4)
@@ -323,14 +292,11 @@ def _box_overlap(pred: Any, target: Any, *_: Tensor) -> tuple[Tensor, Tensor, Te
         corners.append((start, start + size, size.prod(1)))
     (p0, p1, p_area), (t0, t1, t_area) = corners
     sides = (torch.minimum(p1[:, None], t1) - torch.maximum(p0[:, None], t0)).clamp(min=0)
-    return sides.prod(-1), p_area, t_area
+    return sides.prod(-1) * same, p_area, t_area
 
 
-def _mask_overlap(
-    pred: Any, target: Any, labels: Tensor, target_labels: Tensor
-) -> tuple[Tensor, Tensor, Tensor]:
+def _mask_overlap(pred: Any, target: Any, same: Tensor) -> tuple[Tensor, Tensor, Tensor]:
     """Intersections (D, G), 0 for different labels, and areas of masks, in float64."""
-    same = labels[:, None] == target_labels
     if _is_rle(pred) and _is_rle(target):
         found = rle.overlaps(pred, target, same.cpu().numpy())
         return tuple(torch.from_numpy(x).double().to(same.device) for x in found)

@@ -88,16 +88,17 @@ def overlaps(
     areas = np.diff(on[last])
     result = np.zeros(wanted.shape, np.int64)
     n, m = np.nonzero(wanted)
-    if len(n):
-        # Both ends of each run of 1 in a first mask, moved to each second mask: what this has on
-        # between them is shared.
-        borders = [ends[a + 1 : a + 1 + (b - a) // 2 * 2] for a, b in itertools.pairwise(last)]
-        moves = (len(first) + m - n) * (height * width)
-        places = np.concatenate([borders[i] + move for i, move in zip(n, moves, strict=True)])
-        run = np.searchsorted(ends, places)
-        before = on[run] - is_on[run] * (ends[run] - places)
-        shared = np.append(0, (before[1::2] - before[::2]).cumsum())
-        result[n, m] = np.diff(shared[np.cumsum([len(borders[i]) // 2 for i in n])], prepend=0)
+    # Both ends of each run of 1 in a first mask, moved to each second mask: what this has on
+    # between them is shared.
+    runs = lengths[n] // 2
+    pair = np.arange(len(n)).repeat(runs)
+    start = last[n][pair] + 2 * (np.arange(len(pair)) - (runs.cumsum() - runs)[pair]) + 1
+    moves = (len(first) + m - n) * (height * width)
+    places = ends[np.stack([start, start + 1])] + moves[pair]  # (2, R)
+    run = np.searchsorted(ends, places)
+    before = on[run] - is_on[run] * (ends[run] - places)
+    shared = np.append(0, (before[1] - before[0]).cumsum())
+    result[n, m] = shared[runs.cumsum()] - shared[runs.cumsum() - runs]
     return result, areas[: len(first)], areas[len(first) :]
 
 
@@ -132,14 +133,18 @@ def _decompress(texts: Sequence[bytes]) -> list[np.ndarray]:
     last = np.flatnonzero(char & 32 == 0)  # the last character of each count
     if not len(last):
         return [np.zeros(0, np.int64)] * len(texts)
-    length = np.diff(last, prepend=-1)
-    starts = last - length + 1
+    starts = np.append(0, last[:-1] + 1)
+    length = last + 1 - starts
     place = np.arange(last[-1] + 1) - np.repeat(starts, length)
     value = np.add.reduceat((char[: last[-1] + 1] & 31) << (5 * place), starts)
     value -= (char[last] & 16 > 0) * (1 << (5 * length))
-    stops = np.searchsorted(last, np.cumsum([0, *map(len, texts)])).tolist()
-    counts = [value[a:b] for a, b in itertools.pairwise(stops)]
-    for count in counts:  # from the fourth on, each is the difference to the one two before
-        count[1::2].cumsum(out=count[1::2])
-        count[2::2].cumsum(out=count[2::2])
-    return counts
+    stops = np.searchsorted(last, np.cumsum([0, *map(len, texts)]))
+    first = stops[:-1].repeat(np.diff(stops))  # of the same text
+    nth = np.arange(len(value)) - first
+    # From the fourth on, each is the difference to the one two before: every other value is summed
+    # up along all texts, less what the sum was at the start of the text.
+    total = np.append(0, value)
+    for parity in (0, 1):
+        total[parity::2].cumsum(out=total[parity::2])
+    counts = np.where(nth > 0, total[1:] - total[first + 1 - nth % 2], value)
+    return [counts[a:b] for a, b in itertools.pairwise(stops.tolist())]

@@ -2,7 +2,8 @@
 
 Cheng et al., NeurIPS 2021 (arXiv:2107.06278): an image is a set of pairs (class, binary mask),
 which serves all three tasks. Here: targets of any task as such a set, the matching, the loss, and
-the way from the predicted set back to a semantic, instance or panoptic result.
+the class that both are made of. The way back, from the predicted set to a result, is in
+`segedu.models.mask_inference`.
 
 The loss stands beside the network, not in `segedu.losses`: it needs the matching, takes a set of
 objects where losses there take a label map, and, as with every detector, the network returns it.
@@ -15,10 +16,15 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from segedu.models.targets import IMAGE_MEAN, IMAGE_STD, Target, check_images, normalize
-from segedu.ops import hungarian, masks_to_boxes
+from segedu.models.mask_inference import (
+    instance_inference,
+    is_sure,
+    panoptic_inference,
+    semantic_inference,
+)
+from segedu.models.targets import VOID, Target, batch_images, check_images, things_of
+from segedu.ops import hungarian
 
-VOID = 255
 TASKS = ("semantic", "instance", "panoptic")
 
 
@@ -34,16 +40,6 @@ class Prediction(NamedTuple):
 
     class_logits: Tensor  #: (N, Q, C + 1), the last one is "no object"
     mask_logits: Tensor  #: (N, Q, h, w)
-
-
-def batch_images(images: Sequence[Tensor], multiple: int = 32) -> Tensor:
-    """Images (3, H, W) in [0, 1] -> (N, 3, H', W'): normalised, padded to whole strides."""
-    height, width = (max(image.shape[i] for image in images) for i in (1, 2))
-    height, width = (length + -length % multiple for length in (height, width))
-    batch = images[0].new_zeros(len(images), 3, height, width)
-    for canvas, image in zip(batch, images, strict=True):
-        canvas[:, : image.shape[1], : image.shape[2]] = normalize(image, IMAGE_MEAN, IMAGE_STD)
-    return batch
 
 
 def segments_of(target: Target, num_classes: int, image: Tensor) -> Segments:
@@ -205,98 +201,6 @@ def deep_losses(
     return losses
 
 
-# Inference for one image: class logits (Q, C + 1) and mask logits (Q, H, W).
-
-
-def semantic_inference(class_logits: Tensor, mask_logits: Tensor) -> Tensor:
-    """Scores (C, H, W): each query votes for its classes where its mask is (section 3.4)."""
-    votes = class_logits.softmax(1)[:, :-1]  # (Q, C): there is no pixel of "no object"
-    return torch.einsum("qc,qhw->chw", votes, mask_logits.sigmoid())
-
-
-def instance_inference(
-    class_logits: Tensor,
-    mask_logits: Tensor,
-    things: Collection[int] | None = None,
-    max_objects: int = 100,
-) -> dict[str, Tensor]:
-    """The best pairs of query and class, whose masks may overlap.
-
-    The score is the class probability times the mean probability inside the mask (> 0.5).
-
-    Returns:
-        ``boxes`` xyxy (D, 4), ``labels`` (D,), ``scores`` (D,) falling, ``masks`` bool (D, H, W)
-        without empty ones; labels in ``things`` only if given.
-    """
-    num_classes = class_logits.shape[1] - 1
-    probability = class_logits.softmax(1)[:, :-1].flatten()  # (Q * C,)
-    scores, pairs = probability.topk(min(max_objects, len(probability)))
-    queries, labels = pairs // num_classes, pairs % num_classes
-    masks = mask_logits[queries] > 0  # (D, H, W)
-    area = masks.sum((1, 2))  # (D,)
-    inside = (mask_logits.sigmoid()[queries] * masks).sum((1, 2))
-    scores = scores * inside / area.clamp(min=1)
-    keep = area > 0
-    if things is not None:
-        keep &= torch.isin(labels, torch.tensor(sorted(things), device=labels.device))
-    order = scores.argsort(descending=True, stable=True)
-    order = order[keep[order]]
-    masks = masks[order]
-    return {
-        "boxes": masks_to_boxes(masks),
-        "labels": labels[order],
-        "scores": scores[order],
-        "masks": masks,
-    }
-
-
-def panoptic_inference(
-    class_logits: Tensor,
-    mask_logits: Tensor,
-    things: Collection[int] | None = None,
-    threshold: float = 0.8,
-    overlap: float = 0.8,
-) -> dict[str, Any]:
-    """Each pixel goes to the query with the largest class times mask probability (section 3.4).
-
-    A query takes part if it is sure of its class, more than ``threshold``; its segment stands if it
-    won more than ``overlap`` of what its own mask (>= 0.5) claims. Pieces of a stuff class become
-    one segment. Pixels of no segment are 0.
-
-    Returns:
-        ``panoptic_seg`` int32 (H, W) and ``segments_info``, a list of ``{id, category_id, isthing,
-        score, area}``; the score of merged stuff is its best piece's. All classes are things if
-        ``things`` is None.
-    """
-    scores, labels = class_logits.softmax(1).max(1)  # (Q,)
-    keep = (labels < class_logits.shape[1] - 1) & (scores > threshold)
-    scores, labels, masks = scores[keep], labels[keep], mask_logits[keep].sigmoid()  # (K, H, W)
-    panoptic_seg = torch.zeros(mask_logits.shape[1:], dtype=torch.int32, device=labels.device)
-    segments: list[dict[str, Any]] = []
-    if not len(labels):
-        return {"panoptic_seg": panoptic_seg, "segments_info": segments}
-    winner = (scores[:, None, None] * masks).argmax(0)  # (H, W)
-    stuff: dict[int, dict[str, Any]] = {}
-    for k, (label, score) in enumerate(zip(labels.tolist(), scores.tolist(), strict=True)):
-        claimed = masks[k] >= 0.5
-        own = (winner == k) & claimed
-        area = int(own.sum())
-        if not area or area <= overlap * int(claimed.sum()):
-            continue
-        isthing = things is None or label in things
-        segment = stuff.get(label)
-        if segment is None:
-            segment = {"id": len(segments) + 1, "category_id": label, "isthing": isthing}
-            segment |= {"score": score, "area": 0}
-            segments.append(segment)
-            if not isthing:
-                stuff[label] = segment
-        segment["score"] = max(segment["score"], score)
-        segment["area"] += area
-        panoptic_seg[own] = segment["id"]
-    return {"panoptic_seg": panoptic_seg, "segments_info": segments}
-
-
 class MaskClassifier(nn.Module):
     """A network that proposes a set of segments; a subclass says how, in ``predict``.
 
@@ -334,9 +238,8 @@ class MaskClassifier(nn.Module):
         super().__init__()
         if task not in TASKS:
             raise ValueError(f"task must be one of {TASKS}, got {task!r}")
-        if things is not None and not {*things} <= {*range(num_classes)}:
-            raise ValueError(f"things must be classes 0 to {num_classes - 1}, got {sorted(things)}")
-        self.num_classes, self.task, self.things = num_classes, task, things
+        self.num_classes, self.task = num_classes, task
+        self.things = things_of(num_classes, things)
         self.criterion = criterion
 
     def predict(self, batch: Tensor) -> list[Prediction]:
@@ -354,15 +257,28 @@ class MaskClassifier(nn.Module):
             segments = prepare_targets(targets, self.num_classes, images, size)
             return deep_losses(self.criterion, self.predict(batch), segments)
         classes, masks = self.predict(batch)[-1]
-        masks = F.interpolate(masks, size, mode="bilinear")  # (N, Q, H', W')
         return [
-            self.infer(own_classes, own_masks[:, : image.shape[1], : image.shape[2]])
+            self.infer(own_classes, own_masks, size, image.shape[-2:])
             for image, own_classes, own_masks in zip(images, classes, masks, strict=True)
         ]
 
-    def infer(self, class_logits: Tensor, mask_logits: Tensor) -> dict[str, Any]:
-        """The result of the task for one image: (Q, C + 1) and (Q, H, W)."""
+    def infer(
+        self, class_logits: Tensor, mask_logits: Tensor, padded: Sequence[int], size: Sequence[int]
+    ) -> dict[str, Any]:
+        """The result of the task for one image: (Q, C + 1) and (Q, h, w).
+
+        Args:
+            class_logits: (Q, C + 1).
+            mask_logits: (Q, h, w), of the padded image.
+            padded: its height and width.
+            size: height and width of the image.
+        """
+        if self.task == "panoptic":  # only these take part, so only their masks are enlarged
+            sure = is_sure(class_logits)
+            class_logits, mask_logits = class_logits[sure], mask_logits[sure]
+        masks = F.interpolate(mask_logits[:, None], padded, mode="bilinear")  # (Q, 1, H', W')
+        masks = masks[:, 0, : size[0], : size[1]]
         if self.task == "semantic":
-            return {"scores": semantic_inference(class_logits, mask_logits)}
+            return {"scores": semantic_inference(class_logits, masks)}
         read = instance_inference if self.task == "instance" else panoptic_inference
-        return read(class_logits, mask_logits, self.things)
+        return read(class_logits, masks, self.things)

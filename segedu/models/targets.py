@@ -5,6 +5,7 @@ from typing import Any
 
 from torch import Tensor
 
+VOID = 255  # class of a pixel that teaches nothing
 IMAGE_MEAN = (0.485, 0.456, 0.406)  # of ImageNet, RGB in [0, 1]
 IMAGE_STD = (0.229, 0.224, 0.225)
 
@@ -98,21 +99,31 @@ def check_segments(target: Target, size: tuple[int, int], num_classes: int, name
             )
 
 
-def things_of(num_classes: int, things: Collection[int] | None) -> frozenset[int]:
-    """The classes that are things, all if not given.
+def things_of(num_classes: int, things: Collection[int] | None) -> tuple[int, ...]:
+    """The classes that are things in ascending order, all if not given.
 
     Raises:
         ValueError: one of them is not in 0, ..., ``num_classes`` - 1.
     """
-    things = frozenset(range(num_classes) if things is None else things)
-    if not things <= {*range(num_classes)}:
-        raise ValueError(f"things must be in 0, ..., {num_classes - 1}, got {sorted(things)}")
+    things = tuple(sorted({*(range(num_classes) if things is None else things)}))
+    if not {*things} <= {*range(num_classes)}:
+        raise ValueError(f"things must be in 0, ..., {num_classes - 1}, got {list(things)}")
     return things
 
 
 def normalize(image: Tensor, mean: Sequence[float], std: Sequence[float]) -> Tensor:
     """Image (3, H, W) in [0, 1] less its mean, in standard deviations."""
     return (image - image.new_tensor(mean)[:, None, None]) / image.new_tensor(std)[:, None, None]
+
+
+def batch_images(images: Sequence[Tensor], multiple: int = 32) -> Tensor:
+    """Images (3, H, W) in [0, 1] -> (N, 3, H', W'): normalised, padded to whole strides."""
+    height, width = (max(image.shape[i] for image in images) for i in (1, 2))
+    height, width = (length + -length % multiple for length in (height, width))
+    batch = images[0].new_zeros(len(images), 3, height, width)
+    for canvas, image in zip(batch, images, strict=True):
+        canvas[:, : image.shape[1], : image.shape[2]] = normalize(image, IMAGE_MEAN, IMAGE_STD)
+    return batch
 
 
 def _require(target: Target, keys: tuple[str, ...], name: str) -> None:

@@ -193,7 +193,7 @@ def test_bad_images_and_a_wrong_number_of_targets_are_refused():
         ({"task": "depth"}, "task must be one of .*, got 'depth'"),
         ({"width": 48}, "width must be a multiple of 32"),
         ({"heads": 5}, "heads must divide the 32 channels, got 5"),
-        ({"things": {4}}, r"things must be classes 0 to 3, got \[4\]"),
+        ({"things": {4}}, r"things must be in 0, ..., 3, got \[4\]"),
     ],
 )
 def test_bad_settings_are_refused(settings, message):

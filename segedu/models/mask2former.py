@@ -1,7 +1,6 @@
 """Mask2Former. Cheng et al., CVPR 2022 (arXiv:2112.01527)."""
 
-import math
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Collection, Sequence
 from functools import partial
 from typing import Any
 
@@ -11,97 +10,11 @@ from torch import Tensor, nn
 
 from segedu.models.backbones import ResNetFeatures, Weights, read_weights
 from segedu.models.blocks import resize
+from segedu.models.deformable_attention import LEVELS, DeformableLayer, Size, centres
+from segedu.models.hugging_face import rename_mask2former as from_hugging_face
 from segedu.models.mask_classification import Criterion, MaskClassifier, Prediction
-from segedu.models.maskformer import (
-    DECODER_NAMES,
-    RESNET_NAMES,
-    check_width,
-    conv_norm,
-    initialize,
-)
-from segedu.models.transformer import MLP, DecoderLayer, rename, sine_codes
-
-Size = Sequence[int]
-LEVELS = 3  # strides 32, 16 and 8
-
-
-class DeformableAttention(nn.Module):
-    """Multi-scale deformable attention (Zhu et al., ICLR 2021, arXiv:2010.04159, equation 3).
-
-    Each token looks at a few points of every level only, and says itself where they are (an offset
-    from its own place, in pixels of the level) and what each is worth: no keys, no comparison.
-
-    Args:
-        width: channels of a token.
-        heads: each has points of its own.
-        points: for each head and level.
-    """
-
-    def __init__(self, width: int, heads: int, points: int = 4) -> None:
-        super().__init__()
-        if width % heads:
-            raise ValueError(f"heads must divide the {width} channels, got {heads}")
-        self.heads, self.points = heads, points
-        self.offset = nn.Linear(width, heads * LEVELS * points * 2)
-        self.weight = nn.Linear(width, heads * LEVELS * points)
-        self.value = nn.Linear(width, width)
-        self.out = nn.Linear(width, width)
-        self._initialize()
-
-    def _initialize(self) -> None:
-        """At first all points weigh the same, and those of a head lie on a ray of its own."""
-        initialize(self)
-        nn.init.zeros_(self.offset.weight)
-        nn.init.zeros_(self.weight.weight)
-        angle = torch.arange(self.heads) * (2 * math.pi / self.heads)
-        ray = torch.stack([angle.cos(), angle.sin()], dim=1)  # (heads, 2)
-        ray = ray / ray.abs().amax(1, keepdim=True)
-        steps = torch.arange(1, self.points + 1)[:, None]  # (points, 1)
-        start = (ray[:, None, None] * steps).expand(-1, LEVELS, -1, -1)
-        with torch.no_grad():
-            self.offset.bias.copy_(start.flatten())
-
-    def forward(self, query: Tensor, tokens: Tensor, places: Tensor, sizes: list[Size]) -> Tensor:
-        """Queries and tokens (N, L, C), places (L, 2), x and y in [0, 1] -> (N, L, C)."""
-        # places need float32 whatever the rest is computed in
-        offsets = self.offset(query).float().unflatten(2, (self.heads, LEVELS, self.points, 2))
-        weights = self.weight(query).unflatten(2, (self.heads, -1)).softmax(3)  # (N, L, heads, .)
-        values = self.value(tokens).unflatten(2, (self.heads, -1))  # (N, L, heads, C / heads)
-        samples = []
-        for level, value in enumerate(values.split([h * w for h, w in sizes], dim=1)):
-            height, width = sizes[level]
-            value = value.permute(0, 2, 3, 1).flatten(0, 1).unflatten(2, (height, width))
-            scale = offsets.new_tensor([width, height])
-            where = places[:, None, None] + offsets[:, :, :, level] / scale  # (N, L, heads, P, 2)
-            grid = 2 * where.transpose(1, 2).flatten(0, 1) - 1  # (N * heads, L, P, 2)
-            samples.append(F.grid_sample(value.to(grid.dtype), grid, align_corners=False))
-        sampled = torch.cat(samples, dim=3)  # (N * heads, C / heads, L, levels * P)
-        weights = weights.transpose(1, 2).flatten(0, 1)[:, None]  # (N * heads, 1, L, levels * P)
-        y = (sampled * weights).sum(3).unflatten(0, (-1, self.heads))  # (N, heads, C / heads, L)
-        return self.out(y.flatten(1, 2).transpose(1, 2).to(query.dtype))
-
-
-class DeformableLayer(nn.Module):
-    """An encoder layer: tokens of all levels look at one another's maps, then each by itself."""
-
-    def __init__(self, width: int, heads: int, ffn_width: int) -> None:
-        super().__init__()
-        self.self_attention = DeformableAttention(width, heads)
-        self.self_norm = nn.LayerNorm(width)
-        self.ffn = MLP(width, ffn_width, width, layers=2)
-        self.ffn_norm = nn.LayerNorm(width)
-        initialize(self.ffn)
-
-    def forward(self, x: Tensor, codes: Tensor, places: Tensor, sizes: list[Size]) -> Tensor:
-        """(N, L, C), codes (L, C), places (L, 2) -> (N, L, C)."""
-        x = self.self_norm(x + self.self_attention(x + codes, x, places, sizes))
-        return self.ffn_norm(x + self.ffn(x))
-
-
-def centres(size: Size, device: torch.device) -> Tensor:
-    """Where the pixels of a map lie: (h * w, 2) as x, y in [0, 1]."""
-    y, x = ((torch.arange(n, device=device) + 0.5) / n for n in size)
-    return torch.cartesian_prod(y, x).flip(1)
+from segedu.models.maskformer import check_width, conv_norm
+from segedu.models.transformer import MLP, DecoderLayer, initialize, sine_codes
 
 
 class PixelDecoder(nn.Module):
@@ -388,43 +301,3 @@ TINY = {
     "num_layers": 3,
     "num_points": 1024,
 }
-
-# Hugging Face's names on the left, those of published files (transformers 4) and of the module in
-# memory (transformers 5); ours on the right. Applied in this order.
-HUGGING_FACE_NAMES = (
-    (r"^model\.pixel_level_module\.encoder\.", "backbone."),
-    *RESNET_NAMES,
-    (r"^model\.pixel_level_module\.decoder\.(encoder\.)?", "pixel_decoder."),
-    (r"\.input_projections\.", ".project."),
-    (r"\.level_embed$", ".level_codes"),
-    (r"\.adapter_1\.", ".lateral."),
-    (r"\.layer_1\.", ".merge."),
-    (r"\.mask_projection\.", ".embed."),
-    (r"\.sampling_offsets\.", ".offset."),
-    (r"\.attention_weights\.", ".weight."),
-    (r"\.value_proj\.", ".value."),
-    (r"\.output_proj\.", ".out."),
-    (r"^model\.transformer_module\.(decoder\.)?", "transformer."),
-    (r"\.queries_embedder\.", ".queries."),
-    (r"\.queries_features\.", ".contents."),
-    (r"\.level_embed\.", ".level_codes."),
-    (r"\.layernorm\.", ".norm."),
-    *DECODER_NAMES,
-    (r"^class_predictor\.", "transformer.classify."),
-    *((rf"\.mask_predictor\.mask_embedder\.{i}\.0\.", f".embed_mask.{2 * i}.") for i in range(3)),
-)
-
-
-def from_hugging_face(state: Mapping[str, Tensor]) -> dict[str, Tensor]:
-    """Rename a ``Mask2FormerForUniversalSegmentation`` state dict (ResNet) for `Mask2Former`.
-
-    PyTorch's attention keeps queries, keys and values in one matrix, which is cut in three.
-    """
-    separate = {}
-    for name, value in state.items():
-        if ".in_proj_" in name:
-            for part, own in zip("qkv", value.chunk(3), strict=True):
-                separate[name.replace("in_proj_", f"{part}_proj.")] = own
-        elif not name.startswith("criterion."):
-            separate[name] = value
-    return rename(separate, HUGGING_FACE_NAMES)

@@ -1,6 +1,6 @@
 """MaskFormer. Cheng et al., NeurIPS 2021 (arXiv:2107.06278)."""
 
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Collection, Sequence
 from typing import Any
 
 import torch
@@ -8,8 +8,9 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from segedu.models.backbones import ResNetFeatures, Weights, read_weights
+from segedu.models.hugging_face import rename_maskformer as from_hugging_face
 from segedu.models.mask_classification import Criterion, MaskClassifier, Prediction
-from segedu.models.transformer import MLP, DecoderLayer, rename, sine_codes
+from segedu.models.transformer import MLP, DecoderLayer, initialize, sine_codes
 
 
 def check_width(width: int) -> None:
@@ -229,15 +230,6 @@ class MaskFormer(MaskClassifier):
         return predictions
 
 
-def initialize(module: nn.Module) -> None:
-    """Weights after Glorot and Bengio (2010), biases 0, as DETR's."""
-    for layer in module.modules():
-        if isinstance(layer, nn.Linear | nn.Conv2d):
-            nn.init.xavier_uniform_(layer.weight)
-            if layer.bias is not None:
-                nn.init.zeros_(layer.bias)
-
-
 def maskformer_tiny(num_classes: int, **settings: Any) -> MaskFormer:
     """A MaskFormer that learns 128 x 128 scenes on a CPU; ``settings`` as for `MaskFormer`.
 
@@ -259,49 +251,3 @@ TINY = {
     "num_layers": 3,
     "dropout": 0.0,
 }
-
-# Hugging Face's names on the left, those of published files (transformers 4) and of the module in
-# memory (transformers 5); ours on the right. Applied in this order.
-RESNET_NAMES = (
-    (r"^backbone\.embedder\.embedder\.convolution\.", "backbone.conv1."),
-    (r"^backbone\.embedder\.embedder\.normalization\.", "backbone.bn1."),
-    *((rf"\.encoder\.stages\.{i}\.layers\.", f".layer{i + 1}.") for i in range(4)),
-    (r"\.shortcut\.convolution\.", ".downsample.0."),
-    (r"\.shortcut\.normalization\.", ".downsample.1."),
-    *((rf"\.layer\.{i}\.convolution\.", f".conv{i + 1}.") for i in range(3)),
-    *((rf"\.layer\.{i}\.normalization\.", f".bn{i + 1}.") for i in range(3)),
-)
-DECODER_NAMES = (
-    (r"\.self_attn\.", ".self_attention."),
-    (r"\.self_attn_layer_norm\.", ".self_norm."),
-    (r"\.(encoder_attn|cross_attn)\.", ".cross_attention."),
-    (r"\.(encoder_attn|cross_attn)_layer_norm\.", ".cross_norm."),
-    (r"\.(mlp\.)?fc1\.", ".ffn.0."),
-    (r"\.(mlp\.)?fc2\.", ".ffn.2."),
-    (r"\.final_layer_norm\.", ".ffn_norm."),
-    (r"\.q_proj\.", ".query."),
-    (r"\.k_proj\.", ".key."),
-    (r"\.v_proj\.", ".value."),
-    (r"\.(o_proj|out_proj)\.", ".out."),
-)
-HUGGING_FACE_NAMES = (
-    (r"^model\.pixel_level_module\.encoder\.", "backbone."),
-    *RESNET_NAMES,
-    (r"^model\.pixel_level_module\.decoder\.(fpn\.)?", "pixel_decoder."),
-    (r"^pixel_decoder\.layers\.(\d)\.proj\.", r"pixel_decoder.lateral.\1."),
-    (r"^pixel_decoder\.layers\.(\d)\.block\.", r"pixel_decoder.merge.\1."),
-    (r"^pixel_decoder\.mask_projection\.", "pixel_decoder.embed."),
-    (r"^model\.transformer_module\.(decoder\.)?", "transformer."),
-    (r"\.queries_embedder\.", ".queries."),
-    (r"\.input_projection\.", ".project."),
-    (r"\.layernorm\.", ".norm."),
-    *DECODER_NAMES,
-    (r"^class_predictor\.", "classify."),
-    *((rf"^mask_embedder\.{i}\.0\.", f"embed_mask.{2 * i}.") for i in range(3)),
-)
-
-
-def from_hugging_face(state: Mapping[str, Tensor]) -> dict[str, Tensor]:
-    """Rename a ``MaskFormerForInstanceSegmentation`` state dict (ResNet) for `MaskFormer`."""
-    state = {name: value for name, value in state.items() if not name.startswith("criterion.")}
-    return rename(state, HUGGING_FACE_NAMES)

@@ -8,12 +8,13 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from segedu.models.backbones import Weights, read_weights
+from segedu.models.hugging_face import rename_sam as from_hugging_face
 from segedu.models.mask_classification import dice_loss
-from segedu.models.maskformer import focal_loss, initialize
+from segedu.models.maskformer import focal_loss
 from segedu.models.sam_decoder import MaskDecoder, PromptEncoder
 from segedu.models.sam_encoder import ImageEncoder
 from segedu.models.targets import IMAGE_MEAN, IMAGE_STD, normalize
-from segedu.models.transformer import rename
+from segedu.models.transformer import initialize
 
 
 class Masks(NamedTuple):
@@ -266,54 +267,3 @@ TINY = {
     "decoder_heads": 4,
     "decoder_ffn_width": 128,
 }
-
-# Hugging Face's names on the left, ours on the right. Applied in this order.
-HUGGING_FACE_NAMES = (
-    (r"^vision_encoder\.", "image_encoder."),
-    (r"\.patch_embed\.projection\.", ".embed."),
-    (r"\.pos_embed$", ".position"),
-    (r"\.neck\.conv([12])\.", lambda m: f".neck.{2 * int(m[1]) - 2}."),
-    (r"\.neck\.layer_norm([12])\.", lambda m: f".neck.{2 * int(m[1]) - 1}."),
-    (r"\.attn\.proj\.", ".attention.out."),
-    (r"\.attn\.rel_pos_h$", ".attention.rows"),
-    (r"\.attn\.rel_pos_w$", ".attention.columns"),
-    (r"\.attn\.", ".attention."),
-    (r"\.mlp\.lin1\.", ".mlp.0."),
-    (r"\.mlp\.lin2\.", ".mlp.2."),
-    (r"^shared_image_embedding\.positional_embedding$", "prompt_encoder.code.frequencies"),
-    (r"\.not_a_point_embed\.", ".no_point."),
-    (r"\.no_mask_embed\.", ".no_mask."),
-    (r"\.mask_embed\.conv([123])\.", lambda m: f".embed_mask.{3 * int(m[1]) - 3}."),
-    (r"\.mask_embed\.layer_norm([12])\.", lambda m: f".embed_mask.{3 * int(m[1]) - 2}."),
-    (r"^mask_decoder\.transformer\.", "mask_decoder."),
-    (r"\.self_attn\.", ".self_attention."),
-    (r"\.cross_attn_token_to_image\.", ".token_to_image."),
-    (r"\.cross_attn_image_to_token\.", ".image_to_token."),
-    (r"\.final_attn_token_to_image\.", ".last_attention."),
-    (r"\.layer_norm_final_attn\.", ".last_norm."),
-    (r"\.layer_norm([1234])\.", r".norm\1."),
-    (r"\.q_proj\.", ".query."),
-    (r"\.k_proj\.", ".key."),
-    (r"\.v_proj\.", ".value."),
-    (r"\.out_proj\.", ".out."),
-    (r"\.upscale_conv1\.", ".upscale.0."),
-    (r"\.upscale_layer_norm\.", ".upscale.1."),
-    (r"\.upscale_conv2\.", ".upscale.3."),
-    (r"\.output_hypernetworks_mlps\.", ".hypernetworks."),
-    (r"\.iou_prediction_head\.", ".iou_head."),
-    (r"\.proj_in\.", ".0."),
-    (r"\.(hypernetworks\.\d|iou_head)\.layers\.0\.", r".\1.2."),
-    (r"\.proj_out\.", ".4."),
-)
-
-
-def from_hugging_face(state: Mapping[str, Tensor]) -> dict[str, Tensor]:
-    """Rename a ``SamModel`` state dict for `SAM`.
-
-    The four kinds of prompts are one table here; the frequencies, which are there twice, are kept
-    once.
-    """
-    kinds = [state[f"prompt_encoder.point_embed.{i}.weight"] for i in range(4)]
-    dropped = ("prompt_encoder.point_embed.", "prompt_encoder.shared_embedding.")
-    kept = {name: value for name, value in state.items() if not name.startswith(dropped)}
-    return rename(kept, HUGGING_FACE_NAMES) | {"prompt_encoder.kinds.weight": torch.cat(kinds)}

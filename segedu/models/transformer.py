@@ -4,8 +4,6 @@ Carion et al., ECCV 2020 (arXiv:2005.12872): a set of learned queries looks at a
 """
 
 import math
-import re
-from collections.abc import Callable, Iterable, Mapping
 
 import torch
 import torch.nn.functional as F
@@ -130,13 +128,10 @@ def sine_codes(like: Tensor) -> Tensor:
     return torch.cat([rows, columns], dim=2).flatten(0, 1).to(like.dtype)
 
 
-def rename(
-    state: Mapping[str, Tensor], table: Iterable[tuple[str, str | Callable[[re.Match[str]], str]]]
-) -> dict[str, Tensor]:
-    """Apply a table of (pattern, replacement) to every name, one row after the other."""
-    renamed = {}
-    for name, value in state.items():
-        for pattern, replacement in table:
-            name = re.sub(pattern, replacement, name)
-        renamed[name] = value
-    return renamed
+def initialize(module: nn.Module) -> None:
+    """Weights after Glorot and Bengio (2010), biases 0, as DETR's."""
+    for layer in module.modules():
+        if isinstance(layer, nn.Linear | nn.Conv2d):
+            nn.init.xavier_uniform_(layer.weight)
+            if layer.bias is not None:
+                nn.init.zeros_(layer.bias)

@@ -2,12 +2,11 @@ import pytest
 import torch
 
 from segedu.metrics import MaskAP
+from segedu.models.deformable_attention import centres
 from segedu.models.mask2former import (
-    DeformableAttention,
     Mask2Former,
     at_random_points,
     at_uncertain_points,
-    centres,
     cross_entropy,
     foreground,
     from_hugging_face,
@@ -115,25 +114,6 @@ def test_masked_attention_ignores_what_lies_outside():
     changed[:, 2:] = 9
     assert torch.equal(layer(query, memory, memory, mask), layer(query, changed, changed, mask))
     assert not torch.equal(layer(query, memory, memory), layer(query, changed, changed))
-
-
-def test_deformable_attention_reads_the_maps_where_its_offsets_say():
-    attention = DeformableAttention(8, heads=2, points=1)
-    sizes = [(2, 4), (4, 8), (8, 16)]
-    with torch.no_grad():
-        attention.offset.bias.zero_()  # every point is the token's own place
-        attention.value.weight.copy_(torch.eye(8))
-        attention.out.weight.copy_(torch.eye(8))
-    places = torch.cat([centres(size, "cpu") for size in sizes])
-    tokens = places.repeat(1, 4)[None]  # a token tells where it is, in all channels
-    y = attention(tokens, tokens, places, sizes)
-    inner = ((places >= 0.25) & (places <= 0.75)).all(1)  # away from the zeros beyond the border
-    assert torch.allclose(y[0, inner], tokens[0, inner], atol=1e-6)
-
-
-def test_centres_are_x_and_y_row_by_row():
-    expected = [[0.25, 0.5], [0.75, 0.5]]
-    assert centres((1, 2), "cpu").tolist() == expected
 
 
 def test_points_are_sampled_where_the_mask_is_undecided():

@@ -11,11 +11,10 @@ from typing import Any, NamedTuple
 import torch
 from torch import Tensor, nn
 
+from segedu.models.bottom_up import make_targets, merge, on_things, pad_target
 from segedu.models.enet import ENet
 from segedu.models.fpn import SemanticFPN
-from segedu.models.mask_classification import batch_images
-from segedu.models.panoptic_deeplab import make_targets, merge, on_things, pad_target
-from segedu.models.targets import Target, check_images, check_segments, things_of
+from segedu.models.targets import Target, batch_images, check_images, check_segments, things_of
 
 
 class EmbeddingMaps(NamedTuple):
@@ -76,7 +75,7 @@ class EmbeddingNetwork(nn.Module):
     """A semantic network whose channels are class scores, a centre heat map and an embedding.
 
     Images are (3, H, W) in [0, 1] of any sizes in a list. In eval mode the result is a panoptic one
-    for each image, as that of `segedu.models.panoptic_deeplab.merge`. In training it is the maps
+    for each image, as that of `segedu.models.bottom_up.merge`. In training it is the maps
     themselves, `EmbeddingMaps` at the size of the padded batch: the losses are those of
     `segedu.losses`, which models do not import. They fit together so:
 
@@ -103,7 +102,7 @@ class EmbeddingNetwork(nn.Module):
         num_classes: classes, stuff and things.
         things: classes that are things; all if not given.
         bandwidth: see `mean_shift`.
-        center_sigma: see `segedu.models.panoptic_deeplab.center_heatmap`.
+        center_sigma: see `segedu.models.bottom_up.center_heatmap`.
         stuff_area: fewest pixels of stuff.
         thing_area: fewest pixels of an object; smaller clusters are void.
     """

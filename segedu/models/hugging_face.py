@@ -4,24 +4,12 @@ In a table theirs stand on the left, those of published files (transformers 4) a
 memory (transformers 5), and ours on the right; the rows are applied in their order.
 """
 
-import re
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Mapping
 
 import torch
 from torch import Tensor
 
-
-def rename(
-    state: Mapping[str, Tensor], table: Iterable[tuple[str, str | Callable[[re.Match[str]], str]]]
-) -> dict[str, Tensor]:
-    """Apply a table of (pattern, replacement) to every name, one row after the other."""
-    renamed = {}
-    for name, value in state.items():
-        for pattern, replacement in table:
-            name = re.sub(pattern, replacement, name)
-        renamed[name] = value
-    return renamed
-
+from segedu.models.backbones import rename
 
 RESNET_NAMES = (
     (r"^backbone\.embedder\.embedder\.convolution\.", "backbone.conv1."),

@@ -5,21 +5,26 @@ the centre of its object, and pixels that point at the same centre are an object
 proposals, no overlaps to resolve. All of it is in section 3 of the paper.
 """
 
-import re
 from collections.abc import Collection, Mapping, Sequence
-from typing import Any, NamedTuple
+from typing import Any
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from segedu.models.backbones import ResNetFeatures, Weights
+from segedu.models.backbones import ResNetFeatures, Weights, rename
 from segedu.models.blocks import conv_bn_relu, resize
+from segedu.models.bottom_up import Maps, Weighting, make_targets, merge, on_things, pad_target
 from segedu.models.deeplab import ASPP
-from segedu.models.mask_classification import batch_images
-from segedu.models.targets import Target, check_images, check_segments, things_of
+from segedu.models.targets import (
+    VOID,
+    Target,
+    batch_images,
+    check_images,
+    check_segments,
+    things_of,
+)
 
-VOID = 255  # class of a pixel that teaches nothing
 CENTER_WEIGHT, OFFSET_WEIGHT = 200.0, 0.01  # of the losses; the semantic one has 1
 HARDEST = 0.2  # share of the pixels in the semantic loss
 
@@ -73,87 +78,6 @@ class Decoder(nn.Module):
 def head(in_channels: int, channels: int, out_channels: int) -> nn.Sequential:
     """One 5x5 separable convolution and the prediction."""
     return nn.Sequential(separable_5x5(in_channels, channels), nn.Conv2d(channels, out_channels, 1))
-
-
-class Maps(NamedTuple):
-    """What the network says, or should say, of N images, at their size."""
-
-    semantic: Tensor  #: (N, C, H, W) logits; as a target (N, H, W) classes, 255 void
-    center: Tensor  #: (N, 1, H, W), near 1 at the centre of an object
-    offset: Tensor  #: (N, 2, H, W), down and right to the centre of the pixel's object, in pixels
-
-
-class Weighting(NamedTuple):
-    """How much each pixel counts in each loss, (N, H, W)."""
-
-    semantic: Tensor  #: 1, or more on small objects
-    center: Tensor  #: 0 in void and crowds
-    offset: Tensor  #: 1 on objects only
-
-
-def center_heatmap(centers: Tensor, size: tuple[int, int], sigma: float) -> Tensor:
-    """The larger of the Gaussians around all centres: (K, 2) -> (H, W) in [0, 1].
-
-    A Gaussian has its top, 1, at the pixel that holds the centre, and ends 3 sigma + 1 beyond.
-
-    Args:
-        centers: rows and columns, in pixels.
-        size: (H, W).
-        sigma: standard deviation in pixels; the paper's is 8 for 1025 x 2049.
-    """
-    y, x = (torch.arange(n, device=centers.device) for n in size)
-    dy, dx = y - centers[:, :1].floor(), x - centers[:, 1:].floor()  # (K, H), (K, W)
-    reach = 3 * sigma + 1
-    rows, columns = (torch.exp(-(d**2) / (2 * sigma**2)) * (d.abs() <= reach) for d in (dy, dx))
-    peaks = rows[:, :, None] * columns[:, None, :]  # (K, H, W)
-    return F.pad(peaks, (0, 0, 0, 0, 1, 0)).amax(0)  # the pad answers where there is no object
-
-
-def make_targets(
-    target: Target,
-    things: Collection[int],
-    *,
-    sigma: float = 8.0,
-    small_area: int = 4096,
-    small_weight: float = 3.0,
-) -> tuple[Maps, Weighting]:
-    """What one panoptic sample asks of the network, without the axis of the batch.
-
-    The centre of an object is its centre of mass. A crowd teaches its class, no centre and no
-    offset; void teaches nothing.
-
-    Args:
-        target: ``panoptic_seg`` (H, W) of ids and ``segments_info``.
-        things: classes that are things.
-        sigma: see `center_heatmap`.
-        small_area: objects smaller than this, in pixels ...
-        small_weight: ... weigh so much in the semantic loss.
-    """
-    ids = target["panoptic_seg"]
-    size = tuple(ids.shape)
-    semantic = torch.full(size, VOID, dtype=torch.int64, device=ids.device)
-    offset = torch.zeros(2, *size, device=ids.device)
-    weighting = Weighting(
-        torch.ones(size, device=ids.device), *torch.zeros(2, *size, device=ids.device)
-    )
-    centers = []
-    for segment in target["segments_info"]:
-        mask = ids == segment["id"]
-        semantic[mask] = segment["category_id"]
-        if segment.get("iscrowd", False):
-            continue
-        weighting.center[mask] = 1
-        place = mask.nonzero().float()  # (P, 2), rows and columns
-        if segment["category_id"] not in things or not len(place):
-            continue
-        center = place.mean(0)
-        centers.append(center)
-        offset[:, mask] = (center - place).T
-        weighting.offset[mask] = 1
-        if len(place) < small_area:
-            weighting.semantic[mask] = small_weight
-    stacked = torch.stack(centers) if centers else offset.new_zeros(0, 2)
-    return Maps(semantic, center_heatmap(stacked, size, sigma)[None], offset), weighting
 
 
 # The criterion stands here and not in `segedu.losses`: it weighs three kinds of map against each
@@ -238,64 +162,13 @@ def group_objects(
     return group, heatmap[centers[:, 0], centers[:, 1]]
 
 
-def on_things(classes: Tensor, things: Collection[int]) -> Tensor:
-    """Where (H, W) the class is a thing."""
-    return torch.isin(classes, torch.tensor(sorted(things), dtype=torch.int64).to(classes.device))
-
-
-def merge(
-    logits: Tensor,
-    group: Tensor,
-    objectness: Tensor,
-    things: Collection[int],
-    *,
-    stuff_area: int = 2048,
-) -> dict[str, Any]:
-    """Classes and objects of one image -> a panoptic map.
-
-    An object takes the class that most of its pixels have. Stuff of fewer than ``stuff_area``
-    pixels is void, and so are pixels of things without an object.
-
-    Args:
-        logits: (C, H, W).
-        group: (H, W), index of the object on things, -1 elsewhere.
-        objectness: (K,), how sure each object is.
-        things: classes that are things.
-        stuff_area: in pixels.
-
-    Returns:
-        ``panoptic_seg`` int32 (H, W), 0 is void, and ``segments_info``: ``id``, ``category_id``,
-        ``isthing``, ``area``, and for things ``score``, the objectness times the mean probability
-        of the class.
-    """
-    classes = logits.argmax(0)  # (H, W)
-    panoptic = torch.zeros(classes.shape, dtype=torch.int32, device=classes.device)
-    info: list[dict[str, Any]] = []
-
-    def add(mask: Tensor, category: int, **more: float) -> None:
-        panoptic[mask] = len(info) + 1
-        segment = {"id": len(info) + 1, "category_id": category, "isthing": category in things}
-        info.append(segment | {"area": int(mask.sum())} | more)
-
-    for index in group[group >= 0].unique().tolist():
-        mask = group == index
-        category = int(classes[mask].mode().values)
-        sure = logits[:, mask].softmax(0)[category].mean()
-        add(mask, category, score=sure.item() * objectness[index].item())
-    for category in classes[~on_things(classes, things)].unique().tolist():
-        mask = classes == category
-        if int(mask.sum()) >= stuff_area:
-            add(mask, category)
-    return {"panoptic_seg": panoptic, "segments_info": info}
-
-
 class PanopticDeepLab(nn.Module):
     """Panoptic-DeepLab on a ResNet.
 
     ``model(images)`` takes images (3, H, W) in [0, 1] of any sizes in a list and, in training,
     targets: dicts of ``panoptic_seg`` (H, W) and ``segments_info`` (``id`` >= 1, ``category_id``,
     optionally ``iscrowd``), all other pixels void. It returns a dict of three losses in training;
-    else a panoptic result for each image, see `merge`.
+    else a panoptic result for each image, see `segedu.models.bottom_up.merge`.
 
     Faithful (paper, and bowenc0221/panoptic-deeplab with ``R50_os32``): two decoders with an ASPP
     each, 256 and 128 channels, low-level maps reduced to 128, 64, 32 and 64, 32, 16; 5x5 separable
@@ -315,7 +188,7 @@ class PanopticDeepLab(nn.Module):
         layers: blocks per ResNet stage, overrides ``depth``.
         rates: dilations of the ASPP; the paper's at stride 32.
         head_width: channels of the heads of centres and offsets.
-        center_sigma: see `center_heatmap`.
+        center_sigma: see `segedu.models.bottom_up.center_heatmap`.
         small_area: objects of fewer pixels weigh three times in the semantic loss.
         offset_weight: of the error in pixels, which grows with the images.
         center_threshold: heat of a centre.
@@ -410,14 +283,6 @@ class PanopticDeepLab(nn.Module):
         return merge(logits, group, heat, self.things, stuff_area=self.stuff_area)
 
 
-def pad_target(target: Target, batch: Tensor) -> dict[str, Any]:
-    """The sample at the size of the batch (N, 3, H, W), void at the right and bottom."""
-    ids = target["panoptic_seg"]
-    (height, width), (rows, columns) = batch.shape[-2:], ids.shape
-    padded = F.pad(ids[None], (0, width - columns, 0, height - rows))[0]  # id 0 is nobody's
-    return {"panoptic_seg": padded, "segments_info": target["segments_info"]}
-
-
 _SEPARABLE = r"^(\w+_head\.0|\w+_decoder\.fuse\.\d)"
 # Names in the authors' checkpoints and ours, applied in this order.
 NAMES = (
@@ -432,12 +297,7 @@ NAMES = (
 
 def from_reference(state: Mapping[str, Tensor]) -> dict[str, Tensor]:
     """A state dict of bowenc0221/panoptic-deeplab on a ResNet at stride 32, renamed for ours."""
-    renamed = {}
-    for name, tensor in state.items():
-        for theirs, ours in NAMES:
-            name = re.sub(theirs, ours, name)
-        renamed[name] = tensor
-    return renamed
+    return rename(state, NAMES)
 
 
 def panoptic_deeplab_tiny(

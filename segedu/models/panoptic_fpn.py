@@ -11,10 +11,10 @@ from segedu.models.blocks import resize
 from segedu.models.fpn import SemanticBranch
 from segedu.models.mask_rcnn import MaskRCNN, mask_rcnn_resnet50_fpn, mask_rcnn_tiny
 from segedu.models.mask_rcnn.transform import Batch
-from segedu.models.targets import Target, check_images, check_segments
+from segedu.models.panoptic import PanopticCanvas
+from segedu.models.targets import VOID, Target, check_images, check_segments, things_of
 from segedu.ops import masks_to_boxes
 
-VOID = 255  # of a semantic map; pixels that teach nothing
 THINGS = 0  # the semantic class that all things share
 LEVELS = 4  # of the pyramid, strides 4 to 32, that the semantic head sees
 
@@ -172,39 +172,31 @@ def fuse(
     Returns:
         ``panoptic_seg`` int32 (H, W), 0 is void, and ``segments_info``.
     """
-    panoptic = torch.zeros_like(semantic, dtype=torch.int32)
-    segments: list[dict[str, Any]] = []
-
-    def add(mask: Tensor, area: int, **info: Any) -> None:
-        segments.append({"id": len(segments) + 1, **info, "area": area})
-        panoptic[mask] = len(segments)
-
+    canvas = PanopticCanvas(semantic.shape, semantic.device)
     masks = detection["masks"][:, 0] >= 0.5  # (D, H, W)
     labels, scores = detection["labels"].tolist(), detection["scores"].tolist()
     for mask, label, score in zip(masks, labels, scores, strict=True):
-        free = mask & (panoptic == 0)
+        free = mask & (canvas.panoptic_seg == 0)
         area, left = int(mask.sum()), int(free.sum())
         if score >= score_threshold and left and area - left <= overlap * area:
-            add(free, left, category_id=things[label - 1], isthing=True, score=score)
+            canvas.add(free, things[label - 1], isthing=True, score=score)
     for label, category in enumerate(stuff, start=1):
-        mask = (semantic == label) & (panoptic == 0)
+        mask = (semantic == label) & (canvas.panoptic_seg == 0)
         if (area := int(mask.sum())) and area >= stuff_area:
-            add(mask, area, category_id=category, isthing=False)
-    return {"panoptic_seg": panoptic, "segments_info": segments}
+            canvas.add(mask, category, isthing=False)
+    return canvas.result()
 
 
 def thing_classes(num_classes: int, things: Collection[int] | None) -> tuple[int, ...]:
-    """The classes that are things in ascending order, all if not given.
+    """`things_of`, at least one.
 
     Raises:
         ValueError: there is none, or one is no class.
     """
-    things = tuple(sorted(set(range(num_classes) if things is None else things)))
-    if not things or not set(things) <= set(range(num_classes)):
-        raise ValueError(
-            f"things must be one or more of the classes 0 to {num_classes - 1}, got {things}"
-        )
-    return things
+    chosen = things_of(num_classes, things)
+    if not chosen:
+        raise ValueError(f"things must be one or more of the classes 0 to {num_classes - 1}")
+    return chosen
 
 
 def thing_targets(target: Target, things: Sequence[int]) -> dict[str, Tensor]:

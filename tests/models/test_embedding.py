@@ -15,8 +15,8 @@ from segedu.models.embedding import (
 )
 from segedu.models.panoptic_deeplab import VOID
 from tests.models.overfit import Samples, learn, panoptic_scenes
+from tests.models.panoptic_samples import IMAGE, ONE, PIXEL, SKY, TWO, sample
 
-IMAGE = torch.rand(3, 40, 50, generator=torch.Generator().manual_seed(0))
 semantic_loss, discriminative_loss = CrossEntropyLoss(), DiscriminativeLoss(ignore_index=-1)
 
 
@@ -33,21 +33,6 @@ def compute_loss(model: nn.Module, samples: Samples) -> Tensor:
 def small(**settings) -> EmbeddingNetwork:
     torch.manual_seed(0)
     return embedding_tiny(4, things=(2, 3), embedding_dim=2, base_width=4, **settings)
-
-
-def sample(*segments: tuple[tuple[slice, slice], int], crowd: tuple[int, ...] = ()) -> dict:
-    """Rectangles of a class each; the rest is void."""
-    ids, info = torch.zeros(40, 50, dtype=torch.int32), []
-    for number, (place, category) in enumerate(segments, start=1):
-        ids[place] = number
-        info.append({"id": number, "category_id": category, "iscrowd": number in crowd})
-    return {"image": IMAGE, "panoptic_seg": ids, "segments_info": info}
-
-
-SKY = ((slice(0, 20), slice(None)), 0)
-ONE = ((slice(24, 31), slice(10, 19)), 2)
-TWO = ((slice(24, 31), slice(30, 33)), 3)
-PIXEL = ((slice(35, 36), slice(40, 41)), 3)
 
 
 def test_clusters_that_the_loss_calls_perfect_are_found():

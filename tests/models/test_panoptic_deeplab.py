@@ -4,67 +4,24 @@ from torch import Tensor
 
 from segedu.data.scenes import CLASSES
 from segedu.metrics import PanopticQuality
+from segedu.models.bottom_up import Maps, Weighting, make_targets, merge
 from segedu.models.panoptic_deeplab import (
     VOID,
-    Maps,
     PanopticDeepLab,
-    Weighting,
-    center_heatmap,
     find_centers,
     from_reference,
     group_objects,
-    make_targets,
-    merge,
     panoptic_deeplab_tiny,
     panoptic_losses,
 )
 from tests.models.overfit import learn, panoptic_scenes, summed
-
-IMAGE = torch.rand(3, 40, 50, generator=torch.Generator().manual_seed(0))
+from tests.models.panoptic_samples import IMAGE, ONE, PIXEL, SKY, TWO, sample
 
 
 def small(num_classes: int = 4, **settings) -> PanopticDeepLab:
     torch.manual_seed(0)
     settings = {"things": (2, 3), "base_width": 8, "layers": (1, 1, 1, 1)} | settings
     return PanopticDeepLab(num_classes, **settings)
-
-
-def sample(*segments: tuple[tuple[slice, slice], int], crowd: tuple[int, ...] = ()) -> dict:
-    """Rectangles of a class each; the rest is void."""
-    ids, info = torch.zeros(40, 50, dtype=torch.int32), []
-    for number, (place, category) in enumerate(segments, start=1):
-        ids[place] = number
-        info.append({"id": number, "category_id": category, "iscrowd": number in crowd})
-    return {"image": IMAGE, "panoptic_seg": ids, "segments_info": info}
-
-
-SKY = ((slice(0, 20), slice(None)), 0)
-ONE = ((slice(24, 31), slice(10, 19)), 2)
-TWO = ((slice(24, 31), slice(30, 33)), 3)
-PIXEL = ((slice(35, 36), slice(40, 41)), 3)
-
-
-def test_a_heat_map_is_the_larger_of_its_gaussians():
-    heat = center_heatmap(torch.tensor([[5.9, 6.0], [5.0, 12.4]]), (20, 30), sigma=2.0)
-    assert heat[5, 6] == heat[5, 12] == 1  # the pixel that holds the centre
-    torch.testing.assert_close(heat[5, 9], torch.tensor(-9 / 8).exp())
-    assert heat[5, 12 + 7] > 0
-    assert heat[5, 12 + 8] == 0  # 3 sigma + 1 away it ends
-    assert center_heatmap(torch.zeros(0, 2), (4, 5), 2.0).tolist() == torch.zeros(4, 5).tolist()
-
-
-def test_targets_of_objects_crowds_and_void():
-    target, weighting = make_targets(sample(SKY, ONE, TWO, crowd=(3,)), (2, 3), small_area=64)
-    assert target.semantic[0, 0] == 0
-    assert target.semantic[39, 0] == VOID
-    assert target.semantic[25, 31] == 3  # a crowd teaches its class
-    assert target.center.shape == (1, 40, 50)
-    assert target.center[0, 27, 14] == 1
-    assert target.offset[:, 24, 10].tolist() == [3, 4]
-    assert weighting.offset.sum() == 63
-    assert weighting.center[25, 31] == weighting.center[39, 0] == 0
-    assert weighting.semantic[25, 12] == 3
-    assert weighting.semantic[25, 31] == weighting.semantic[0, 0] == 1
 
 
 def test_true_maps_give_the_true_result_whatever_the_void():
@@ -92,15 +49,6 @@ def test_small_stuff_and_things_without_a_centre_are_void():
     assert (result["panoptic_seg"] == 0).sum() == 9 + 200
     everything = merge(logits, group, heat, (2, 3), stuff_area=500)
     assert everything["segments_info"] == []
-
-
-def test_an_object_takes_the_class_of_most_of_its_pixels():
-    logits = torch.zeros(4, 10, 10)
-    logits[2], logits[3, :4] = 1, 2
-    group = torch.zeros(10, 10, dtype=torch.int64)
-    (segment,) = merge(logits, group, torch.ones(1), (2, 3))["segments_info"]
-    assert segment["category_id"] == 2
-    assert segment["area"] == 100
 
 
 def test_as_many_centres_as_allowed_are_all_kept():

@@ -9,7 +9,7 @@ from segedu.models.backbones.mobilenet import MobileNetV3Features
 from segedu.models.backbones.resnet import ResNetFeatures
 from segedu.models.backbones.vgg import VGG16_STAGES, load_vgg16, vgg16_stages
 from segedu.models.backbones.vit import ViTFeatures
-from segedu.models.backbones.weights import Weights, load_weights, read_weights
+from segedu.models.backbones.weights import Weights, load_weights, read_weights, rename
 
 __all__ = [
     "VGG16_STAGES",
@@ -21,5 +21,6 @@ __all__ = [
     "load_vgg16",
     "load_weights",
     "read_weights",
+    "rename",
     "vgg16_stages",
 ]

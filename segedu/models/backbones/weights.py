@@ -1,5 +1,7 @@
 """Pretrained weights: from a torchvision enum or a local file, never without being asked."""
 
+import re
+from collections.abc import Callable, Iterable, Mapping
 from pathlib import Path
 from urllib.error import URLError
 
@@ -50,3 +52,15 @@ def load_weights(module: nn.Module, weights: Weights, drop: tuple[str, ...] = ()
     if weights is not None:
         state = read_weights(weights)
         module.load_state_dict({k: v for k, v in state.items() if not k.startswith(drop)})
+
+
+def rename(
+    state: Mapping[str, Tensor], table: Iterable[tuple[str, str | Callable[[re.Match[str]], str]]]
+) -> dict[str, Tensor]:
+    """Apply a table of (pattern, replacement) to every name, one row after the other."""
+    renamed = {}
+    for name, value in state.items():
+        for pattern, replacement in table:
+            name = re.sub(pattern, replacement, name)
+        renamed[name] = value
+    return renamed

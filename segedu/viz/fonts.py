@@ -35,7 +35,7 @@ STYLE = {
     "grid.color": "#DDDDDD",
     "grid.linewidth": 0.8,
     "legend.frameon": False,
-    "legend.fontsize": 9,
+    "legend.fontsize": 10,
     "lines.linewidth": 1.8,
     "image.interpolation": "antialiased",  # nearest at 3x and more, smooth below
     "image.cmap": "viridis",

@@ -333,14 +333,15 @@ def show_row(
     rows = -(-len(arrays) // columns)
     ratio = max(array.shape[0] / array.shape[1] for array in arrays)
     lines = max((title.count("｜") + 1 for title in titles), default=0) if titles else 0
-    height = rows * (width / columns * ratio + 0.19 * lines + 0.04)
+    size = 12 if columns <= 2 else 10  # points; a phone shows half of them
+    height = rows * (width / columns * ratio + 0.021 * size * lines + 0.04)
     grid = plt.subplots(rows, columns, figsize=(width, height), squeeze=False)[1].ravel()
     for ax in grid:
         ax.set_axis_off()
     for number, array in enumerate(arrays):
         grid[number].imshow(array, cmap=cmap)
         if titles is not None:
-            grid[number].set_title(two_lines(titles[number]), fontsize=9)
+            grid[number].set_title(two_lines(titles[number]), fontsize=size)
     return grid[: len(arrays)]
 
 

@@ -3,21 +3,18 @@ import torch
 from torch import Tensor, nn
 
 from segedu.metrics import MaskAP
-from segedu.models.yolact import (
+from segedu.models.yolact import YOLACT, from_reference, yolact_tiny
+from segedu.models.yolact.loss import (
     BACKGROUND,
-    CODER,
     NEUTRAL,
-    YOLACT,
     Objects,
-    from_reference,
     hard_negatives,
     label_anchors,
     mask_loss,
     match,
     semantic_loss,
-    square_anchors,
-    yolact_tiny,
 )
+from segedu.models.yolact.parts import CODER, square_anchors
 from segedu.ops.matching import BELOW, BETWEEN
 from tests.models.overfit import instance_scenes, learn, summed
 

@@ -15,7 +15,10 @@ from segedu.models.panoptic_deeplab import (
     merge,
     panoptic_losses,
 )
-from segedu.models.yolact import NAMES, YOLACT, Objects, Output, yolact_losses
+from segedu.models.yolact import YOLACT
+from segedu.models.yolact.loss import Objects, yolact_losses
+from segedu.models.yolact.network import NAMES
+from segedu.models.yolact.parts import Output
 from tests.parity.closed_form import (
     CIRCLES,
     blank,

@@ -31,8 +31,17 @@ class SAM(nn.Module):
     ``model(images, points=..., labels=...)`` segments what the prompts mean and returns `Masks`;
     ``model.segment(model.embed(images), size, ...)`` does it in two steps, for further prompts on
     the same images. Images are float (N, 3, H, W) in [0, 1]; they are resized until the longer side
-    is ``image_size``, normalised and padded. Prompts are in pixels of the given images. To train,
-    minimise the sum of `losses`.
+    is ``image_size``, normalised and padded. Prompts are in pixels of the given images.
+
+    To train, minimise the sum of `losses`, for example of one instance sample at a time:
+
+    >>> def compute_loss(model, samples):
+    ...     (sample,) = samples
+    ...     masks = model(sample["image"][None], boxes=sample["boxes"][None])
+    ...     return sum(losses(masks, sample["masks"][None]).values())
+
+    ``fit(model, make_loader(samples, 1, collate_fn=list), compute_loss=compute_loss, epochs=10)``,
+    both from `segedu.engine`.
 
     Faithful: the three parts and their sizes; three masks for an unclear prompt. Different: the
     paper's text prompt, which was not published, is missing; linear layers start after Glorot and

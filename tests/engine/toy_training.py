@@ -9,6 +9,7 @@ import importlib
 import json
 import os
 import sys
+from collections.abc import Callable
 from pathlib import Path
 
 import torch
@@ -85,17 +86,17 @@ def main(folder: Path) -> None:
         (folder / "result.json").write_text(json.dumps(result))
 
 
-def serve() -> None:
+def serve(train: Callable[[Path], None]) -> None:
     """Train in processes that need not import torch: prints each one's number, then its status."""
     importlib.import_module("torch._dynamo")  # else an optimizer's first step does: seconds
     for line in sys.stdin:
         number = os.fork()
         if number == 0:
-            main(Path(line.strip()))
+            train(Path(line.strip()))
             os._exit(0)
         print(number, flush=True)
         print(os.waitpid(number, 0)[1], flush=True)
 
 
 if __name__ == "__main__":
-    serve() if sys.argv[1] == "--serve" else main(Path(sys.argv[1]))
+    serve(main) if sys.argv[1] == "--serve" else main(Path(sys.argv[1]))

@@ -51,6 +51,7 @@ class ProjectConfig:
 
     Attributes:
         classes: names of the labels, background first.
+        lesions: those of the classes of which a scan may hold several, each to be found.
         model: a network for volumes, see ``list_models("volume")``.
         base_width: its channels at full resolution.
         stages: resolutions of ``nnunet``; ``unet3d`` pools one time less.
@@ -73,6 +74,7 @@ class ProjectConfig:
     """
 
     classes: tuple[str, ...] = ("background", "foreground")
+    lesions: tuple[str, ...] = ()
     model: str = "nnunet"
     base_width: int = 16
     stages: int = 4
@@ -97,7 +99,8 @@ class ProjectConfig:
     seed: int = 0
 
     def __post_init__(self) -> None:
-        for name in ("classes", "patch", "spacing", "flip", "shares"):  # JSON knows only lists
+        # JSON knows only lists
+        for name in ("classes", "lesions", "patch", "spacing", "flip", "shares"):
             object.__setattr__(self, name, tuple(getattr(self, name)))
         allowed = {
             "optimizer": OPTIMIZERS,
@@ -109,6 +112,10 @@ class ProjectConfig:
                 raise ValueError(f"{name} must be one of {values}, got {getattr(self, name)!r}")
         if len(self.classes) < 2:
             raise ValueError(f"classes must name background and more, got {self.classes}")
+        if not set(self.lesions) <= set(self.classes[1:]):
+            raise ValueError(
+                f"lesions must be among the classes {self.classes[1:]}, got {self.lesions}"
+            )
         if len(self.patch) != 3 or min(self.patch) < 1:
             raise ValueError(f"patch must be three positive numbers (d, h, w), got {self.patch}")
         if len(self.spacing) not in (0, 3):
@@ -378,7 +385,9 @@ class Predictor:
         """(1, 1, D, H, W) -> (1, C, D, H, W)."""
         d, *patch = self.config.patch
         if self.config.dimensions == 3:
-            return sliding_window(self.model, image, (d, *patch), overlap=overlap)
+            return sliding_window(
+                self.model, image, (d, *patch), overlap=overlap, at_once=self.config.batch_size
+            )
         slices = image[0].transpose(0, 1)  # (D, 1, H, W)
         parts = [
             sliding_window(self.model, part, tuple(patch), overlap=overlap)

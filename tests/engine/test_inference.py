@@ -37,6 +37,18 @@ def test_windows_equal_the_whole_volume(window):
     torch.testing.assert_close(got, pointwise(volumes).softmax(1))
 
 
+def test_windows_at_once_are_one_batch_and_change_nothing():
+    batches = []
+
+    def model(images):
+        batches.append(len(images))
+        return directional(images)
+
+    together = sliding_window(model, IMAGES, 9, at_once=4)
+    assert batches == [8] * 8 + [6]  # 5 x 7 windows of 2 images
+    torch.testing.assert_close(together, sliding_window(directional, IMAGES, 9))
+
+
 def test_an_image_that_fits_is_seen_whole():
     model = nn.Conv2d(3, 4, 5, padding=2)
     assert torch.equal(sliding_window(model, IMAGES, 32), model(IMAGES).softmax(1))
@@ -123,6 +135,7 @@ def test_one_channel_is_a_sigmoid():
         (lambda: sliding_window(pointwise, IMAGES, (4, 4, 4)), "one number or 2"),
         (lambda: sliding_window(pointwise, IMAGES, 8, overlap=1), "overlap must be in"),
         (lambda: sliding_window(pointwise, IMAGES, 8, weights="hann"), "'hann'"),
+        (lambda: sliding_window(pointwise, IMAGES, 8, at_once=0), "at_once must be .* got 0"),
         (lambda: predict_tta(pointwise, IMAGES[0]), r"images .*\(3, 23, 31\)"),
         (lambda: predict_tta(pointwise, IMAGES, scales=()), "scales"),
         (lambda: predict_tta(pointwise, IMAGES, scales=(1, -1)), "scales"),

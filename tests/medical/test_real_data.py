@@ -1,13 +1,28 @@
 """Scanners' own files. What they are, and where from: see README.md of the data folder."""
 
+import json
+
 import numpy as np
 import pytest
+import torch
 
-from segedu.medical import Volume, read_nifti, read_segmentation, read_series, scan, write_nifti
+from segedu.medical import (
+    Volume,
+    read_nifti,
+    read_segmentation,
+    read_series,
+    scan,
+    write_nifti,
+    write_series,
+)
 from segedu.medical.__main__ import main
+from segedu.medical.evaluate import compare
+from segedu.metrics import surface_distances
 
 pytest.importorskip("pydicom")
 nibabel = pytest.importorskip("nibabel")
+
+SEG_FAST = "example_seg_fast"
 
 
 @pytest.fixture(scope="module")
@@ -77,6 +92,50 @@ def test_dicom_segmentation_equals_its_nrrd(small_ct, real_data):
     assert np.array_equal(on_images.array, grid.resample_to(small_ct, labels=True).array)
     liver = on_images.array == 1
     assert 0 < np.median(small_ct.array[liver]) < 200
+
+
+@pytest.fixture(scope="module")
+def organs(real_data):
+    """Two segmentations of a CT of 3 mm, and what others measured between them."""
+    root = real_data / "totalsegmentator_example"
+    truth, found = (read_nifti(root / f"{name}.nii.gz") for name in ("example_seg", SEG_FAST))
+    assert truth.same_grid(found) and truth.axes == "SAR" and truth.spacing == (3.0, 3.0, 3.0)
+    expected = json.loads((root / "expected_overlap_seg_vs_fast.json").read_text())["organs"]
+    return truth, found, {row["label"]: (name, row) for name, row in expected.items()}
+
+
+def test_overlap_and_volume_of_all_organs_are_the_known_ones(organs, tmp_path):
+    """The prediction takes the way through a DICOM series and another orientation."""
+    truth, found, expected = organs
+    write_series(found.reorient("LIP"), tmp_path / "labels")
+    found = read_series(tmp_path / "labels").reorient(truth.axes)
+    rows = {row["class"]: row for row in compare("ct", found, truth, 118)}
+    assert rows.keys() >= expected.keys() and len(expected) == 40
+    assert all(rows[label]["dice"] == 0 for label in rows.keys() - expected.keys())
+    for label, (name, organ) in expected.items():
+        row = rows[label]
+        assert row["dice"] == pytest.approx(organ["dice"], abs=1e-12), name
+        assert row["iou"] == pytest.approx(organ["iou"], abs=1e-12), name
+        assert row["true_volume_ml"] == pytest.approx(organ["volume_ml_example_seg"]), name
+        volume_ml = organ["voxels_example_seg_fast"] * truth.voxel_ml
+        assert row["volume_ml"] == pytest.approx(volume_ml), name
+        assert row["hd95"] <= organ["hausdorff_mm_voxel_centres_SimpleITK"], name
+
+
+def test_hausdorff_distances_of_single_organ_files_are_the_known_ones(organs, real_data):
+    truth, found, expected = organs
+    seen = 0
+    for label, (name, organ) in expected.items():
+        path = real_data / "totalsegmentator_example" / SEG_FAST / f"{name}.nii.gz"
+        if not path.exists():
+            continue
+        mask = read_nifti(path)
+        assert mask.same_grid(truth) and np.array_equal(mask.array > 0, found.array == label)
+        masks = (torch.from_numpy(np.array(a)) for a in (mask.array > 0, truth.array == label))
+        measured = surface_distances(*masks, truth.spacing).hausdorff()
+        assert measured == pytest.approx(organ["hausdorff_mm_voxel_centres_SimpleITK"]), name
+        seen += 1
+    assert seen == 9
 
 
 def test_two_mr_series_are_told_apart(real_data):

@@ -271,6 +271,11 @@ TABLE: dict[str, tuple[Callable[[], object], type[Exception], str]] = {
     "error_map": (lambda: viz.error_map(MASK, MASK[:2]), ValueError, "same shape"),
     "show_row": (lambda: viz.show_row([IMAGE], ["a", "b"]), ValueError, "titles"),
     "legend": (lambda: viz.legend(["a"], COLORS), ValueError, "names"),
+    "live_curves": (
+        lambda: viz.live_curves(["dice"])({"epoch": 1, "loss": 1.0}),
+        ValueError,
+        "no record has 'dice'",
+    ),
     "learning_curves": (lambda: viz.learning_curves([]), ValueError, "history"),
     "confusion_matrix": (
         lambda: viz.confusion_matrix(np.eye(2), ["a"]),

@@ -72,16 +72,25 @@ def _plain(value: Any) -> Any:
 def tensorboard(folder: str | Path) -> Callable[[Record], None]:
     """A function for ``fit(on_epoch=...)`` that draws the curves in TensorBoard.
 
-    Needs the extra ``segedu[tensorboard]``.
-    """
-    from torch.utils.tensorboard import SummaryWriter
+    Numbers become curves ``KEY``, lists (one number per class) curves ``KEY/0``, ``KEY/1``, ...
 
+    Raises:
+        ModuleNotFoundError: if TensorBoard is not installed: it is the extra
+            ``segedu[tensorboard]``.
+    """
+    try:
+        from torch.utils.tensorboard import SummaryWriter
+    except ModuleNotFoundError as error:
+        message = "TensorBoard is not installed: pip install 'segedu[tensorboard]'"
+        raise ModuleNotFoundError(message) from error
     writer = SummaryWriter(str(folder))
 
     def write(record: Record) -> None:
         for key, value in record.items():
-            if isinstance(value, float):
-                writer.add_scalar(key, value, record["epoch"])
+            several = isinstance(value, list)  # a number for each class
+            for c, number in enumerate(value if several else [value]):
+                if isinstance(number, float):
+                    writer.add_scalar(f"{key}/{c}" if several else key, number, record["epoch"])
         writer.flush()
 
     return write

@@ -112,6 +112,13 @@ def train(options: argparse.Namespace) -> None:
     else:
         config = _configuration(options)
 
+    if options.tensorboard:
+        from segedu.engine import tensorboard
+
+        write = tensorboard(options.tensorboard)
+    else:
+        write = None
+
     def show(record: dict[str, Any]) -> None:
         score = "" if record.get("val_dice") is None else f"  Dice {_rounded(record['val_dice'])}"
         seconds = record["seconds"]
@@ -119,6 +126,8 @@ def train(options: argparse.Namespace) -> None:
             f"epoch {record['epoch']}: loss {record['loss']:.4f}{score}  {seconds:.0f} s",
             flush=True,
         )
+        if write:
+            write(record)
 
     train_run(
         options.data, options.out, config, resume=options.resume, device=options.device,
@@ -154,6 +163,11 @@ def evaluate(options: argparse.Namespace) -> None:
         print(
             f"{names[number]}: Dice {row['dice']:.3f} ({row['dice_low']:.3f} to "
             f"{row['dice_high']:.3f}), HD95 {row['hd95']:.2f} mm, {row['missed']} missed"
+        )
+    for number, row in result["lesions"].items():
+        print(
+            f"{names[number]}: {row['hits']} of {row['lesions']} lesions found, "
+            f"{row['false_positives_per_scan']:.1f} false positives per scan"
         )
 
 
@@ -236,6 +250,9 @@ def _parser() -> argparse.ArgumentParser:
         "--set", type=_setting, action="append", default=[], metavar="NAME=VALUE",
         help="change a setting, such as lr=0.001 or patch=(32,64,64)",
     )  # fmt: skip
+    command.add_argument(
+        "--tensorboard", type=Path, metavar="DIR", help="write curves that TensorBoard shows"
+    )
     command.add_argument("--resume", action="store_true", help="go on with the run in --out")
     command.add_argument("--device", help="cpu or cuda; by default the GPU if there is one")
     command.set_defaults(run=train)

@@ -3,25 +3,31 @@
 A class that a scan holds neither in truth nor in prediction says nothing and is left out. If it is
 in one of them only, Dice and IoU are 0 and the distances infinite; the means of the distances are
 taken over the finite ones, and ``missed`` counts the others.
+
+Of the classes that the configuration calls lesions it also counts which were found: `detections`.
 """
 
 import json
 import math
 from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 import torch
 
 from segedu.medical.nifti import read_nifti, write_nifti
-from segedu.medical.project import SUBSETS, Predictor, find_scans, patient_of
+from segedu.medical.project import SUBSETS, Predictor, find_scans, patient_of, write_json
 from segedu.medical.volume import Volume
 from segedu.metrics import SurfaceMetrics
 from segedu.report import Report
 
 MEANS = ("dice", "iou", "hd95", "assd", "volume_error_ml")
 DRAWS = 10_000  # of the bootstrap
+LESION_RULE = (
+    "Voxels that touch by faces, edges or corners are one lesion. A true lesion is hit if one of "
+    "its voxels is predicted; a predicted lesion without a true voxel is a false positive."
+)
 
 
 def compare(name: str, found: Volume, truth: Volume, num_classes: int) -> list[dict[str, Any]]:
@@ -40,8 +46,7 @@ def compare(name: str, found: Volume, truth: Volume, num_classes: int) -> list[d
     Raises:
         ValueError: if the two lie on different grids, or labels are out of range.
     """
-    if not found.same_grid(truth):
-        raise ValueError(f"{name}: prediction and truth lie on different grids")
+    _check_grids(name, found, truth)
     labels = [np.ascontiguousarray(v.array).astype(np.int64) for v in (found, truth)]
     for which, array in zip(("prediction", "truth"), labels, strict=True):
         if array.min() < 0 or array.max() >= num_classes:
@@ -52,6 +57,11 @@ def compare(name: str, found: Volume, truth: Volume, num_classes: int) -> list[d
     surface = SurfaceMetrics(num_classes, truth.spacing)
     surface.update(*(torch.from_numpy(array)[None] for array in labels))
     return [_scores(name, case, *labels, truth.voxel_ml) for case in surface.compute()["cases"]]
+
+
+def _check_grids(name: str, found: Volume, truth: Volume) -> None:
+    if not found.same_grid(truth):
+        raise ValueError(f"{name}: prediction and truth lie on different grids")
 
 
 def _scores(
@@ -71,6 +81,105 @@ def _scores(
         "hd95": distances["hd95"],
         "assd": distances["assd"],
     }
+
+
+class Detections(NamedTuple):
+    """The lesions of one scan."""
+
+    sizes: np.ndarray  #: (L,) voxels of each true lesion
+    hit: np.ndarray  #: (L,) bool
+    false_positives: int
+
+
+def detections(found: np.ndarray, truth: np.ndarray) -> Detections:
+    """Count the lesions that were found, whatever their outline.
+
+    Voxels that touch by faces, edges or corners are one lesion. A true lesion is hit if one of its
+    voxels is predicted; a predicted lesion without a true voxel is a false positive. So one
+    predicted lesion may hit several true ones.
+
+    Args:
+        found: predicted mask, bool (D, H, W).
+        truth: true mask, bool (D, H, W).
+
+    Raises:
+        ValueError: if the shapes differ.
+
+    Example:
+        >>> detections(np.array([1, 0, 0, 0, 1], bool), np.array([1, 1, 0, 0, 0], bool))
+        Detections(sizes=array([2]), hit=array([ True]), false_positives=1)
+    """
+    from scipy.ndimage import label
+
+    if found.shape != truth.shape:
+        raise ValueError(f"found and truth must have one shape, got {found.shape}, {truth.shape}")
+    touching = np.ones((3,) * truth.ndim)
+    true, count = label(truth, touching)  # 0 is background, then 1 .. count
+    predicted, number = label(found, touching)
+    both = found & truth
+    sizes = np.bincount(true.ravel(), minlength=count + 1)[1:]
+    hit = np.isin(np.arange(1, count + 1), true[both])
+    return Detections(sizes, hit, number - len(np.unique(predicted[both])))
+
+
+def compare_lesions(
+    name: str, found: Volume, truth: Volume, classes: Sequence[int]
+) -> list[dict[str, Any]]:
+    """Lesions of one scan.
+
+    Args:
+        name: of the scan.
+        found: predicted labels.
+        truth: true labels on the same grid.
+        classes: labels that stand for lesions.
+
+    Returns:
+        For each of the classes: ``image``, ``class``, number of ``lesions``, of ``hits`` and of
+        ``false_positives``, and the volumes ``hit_ml`` and ``missed_ml`` of the true lesions.
+
+    Raises:
+        ValueError: if the two lie on different grids.
+    """
+    _check_grids(name, found, truth)
+    rows = []
+    for c in classes:
+        seen = detections(found.array == c, truth.array == c)
+        volumes = seen.sizes * truth.voxel_ml
+        rows.append(
+            {
+                "image": name,
+                "class": c,
+                "lesions": len(volumes),
+                "hits": int(seen.hit.sum()),
+                "false_positives": seen.false_positives,
+                "hit_ml": volumes[seen.hit].tolist(),
+                "missed_ml": volumes[~seen.hit].tolist(),
+            }
+        )
+    return rows
+
+
+def summarize_lesions(rows: Sequence[dict[str, Any]]) -> dict[int, dict[str, Any]]:
+    """Per class, over the rows of `compare_lesions` of all scans.
+
+    Returns:
+        Class -> ``scans``, ``lesions``, ``hits``, ``sensitivity`` (share of the true lesions that
+        were hit, ``None`` without any) and ``false_positives_per_scan``.
+    """
+    result = {}
+    for c in sorted({row["class"] for row in rows}):
+        mine = [row for row in rows if row["class"] == c]
+        lesions, hits, wrong = (
+            sum(row[key] for row in mine) for key in ("lesions", "hits", "false_positives")
+        )
+        result[c] = {
+            "scans": len(mine),
+            "lesions": lesions,
+            "hits": hits,
+            "sensitivity": hits / lesions if lesions else None,
+            "false_positives_per_scan": wrong / len(mine),
+        }
+    return result
 
 
 def summarize(cases: Sequence[dict[str, Any]], seed: int = 0) -> dict[str, Any]:
@@ -150,7 +259,8 @@ def evaluate(
         on_scan: called with the name and the scores of each scan.
 
     Returns:
-        What `summarize` returns.
+        What `summarize` returns, with ``lesions`` from `summarize_lesions`; ``scores.json`` also
+        holds the lesions of each scan.
 
     Raises:
         FileNotFoundError: if the run or a scan of its split is missing.
@@ -166,26 +276,32 @@ def evaluate(
     if missing := sorted(set(names) - scans.keys()):
         raise FileNotFoundError(f"scans of the run that are not there: {', '.join(missing)}")
     (out / "predictions").mkdir(parents=True, exist_ok=True)
-    classes, cases = predictor.config.classes, []
+    config, cases, lesions = predictor.config, [], []
+    numbers = [config.classes.index(lesion) for lesion in config.lesions]
     for name in names:
         image, truth = (read_nifti(path) for path in scans[name])
         found = predictor(image)
         write_nifti(found, out / "predictions" / f"{name}.nii.gz")
-        rows = compare(name, found, truth, len(classes))
+        rows = compare(name, found, truth, len(config.classes))
         cases += rows
+        lesions += compare_lesions(name, found, truth, numbers)
         if on_scan:
             on_scan(name, rows)
-    result = summarize(cases)
-    report = Report(result, classes)
-    report.to_json(out / "scores.json")
+    result = summarize(cases) | {"lesions": summarize_lesions(lesions)}
+    report = Report(result, config.classes)
+    scores = json.loads(report.to_json())
+    if lesions:
+        per_class = [{"class": config.classes[c]} | row for c, row in result["lesions"].items()]
+        scores["lesions"] = {"rule": LESION_RULE, "classes": per_class, "scans": lesions}
+    write_json(out / "scores.json", scores)
     report.to_csv(out / "classes.csv")
     report.to_csv(out / "cases.csv", what="cases")
-    predictor.config.save(out / "config.json")
+    config.save(out / "config.json")
     return result
 
 
-def read_cases(folder: str | Path) -> list[dict[str, Any]]:
-    """The rows that `evaluate` left in ``scores.json``.
+def read_cases(folder: str | Path) -> tuple[list[dict[str, Any]], list[dict[str, Any]]]:
+    """The rows of `compare` and of `compare_lesions` that `evaluate` left in ``scores.json``.
 
     Raises:
         FileNotFoundError: if there is no such file.
@@ -193,7 +309,8 @@ def read_cases(folder: str | Path) -> list[dict[str, Any]]:
     """
     path = Path(folder, "scores.json")
     try:
-        cases = json.loads(path.read_text(encoding="utf-8"))["cases"]
-        return [{k: math.inf if v is None else v for k, v in case.items()} for case in cases]
+        scores = json.loads(path.read_text(encoding="utf-8"))
+        cases = [{k: math.inf if v is None else v for k, v in c.items()} for c in scores["cases"]]
+        return cases, scores.get("lesions", {"scans": []})["scans"]
     except (ValueError, KeyError, TypeError, AttributeError) as error:
         raise ValueError(f"{path} holds no scores of an evaluation: {error}") from error

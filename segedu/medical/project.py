@@ -143,7 +143,7 @@ class ProjectConfig:
 
     def save(self, path: str | Path) -> None:
         """Write JSON; an older file is replaced as a whole."""
-        _write_json(path, asdict(self))
+        write_json(path, asdict(self))
 
     @classmethod
     def load(cls, path: str | Path) -> "ProjectConfig":
@@ -293,7 +293,7 @@ def train(
     _check_run(out, config, split, resume)
     train_cases, val_cases = ([load_case(*scans[i], config) for i in part] for part in parts[:2])
     out.mkdir(parents=True, exist_ok=True)
-    _write_json(out / "split.json", split)
+    write_json(out / "split.json", split)
     config.save(out / "config.json")
     patches = PatchDataset(
         train_cases,
@@ -435,7 +435,8 @@ def _augmentation(config: ProjectConfig) -> Augment | None:
     return Augment(flip=config.flip, spacing=config.spacing[-config.dimensions :] or None)
 
 
-def _write_json(path: str | Path, values: Any) -> None:
+def write_json(path: str | Path, values: Any) -> None:
+    """Write plain values as JSON; an older file is replaced as a whole."""
     text = json.dumps(values, indent=2, ensure_ascii=False) + "\n"
     with atomic_write(Path(path)) as file:
         file.write(text.encode("utf-8"))
@@ -458,4 +459,4 @@ def write_decathlon(
         write_nifti(image, out / "imagesTr" / f"{name}.nii.gz")
         write_nifti(labels, out / "labelsTr" / f"{name}.nii.gz")
     about = {"labels": dict(enumerate(classes)), "numTraining": count}
-    _write_json(out / "dataset.json", about)
+    write_json(out / "dataset.json", about)

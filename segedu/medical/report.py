@@ -18,7 +18,7 @@ from matplotlib.figure import Figure
 
 from segedu import viz
 from segedu.engine.checkpoint import atomic_write
-from segedu.medical.evaluate import read_cases, summarize
+from segedu.medical.evaluate import read_cases, summarize, summarize_lesions
 from segedu.medical.nifti import read_nifti
 from segedu.medical.preprocess import WINDOWS, window
 from segedu.medical.project import ProjectConfig, find_scans
@@ -39,7 +39,20 @@ HEADS = {
     "volume_ml": "volume [ml] ｜ 体积 [ml]",
     "volume_error_ml": "volume error [ml] ｜ 体积误差 [ml]",
     "missed": "missed ｜ 漏检",
+    "lesions": "lesions ｜ 病灶",
+    "hits": "found ｜ 检出",
+    "sensitivity": "sensitivity ｜ 灵敏度",
+    "false_positives": "false positives ｜ 假阳性",
+    "false_positives_per_scan": "false positives per scan ｜ 每例假阳性",
+    "hit_ml": "volumes found [ml] ｜ 检出者体积 [ml]",
+    "missed_ml": "volumes not found [ml] ｜ 未检出者体积 [ml]",
 }
+LESIONS = (
+    "Voxels that touch by faces, edges or corners are one lesion. A true lesion is found if one of "
+    "its voxels is predicted; a predicted lesion without a true voxel is a false positive. ｜ "
+    "共面、共棱或共角的体素算同一个病灶。真实病灶只要有一个体素被预测到即算检出；"
+    "预测出的病灶若不含任何真实体素，则为假阳性。"
+)
 STYLE = """
 body { max-width: 60rem; margin: 2rem auto; padding: 0 1rem; color: #25302f; background: #fffdf9;
   font: 16px/1.6 "Helvetica Neue", Arial, "Noto Sans CJK SC", "PingFang SC", "Microsoft YaHei",
@@ -71,7 +84,8 @@ def write_report(folder: str | Path, data: str | Path, *, failure: float = 0.5) 
     if not 0 <= failure <= 1:
         raise ValueError(f"failure must be in 0..1, got {failure}")
     folder = Path(folder)
-    config, cases = ProjectConfig.load(folder / "config.json"), read_cases(folder)
+    config = ProjectConfig.load(folder / "config.json")
+    cases, lesions = read_cases(folder)
     result = summarize(cases)
     classes = [{"class": c, **row} for c, row in result["per_class"].items()]
     failed = [case for case in cases if case["dice"] < failure or not math.isfinite(case["hd95"])]
@@ -84,6 +98,7 @@ def write_report(folder: str | Path, data: str | Path, *, failure: float = 0.5) 
             f"<p>Mean Dice ｜ 平均 Dice: {result['mean_dice']:.3f}. "
             "Intervals: patients drawn with replacement ｜ 区间：对病人有放回抽样</p>",
             _table(classes, config.classes),
+            *(_lesions(lesions, config.classes) if lesions else ()),
             _heading("Distributions ｜ 分布"),
             _chart(cases, config.classes),
             _heading("Best, middle, worst scan ｜ 最好、居中、最差的扫描"),
@@ -116,11 +131,22 @@ def _table(rows: Sequence[dict[str, Any]], names: Sequence[str]) -> str:
     return f"<div class='wide'><table><tr>{head}</tr>{body}</table></div>"
 
 
+def _lesions(rows: Sequence[dict[str, Any]], names: Sequence[str]) -> list[str]:
+    """How many lesions were found, in all and scan by scan."""
+    classes = [{"class": c, **row} for c, row in summarize_lesions(rows).items()]
+    parts = [_heading("Lesions ｜ 病灶"), f"<p>{LESIONS}</p>"]
+    return [*parts, _table(classes, names), _table(rows, names)]
+
+
 def _cell(key: str, value: Any, names: Sequence[str]) -> str:
     if key == "class":
         return html.escape(names[value])
+    if isinstance(value, list):
+        return ", ".join(f"{number:.1f}" for number in value) or "–"
     if isinstance(value, float):
         return f"{value:.3f}" if math.isfinite(value) else "–"
+    if value is None:
+        return "–"
     return html.escape(str(value))
 
 
@@ -166,13 +192,15 @@ def _scan(
     scans: dict[str, tuple[Path, Path]],
     config: ProjectConfig,
 ) -> str:
-    """The axial slice with most foreground: image, truth, prediction."""
+    """The axial slice with most lesions, or else most foreground: image, truth, prediction."""
     if name not in scans:
         raise FileNotFoundError(f"the scan {name} of the evaluation is not among the data")
     image, truth = (read_nifti(path).reorient() for path in scans[name])
     found = read_nifti(folder / "predictions" / f"{name}.nii.gz").reorient()
-    foreground = (truth.array > 0).sum((1, 2)) + (found.array > 0).sum((1, 2))
-    index = int(foreground.argmax())
+    lesions = [config.classes.index(lesion) for lesion in config.lesions]
+    both = np.stack([truth.array, found.array])  # (2, D, H, W)
+    wanted = [np.isin(both, lesions).sum((0, 2, 3)), (both > 0).sum((0, 2, 3))]  # 2 of (D,)
+    index = max(range(truth.shape[0]), key=lambda k: (wanted[0][k], wanted[1][k]))
     grey, aspect = _shown(image, config.intensity).view("axial", index)
     colors = [(0, 0, 0), *viz.instance_colors(len(config.classes) - 1)]
     figure, axes = plt.subplots(1, 3, figsize=(9, 3.4), layout="constrained")
@@ -185,6 +213,7 @@ def _scan(
         axis.imshow(panel, aspect=aspect)
         axis.set_title(title)
         axis.set_axis_off()
+    viz.legend(config.classes[1:], colors[1:], ax=axes[0])
     return f"<p>{html.escape(text)}</p>{_picture(figure, text)}"
 
 

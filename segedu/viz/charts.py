@@ -5,7 +5,7 @@ Labels are bilingual, ``English ｜ 中文``.
 """
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any, NamedTuple
 
 import matplotlib.pyplot as plt
@@ -78,6 +78,37 @@ def learning_curves(
     ax.grid(axis="y")
     ax.legend()
     return ax
+
+
+def live_curves(keys: Sequence[str] | None = None) -> Callable[[Mapping[str, Any]], None]:
+    """Learning curves in a notebook that grow while the training runs.
+
+    Args:
+        keys: which quantities, as for `learning_curves`.
+
+    Returns:
+        A function for ``on_epoch`` of a training: with the record of each epoch it draws the curves
+        anew, in the place where it drew them first.
+
+    Raises:
+        ModuleNotFoundError: if IPython is not installed: there is no notebook.
+    """
+    from IPython.display import display
+
+    records: list[Mapping[str, Any]] = []
+    handle = None
+
+    def draw(record: Mapping[str, Any]) -> None:
+        nonlocal handle
+        records.append(record)
+        figure = learning_curves(records, keys).figure
+        plt.close(figure)  # or the notebook shows it once more below the cell
+        if handle is None:
+            handle = display(figure, display_id=True)  # outside of a notebook it stays None
+        else:
+            handle.update(figure)
+
+    return draw
 
 
 def confusion_matrix(

@@ -2,6 +2,7 @@
 
 import json
 import random
+import sys
 
 import numpy as np
 import pytest
@@ -151,7 +152,18 @@ def test_plain_scores():
 
 def test_tensorboard(tmp_path):
     pytest.importorskip("tensorboard")
+    from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
+
     write = tensorboard(tmp_path)
-    for record in RECORDS:
+    for record in ({"epoch": 1, "loss": 2.0}, {"epoch": 2, "loss": 1.0, "val_iou": [0.25, None]}):
         write(record)
-    assert list(tmp_path.glob("events*"))
+    read = EventAccumulator(str(tmp_path)).Reload()
+    assert [(event.step, event.value) for event in read.Scalars("loss")] == [(1, 2.0), (2, 1.0)]
+    assert [event.value for event in read.Scalars("val_iou/0")] == [0.25]
+    assert set(read.Tags()["scalars"]) == {"loss", "val_iou/0"}
+
+
+def test_without_tensorboard_the_extra_is_named(tmp_path, monkeypatch):
+    monkeypatch.setitem(sys.modules, "torch.utils.tensorboard", None)
+    with pytest.raises(ModuleNotFoundError, match=r"pip install 'segedu\[tensorboard\]'"):
+        tensorboard(tmp_path)

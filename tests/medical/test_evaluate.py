@@ -4,7 +4,15 @@ import math
 import numpy as np
 import pytest
 
-from segedu.medical.evaluate import compare, evaluate, read_cases, summarize
+from segedu.medical.evaluate import (
+    compare,
+    compare_lesions,
+    detections,
+    evaluate,
+    read_cases,
+    summarize,
+    summarize_lesions,
+)
 from segedu.medical.volume import Volume
 
 
@@ -71,10 +79,57 @@ def test_cases_come_back_from_the_file(tmp_path):
     rows = [case("a", 0.5), case("b", 0.1, hd95=math.inf)]
     stored = [{k: None if v == math.inf else v for k, v in row.items()} for row in rows]
     (tmp_path / "scores.json").write_text(json.dumps({"cases": stored}))
-    assert read_cases(tmp_path) == rows
-    for text in ("{", "{}", '{"cases": 3}', '{"cases": [3]}'):
+    assert read_cases(tmp_path) == (rows, [])
+    (tmp_path / "scores.json").write_text(json.dumps({"cases": [], "lesions": {"scans": [7]}}))
+    assert read_cases(tmp_path) == ([], [7])
+    for text in ("{", "{}", '{"cases": 3}', '{"cases": [3]}', '{"cases": [], "lesions": 1}'):
         (tmp_path / "scores.json").write_text(text)
         with pytest.raises(ValueError, match="holds no scores"):
             read_cases(tmp_path)
     with pytest.raises(FileNotFoundError):
         read_cases(tmp_path / "elsewhere")
+
+
+def test_lesions_are_counted_by_hand():
+    truth, found = (np.zeros((3, 6, 8), bool) for _ in range(2))
+    truth[0, 0, 0] = truth[1, 1, 1] = True  # one lesion: the corners touch
+    truth[1, 4, 1:4] = True  # hit in one voxel of three
+    truth[2, 0, 7] = True  # missed
+    found[1, 1, 1] = True
+    found[1, 4, 3:6] = True
+    found[2, 2, 7] = True  # two rows away from the missed one: a false positive
+    found[0, 5, 7] = True  # another one
+    seen = detections(found, truth)
+    assert seen.sizes.tolist() == [2, 3, 1] and seen.hit.tolist() == [True, True, False]
+    assert seen.false_positives == 2
+    mirrored = detections(truth, found)
+    assert mirrored.hit.sum() == 2 and mirrored.false_positives == 1
+
+
+def test_one_prediction_may_hit_two_lesions_and_none_hits_none():
+    truth = np.zeros((1, 3, 9), bool)
+    truth[0, 1, [1, 7]] = True
+    assert detections(np.ones_like(truth), truth).hit.tolist() == [True, True]
+    assert detections(~np.ones_like(truth), truth).hit.tolist() == [False, False]
+    assert detections(truth, ~np.ones_like(truth)).false_positives == 2
+    with pytest.raises(ValueError, match="one shape"):
+        detections(truth, truth[:, :2])
+
+
+def test_lesions_over_the_scans():
+    rows = compare_lesions("a", labels((2, 1, 3)), labels((2, 2, 4), (2, 6, 8)), [1, 2])
+    assert [row["class"] for row in rows] == [1, 2]
+    assert rows[1]["hit_ml"] == rows[1]["missed_ml"] == pytest.approx([4 * 2 * 6 * 2 / 1000])
+    rows += compare_lesions("b", labels((1, 1, 3)), labels(), [1, 2])  # nothing there, one found
+    table = summarize_lesions(rows)
+    assert table[1] == {
+        "scans": 2,
+        "lesions": 0,
+        "hits": 0,
+        "sensitivity": None,
+        "false_positives_per_scan": 0.5,
+    }
+    assert table[2]["sensitivity"] == 0.5 and table[2]["false_positives_per_scan"] == 0
+    assert summarize_lesions([]) == {}
+    with pytest.raises(ValueError, match="a: prediction and truth lie on different grids"):
+        compare_lesions("a", labels(), labels(spacing=(1.0, 1.0, 1.0)), [1])

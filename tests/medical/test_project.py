@@ -1,4 +1,5 @@
 import json
+import re
 from contextlib import nullcontext
 from dataclasses import replace
 
@@ -197,6 +198,7 @@ def test_scans_of_a_patient_stay_together():
         ({"intensity": "ct"}, "intensity must be one of"),
         ({"patch": (8, 8)}, "patch must be three"),
         ({"classes": ("background",)}, "classes must name"),
+        ({"lesions": ("background",)}, r"lesions must be among .* \('foreground',\)"),
         ({"spacing": (1.0,)}, "spacing must be"),
         ({"shares": (0.5, 0.5)}, "shares must be three"),
     ],
@@ -229,9 +231,11 @@ def test_the_commands_draw_train_resume_and_predict(tmp_path, capsys):
     assert main(["phantom", str(scans), "--number", "3", *shape]) == 0
     assert len(list((scans / "imagesTr").iterdir())) == 3
     how = ["base_width=2", "stages=2", "patch=(4,16,16)", "epochs=1", "patches=2", "intensity=lung"]
-    how += ["shares=(0.4,0.3,0.3)"]
+    how += ["shares=(0.4,0.3,0.3)", "lesions=('left lung ｜ 左肺',)"]
     setting = [part for text in how for part in ("--set", text)]
+    setting += ["--tensorboard", str(tmp_path / "curves")]
     assert main(["train", str(scans), "--out", str(run), *setting]) == 0
+    assert list((tmp_path / "curves").glob("events*"))
     assert "epoch 1: loss" in capsys.readouterr().out
     assert main(["train", str(scans), "--out", str(run), "--resume"]) == 0
     scan_path = scans / "imagesTr" / "phantom_000.nii.gz"
@@ -240,7 +244,11 @@ def test_the_commands_draw_train_resume_and_predict(tmp_path, capsys):
     assert read_nifti(labels).same_grid(read_nifti(scan_path))
     scores = tmp_path / "scores"
     assert main(["evaluate", str(run), str(scans), str(scores)]) == 0
-    assert "right lung ｜ 右肺: Dice " in capsys.readouterr().out
+    out = capsys.readouterr().out
+    assert "right lung ｜ 右肺: Dice " in out
+    assert re.search(r"left lung ｜ 左肺: \d of \d lesions found, ", out)
+    written = json.loads((scores / "scores.json").read_text(encoding="utf-8"))["lesions"]
+    assert written["classes"][0]["class"] == "left lung ｜ 左肺" and len(written["scans"]) == 1
     assert main(["report", str(scores), str(scans)]) == 0
     assert "Segmentation report" in (scores / "report.html").read_text(encoding="utf-8")
     (run / "best.pt").write_bytes(b"no checkpoint" * 20)

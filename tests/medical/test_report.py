@@ -4,7 +4,7 @@ import re
 import numpy as np
 import pytest
 
-from segedu.medical.evaluate import compare
+from segedu.medical.evaluate import compare, compare_lesions
 from segedu.medical.nifti import write_nifti
 from segedu.medical.project import ProjectConfig, write_decathlon
 from segedu.medical.report import WARNING, write_report
@@ -18,7 +18,7 @@ CLASSES = ("background", "lung <left> ｜ 左肺", "nodule ｜ 结节")
 def evaluation(tmp_path):
     """Three scans: a good one, a middling one, and one whose nodule was missed."""
     rng = np.random.default_rng(0)
-    scans, cases = [], []
+    scans, cases, lesions = [], [], []
     folder, data = tmp_path / "test", tmp_path / "scans"
     (folder / "predictions").mkdir(parents=True)
     for shift, name in enumerate(("case_0", "case_1", "case_2")):
@@ -33,9 +33,12 @@ def evaluation(tmp_path):
         scans.append((name, image, truth))
         write_nifti(found, folder / "predictions" / f"{name}.nii.gz")
         cases += compare(name, found, truth, 3)
+        lesions += compare_lesions(name, found, truth, [2])
     write_decathlon(data, scans, CLASSES)
-    Report({"cases": cases}, CLASSES).to_json(folder / "scores.json")
-    ProjectConfig(classes=CLASSES, intensity="lung").save(folder / "config.json")
+    scores = json.loads(Report({"cases": cases}, CLASSES).to_json())
+    (folder / "scores.json").write_text(json.dumps(scores | {"lesions": {"scans": lesions}}))
+    config = ProjectConfig(classes=CLASSES, lesions=CLASSES[2:], intensity="lung")
+    config.save(folder / "config.json")
     return folder, data
 
 
@@ -47,10 +50,22 @@ def test_the_page_is_whole_and_alone(evaluation):
     assert len(sources) == 4 and all(s.startswith("data:image/png;base64,") for s in sources)
     assert "lung &lt;left&gt; ｜ 左肺" in text and "<left>" not in text
     assert "best ｜ 最好: case_0, Dice 1.000" in text and "worst ｜ 最差: case_2" in text
-    assert text.count("<table>") == 3
+    assert text.count("<table>") == 5
     failures = text.split("Failures")[1].split("All scans")[0]
     assert "case_2" in failures and "case_0" not in failures and "–" in failures
     assert str(page.parent) not in text
+
+
+def test_lesions_are_counted_where_there_are_some(evaluation):
+    text = write_report(*evaluation).read_text(encoding="utf-8")
+    table = text.split("Lesions ｜ 病灶</h2>")[1].split("</table>")[0]
+    # of three nodules two are found; none is predicted where there is none
+    assert "<td>3</td><td>3</td><td>2</td><td>0.667</td><td>0.000</td>" in table
+    folder, data = evaluation
+    scores = json.loads((folder / "scores.json").read_text(encoding="utf-8"))
+    del scores["lesions"]
+    (folder / "scores.json").write_text(json.dumps(scores))
+    assert "Lesions ｜ 病灶" not in write_report(folder, data).read_text(encoding="utf-8")
 
 
 def test_the_same_evaluation_gives_the_same_page(evaluation):

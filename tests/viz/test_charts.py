@@ -42,6 +42,25 @@ def test_learning_curves_name_what_is_missing():
         viz.learning_curves([])
 
 
+def test_live_curves_grow_in_one_place(monkeypatch):
+    shown = []
+
+    class Handle:
+        def update(self, figure):
+            shown.append(figure)
+
+    def display(figure, display_id):
+        shown.append(figure)
+        return Handle()
+
+    monkeypatch.setattr("IPython.display.display", display)
+    draw = viz.live_curves()
+    for record in RECORDS:
+        draw(record)
+    assert [len(figure.axes[0].lines[0].get_xdata()) for figure in shown] == [1, 2]
+    assert not plt.get_fignums()  # nothing is left to be shown again
+
+
 def test_benchmark_ratios_stand_left_and_right_of_one():
     rows = {
         "a": {"peer": "torchvision: a", "ratios": {"forward": 0.5, "peak_memory": 1.25}},

@@ -19,6 +19,8 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 
+from segedu.medical.resampling import resample_array
+
 AXIAL = "SPL"
 PLANES = {"axial": "SPL", "coronal": "PIL", "sagittal": "LIP"}  # [slice, down, right]
 
@@ -206,17 +208,8 @@ class Volume:
             fill = 0 if labels else self.array.min()
         source = self.reorient(grid.axes)
         matrix = np.linalg.inv(source.affine()) @ grid.affine()
-        matrix = matrix.round(12)  # exact zeros and whole steps where grids are parallel
-        array = source.array
-        if not labels:
-            wide = array.dtype.type is np.float64
-            array = array.astype(np.float64 if wide else np.float32, copy=False)
-        if np.count_nonzero(matrix[:3, :3]) == 3:  # parallel grids: one axis after the other
-            result = _along_axes(array, matrix, grid.shape, linear=not labels)
-        else:
-            result = _at_any_angle(array, matrix, grid.shape, linear=not labels)
-        np.copyto(result, fill, where=_outside(matrix, source.shape, grid.shape), casting="unsafe")
-        return grid.with_array(result)
+        array = resample_array(source.array, matrix, grid.shape, linear=not labels, fill=fill)
+        return grid.with_array(array)
 
     def crop(self, start: Sequence[int], stop: Sequence[int]) -> "Volume":
         """Voxels ``start`` to ``stop`` (not included) along d, h, w; ``place_on`` is the way back.
@@ -294,56 +287,6 @@ def _world_axes(direction: np.ndarray) -> tuple[int, ...]:
     strength = np.abs(direction)  # (world, array)
     orders = itertools.permutations(range(3))
     return max(orders, key=lambda order: strength[order, range(3)].sum())
-
-
-def _along_axes(array: np.ndarray, matrix: np.ndarray, shape: Sequence[int], linear: bool):
-    """Resample by a diagonal matrix; the edge values go on outside."""
-    for axis, size in enumerate(array.shape):
-        place = matrix[axis, axis] * np.arange(shape[axis]) + matrix[axis, 3]
-        place = place.clip(0, size - 1)
-        if not linear:
-            array = array.take(np.floor(place + 0.5).astype(int).clip(0, size - 1), axis)
-            continue
-        low = np.floor(place).astype(int)
-        weight = np.expand_dims(place - low, [a for a in range(3) if a != axis])
-        lower = array.take(low, axis)
-        upper = array.take((low + 1).clip(0, size - 1), axis)
-        upper -= lower
-        upper *= weight.astype(array.dtype)
-        upper += lower
-        array = upper
-    return array
-
-
-def _at_any_angle(array: np.ndarray, matrix: np.ndarray, shape: Sequence[int], linear: bool):
-    """Resample by any matrix; the edge values go on outside."""
-    from scipy.ndimage import affine_transform
-
-    native = np.uint8 if array.dtype == bool else array.dtype.newbyteorder("=")
-    if array.dtype == np.float16:
-        native = np.float32
-    result = affine_transform(
-        array.astype(native, copy=False),
-        matrix[:3, :3],
-        matrix[:3, 3],
-        output_shape=tuple(shape),
-        order=int(linear),
-        mode="nearest",
-    )
-    return result.astype(array.dtype, copy=False)
-
-
-def _outside(matrix: np.ndarray, source: Sequence[int], target: Sequence[int]) -> np.ndarray:
-    """Where target voxels lie outside the source; broadcasts to ``target``.
-
-    Terms that are zero are left out, so that parallel grids cost one line per axis.
-    """
-    lines = np.ogrid[tuple(slice(n) for n in target)]
-    outside = np.zeros((1, 1, 1), bool)
-    for row, size in zip(matrix[:3], source, strict=True):
-        place = sum((m * i for m, i in zip(row, lines, strict=False) if m), start=np.array(row[3]))
-        outside = outside | (place < -0.5 - 1e-6) | (place > size - 0.5 + 1e-6)
-    return outside
 
 
 def _world_change(world: str) -> np.ndarray:

@@ -49,7 +49,7 @@ class UpBlock(nn.Module):
         """(N, 2w, h, w'), skip (N, w, ~2h, ~2w') -> (N, w, ~2h, ~2w')."""
         x = self.up(x)  # (N, w, 2h, 2w')
         if self.padded:
-            x = center_crop(x, skip.shape)  # an odd size lost a pixel in pooling: restore it
+            x = center_crop(x, skip.shape)  # adds a row of zeros where pooling lost an odd pixel
         else:
             skip = center_crop(skip, x.shape)  # the paper's crop of the border lost to valid convs
         return self.conv(torch.cat([skip, x], dim=1) if self.skip_connections else x)
@@ -110,7 +110,7 @@ class UNet(nn.Module):
         )
         self.classifier = nn.Conv2d(base_width, num_classes, 1)
         for module in self.modules():
-            if isinstance(module, nn.Conv2d):  # section 3: standard deviation sqrt(2 / fan in)
+            if isinstance(module, nn.Conv2d):  # section 3 of the paper: deviation sqrt(2 / fan in)
                 nn.init.kaiming_normal_(module.weight, nonlinearity="relu")
                 if module.bias is not None:
                     nn.init.zeros_(module.bias)

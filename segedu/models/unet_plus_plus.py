@@ -14,6 +14,7 @@ class Node(nn.Module):
         super().__init__()
         layers: list[nn.Module] = []
         for channels in (in_channels, out_channels):
+            # before a normalisation the bias is useless; it stays, as in the code of that form
             layers.append(nn.Conv2d(channels, out_channels, 3, padding=1))
             nn.init.kaiming_normal_(layers[-1].weight, nonlinearity="relu")
             nn.init.zeros_(layers[-1].bias)

@@ -91,6 +91,19 @@ def test_a_damaged_file_is_named_even_beside_a_whole_series(make_series):
         read_series(folder)
 
 
+@pytest.mark.parametrize("keyword", ["SeriesInstanceUID", "StudyInstanceUID"])
+def test_a_file_with_a_damaged_uid_is_listed_as_such(make_series, keyword):
+    """The UID of slice 2 calls itself a list of real numbers, of 8 bytes each."""
+    folder, _ = make_series(**{keyword: "1.2.3"})
+    tag = {"SeriesInstanceUID": b"\x20\0\x0e\0", "StudyInstanceUID": b"\x20\0\x0d\0"}[keyword]
+    data = (folder / "2.dcm").read_bytes()
+    assert data.count(tag + b"UI\x06\0") == 1
+    (folder / "2.dcm").write_bytes(data.replace(tag + b"UI", tag + b"FD"))
+    found = scan(folder)
+    assert found.unreadable == {"2.dcm": f"2.dcm: {keyword} is damaged"}
+    assert [len(series.files) for series in found.series] == [3]
+
+
 def test_a_cut_file_is_refused(make_series):
     folder, _ = make_series()
     data = (folder / "2.dcm").read_bytes()

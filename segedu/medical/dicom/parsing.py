@@ -40,6 +40,8 @@ def read_header(path: Path, name: str) -> Header | None:
     header = Header(path, name, _wanted_values(tags))
     if "Rows" not in header.values and not header.uid("SeriesInstanceUID"):
         raise VolumeError(f"{name} is damaged: it has neither SeriesInstanceUID nor Rows")
+    for keyword in ("SeriesInstanceUID", "StudyInstanceUID", "FrameOfReferenceUID"):
+        header.uid(keyword)  # refuses a damaged one now, before files are grouped by it
     return header
 
 

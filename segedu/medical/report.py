@@ -14,6 +14,7 @@ from typing import Any
 
 import matplotlib.pyplot as plt
 import numpy as np
+from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
 from segedu import viz
@@ -30,8 +31,7 @@ HEADS = {
     "class": "class ｜ 类别",
     "scans": "scans ｜ 例数",
     "dice": "Dice",
-    "dice_low": "Dice, 95 % from ｜ Dice 95% 下限",
-    "dice_high": "to ｜ 上限",
+    "interval": "95 % interval ｜ 95% 区间",
     "iou": "IoU ｜ 交并比",
     "hd95": "HD95 [mm]",
     "assd": "ASSD [mm]",
@@ -53,16 +53,37 @@ LESIONS = (
     "共面、共棱或共角的体素算同一个病灶。真实病灶只要有一个体素被预测到即算检出；"
     "预测出的病灶若不含任何真实体素，则为假阳性。"
 )
+MEASURES = (
+    "Dice and IoU: overlap, 1 is perfect. HD95 and ASSD: distance between the surfaces, 0 is "
+    "perfect; a dash where one of them is missing. Volume error: predicted minus true. Interval of "
+    "the mean Dice: patients drawn with replacement. ｜ "
+    "Dice 与 IoU 表示重叠程度，1 为完全一致。HD95 与 ASSD 是两个表面之间的距离，0 为完全一致；"
+    "缺少其中一个表面时以短横表示。体积误差为预测减真实。平均 Dice 的区间由对病人有放回抽样得到。"
+)
 STYLE = """
-body { max-width: 60rem; margin: 2rem auto; padding: 0 1rem; color: #25302f; background: #fffdf9;
+:root { color-scheme: light dark; --ink: #25302f; --page: #fffdf9; --line: #e3ddd0;
+  --warn: #fdf1cf; --edge: #a14e12; }
+@media (prefers-color-scheme: dark) {
+  :root { --ink: #e4e2dc; --page: #171c1c; --line: #3a4341; --warn: #3a2c14; --edge: #e0954f; }
+}
+body { max-width: 60rem; margin: 2rem auto; padding: 0 1rem; color: var(--ink);
+  background: var(--page);
   font: 16px/1.6 "Helvetica Neue", Arial, "Noto Sans CJK SC", "PingFang SC", "Microsoft YaHei",
   sans-serif; }
-.warning { padding: .6rem 1rem; border-left: 4px solid #a14e12; background: #fdf1cf; }
-.wide { overflow-x: auto; }
-table { border-collapse: collapse; font-variant-numeric: tabular-nums; }
-th, td { padding: .25rem .7rem; border-bottom: 1px solid #e3ddd0; text-align: right; }
-th:first-child, td:first-child { text-align: left; }
-img { max-width: 100%; height: auto; }
+h1 span, h2 span { display: inline-block; }
+h1 .bar, h2 .bar { width: 1.5em; text-align: center; }
+.warning { padding: .6rem 1rem; border-left: 4px solid var(--edge); background: var(--warn); }
+.wide { overflow-x: auto; margin: 1rem 0; }
+table { border-collapse: collapse; font-variant-numeric: tabular-nums; line-height: 1.35; }
+th, td { padding: .3rem .7rem; border-bottom: 1px solid var(--line); text-align: left;
+  white-space: nowrap; }
+th { vertical-align: bottom; }
+th span { display: block; }
+th .bar { display: none; }
+.number { text-align: right; }
+img { display: block; width: 100%; height: auto; background: white; border-radius: 4px; }
+.charts { display: grid; gap: 1rem; grid-template-columns: repeat(auto-fit, minmax(20rem, 1fr)); }
+@media (max-width: 24rem) { .charts { grid-template-columns: 1fr; } }
 """
 
 
@@ -87,7 +108,8 @@ def write_report(folder: str | Path, data: str | Path, *, failure: float = 0.5) 
     config = ProjectConfig.load(folder / "config.json")
     cases, lesions = read_cases(folder)
     result = summarize(cases)
-    classes = [{"class": c, **row} for c, row in result["per_class"].items()]
+    classes = [{"class": c, **_with_interval(row)} for c, row in result["per_class"].items()]
+    scored, mean = len({case["image"] for case in cases}), f"{result['mean_dice']:.3f}"
     failed = [case for case in cases if case["dice"] < failure or not math.isfinite(case["hd95"])]
     scans = {name: (image, label) for name, image, label in find_scans(data)}
     with plt.rc_context():
@@ -95,15 +117,17 @@ def write_report(folder: str | Path, data: str | Path, *, failure: float = 0.5) 
         parts = [
             f"<p class='warning'>{WARNING}</p>",
             _heading("Classes ｜ 各类别"),
-            f"<p>Mean Dice ｜ 平均 Dice: {result['mean_dice']:.3f}. "
-            "Intervals: patients drawn with replacement ｜ 区间：对病人有放回抽样</p>",
+            _paragraphs(
+                f"{scored} scans, mean Dice {mean} ｜ {scored} 例扫描，平均 Dice 为 {mean}"
+            ),
             _table(classes, config.classes),
+            _paragraphs(MEASURES),
             *(_lesions(lesions, config.classes) if lesions else ()),
             _heading("Distributions ｜ 分布"),
             _chart(cases, config.classes),
             _heading("Best, middle, worst scan ｜ 最好、居中、最差的扫描"),
             *(_scan(name, text, folder, scans, config) for text, name in _exemplary(cases)),
-            _heading(f"Failures (Dice below {failure:g}, or missed) ｜ 失败的例子"),
+            _heading(f"Dice below {failure:g}, or missed ｜ Dice 低于 {failure:g} 或漏检的例子"),
             _table(failed, config.classes) if failed else "<p>none ｜ 无</p>",
             _heading("All scans ｜ 全部扫描"),
             _table(cases, config.classes),
@@ -112,7 +136,7 @@ def write_report(folder: str | Path, data: str | Path, *, failure: float = 0.5) 
         "<!doctype html><html lang='en'><head><meta charset='utf-8'>"
         "<meta name='viewport' content='width=device-width'>"
         f"<title>Segmentation report ｜ 分割报告</title><style>{STYLE}</style></head><body>"
-        f"<h1>Segmentation report ｜ 分割报告</h1>{''.join(parts)}</body></html>\n"
+        f"<h1>{_bilingual('Segmentation report ｜ 分割报告')}</h1>{''.join(parts)}</body></html>\n"
     )
     with atomic_write(folder / "report.html") as file:
         file.write(page.encode("utf-8"))
@@ -120,21 +144,43 @@ def write_report(folder: str | Path, data: str | Path, *, failure: float = 0.5) 
 
 
 def _heading(text: str) -> str:
-    return f"<h2>{html.escape(text)}</h2>"
+    return f"<h2>{_bilingual(text)}</h2>"
+
+
+def _paragraphs(text: str) -> str:
+    english, chinese = html.escape(text).split(" ｜ ")
+    return f"<p>{english}</p><p lang='zh'>{chinese}</p>"
+
+
+def _bilingual(text: str) -> str:
+    """The halves of a short text, so that a line ends between them."""
+    english, bar, chinese = html.escape(text).partition(" ｜ ")
+    rest = f"<span class='bar'>{bar}</span><span lang='zh'>{chinese}</span>" if bar else ""
+    return f"<span>{english}</span>{rest}"
+
+
+def _with_interval(row: dict[str, Any]) -> dict[str, Any]:
+    """The two ends of the interval as one text, behind the Dice."""
+    ends = f"{row['dice_low']:.3f} – {row['dice_high']:.3f}"
+    others = {k: v for k, v in row.items() if k not in ("scans", "dice", "dice_low", "dice_high")}
+    return {"scans": row["scans"], "dice": row["dice"], "interval": ends, **others}
 
 
 def _table(rows: Sequence[dict[str, Any]], names: Sequence[str]) -> str:
     """Rows with the same keys; classes by name, distances that do not exist as a dash."""
-    cells = [[_cell(key, value, names) for key, value in row.items()] for row in rows]
-    head = "".join(f"<th>{html.escape(HEADS[key])}</th>" for key in rows[0])
-    body = "".join(f"<tr>{''.join(f'<td>{c}</td>' for c in row)}</tr>" for row in cells)
-    return f"<div class='wide'><table><tr>{head}</tr>{body}</table></div>"
+    keys = list(rows[0])
+    align = ["" if key in ("image", "class") else " class='number'" for key in keys]
+    cells = [[_cell(key, row[key], names) for key in keys] for row in rows]
+    cells = [[f"<td{a}>{c}</td>" for a, c in zip(align, row, strict=True)] for row in cells]
+    heads = [f"<th{a}>{_bilingual(HEADS[k])}</th>" for a, k in zip(align, keys, strict=True)]
+    lines = "".join(f"<tr>{''.join(line)}</tr>" for line in (heads, *cells))
+    return f"<div class='wide'><table>{lines}</table></div>"
 
 
 def _lesions(rows: Sequence[dict[str, Any]], names: Sequence[str]) -> list[str]:
     """How many lesions were found, in all and scan by scan."""
     classes = [{"class": c, **row} for c, row in summarize_lesions(rows).items()]
-    parts = [_heading("Lesions ｜ 病灶"), f"<p>{LESIONS}</p>"]
+    parts = [_heading("Lesions ｜ 病灶"), _paragraphs(LESIONS)]
     return [*parts, _table(classes, names), _table(rows, names)]
 
 
@@ -159,17 +205,27 @@ def _chart(cases: Sequence[dict[str, Any]], names: Sequence[str]) -> str:
             groups.setdefault(names[case["class"]], []).append(case[key])
         return {name: values for name, values in groups.items() if np.isfinite(values).any()}
 
-    figure, axes = plt.subplots(2, 2, figsize=(9, 6.4), layout="constrained")
-    viz.distribution([case["dice"] for case in cases], label="Dice", ax=axes[0, 0])
-    viz.boxes(by_class("dice"), label="Dice", ax=axes[0, 1])
     volumes = [[case[key] for case in cases] for key in ("true_volume_ml", "volume_ml")]
     labels = (HEADS["true_volume_ml"], HEADS["volume_ml"])
-    viz.scatter(*volumes, labels=labels, ax=axes[1, 0]).axline((0, 0), slope=1, color="0.6", lw=1)
+    axes = [_axes() for _ in range(3)]
+    viz.distribution([case["dice"] for case in cases], label="Dice", ax=axes[0])
+    viz.boxes(by_class("dice"), label="Dice", ax=axes[1])
+    viz.scatter(*volumes, labels=labels, ax=axes[2]).axline((0, 0), slope=1, color="0.6", lw=1)
+    titles = [
+        "Histogram of Dice ｜ Dice 的直方图",
+        "Dice by class ｜ 各类别的 Dice",
+        "Predicted against true volume ｜ 预测体积与真实体积",
+    ]
     if distances := by_class("hd95"):
-        viz.cumulative(distances, label="hd95", ax=axes[1, 1]).legend(loc="lower right")
-    else:
-        axes[1, 1].set_axis_off()
-    return _picture(figure, "Distributions of the scores ｜ 各项得分的分布")
+        axes.append(_axes())
+        viz.cumulative(distances, label=HEADS["hd95"], ax=axes[3]).legend(loc="lower right")
+        titles.append("Share of scans below an HD95 ｜ HD95 不超过某值的比例")
+    pictures = [_picture(a.figure, title) for a, title in zip(axes, titles, strict=True)]
+    return f"<div class='charts'>{''.join(pictures)}</div>"
+
+
+def _axes() -> Axes:
+    return plt.subplots(figsize=(4.6, 3.3), layout="constrained")[1]
 
 
 def _exemplary(cases: Sequence[dict[str, Any]]) -> list[tuple[str, str]]:
@@ -203,7 +259,7 @@ def _scan(
     index = max(range(truth.shape[0]), key=lambda k: (wanted[0][k], wanted[1][k]))
     grey, aspect = _shown(image, config.intensity).view("axial", index)
     colors = [(0, 0, 0), *viz.instance_colors(len(config.classes) - 1)]
-    figure, axes = plt.subplots(1, 3, figsize=(9, 3.4), layout="constrained")
+    figure, axes = plt.subplots(1, 3, figsize=(7.2, 2.9), layout="constrained")
     titles = ("image ｜ 图像", "truth ｜ 真值", "prediction ｜ 预测")
     panels = [viz.overlay(grey, np.zeros(grey.shape, np.uint8), colors, hide=[0])]
     for labels in (truth, found):
@@ -228,7 +284,7 @@ def _shown(image: Volume, intensity: str) -> Volume:
 def _picture(figure: Figure, alt: str) -> str:
     """The figure as part of the page."""
     file = io.BytesIO()
-    figure.savefig(file, format="png", dpi=110, metadata={"Software": None})
+    figure.savefig(file, format="png", dpi=140, metadata={"Software": None})
     plt.close(figure)
     data = base64.b64encode(file.getvalue()).decode()
     return f"<img alt='{html.escape(alt)}' src='data:image/png;base64,{data}'>"

@@ -47,25 +47,25 @@ def test_the_page_is_whole_and_alone(evaluation):
     text = page.read_text(encoding="utf-8")
     assert WARNING in text and "http" not in text and "<script" not in text
     sources = re.findall(r"src='([^']*)'", text)
-    assert len(sources) == 4 and all(s.startswith("data:image/png;base64,") for s in sources)
+    assert len(sources) == 7 and all(s.startswith("data:image/png;base64,") for s in sources)
     assert "lung &lt;left&gt; ｜ 左肺" in text and "<left>" not in text
     assert "best ｜ 最好: case_0, Dice 1.000" in text and "worst ｜ 最差: case_2" in text
     assert text.count("<table>") == 5
-    failures = text.split("Failures")[1].split("All scans")[0]
+    failures = text.split("Dice below 0.5, or missed")[1].split("All scans")[0]
     assert "case_2" in failures and "case_0" not in failures and "–" in failures
     assert str(page.parent) not in text
 
 
 def test_lesions_are_counted_where_there_are_some(evaluation):
     text = write_report(*evaluation).read_text(encoding="utf-8")
-    table = text.split("Lesions ｜ 病灶</h2>")[1].split("</table>")[0]
+    table = text.split("病灶</span></h2>")[1].split("</table>")[0]
     # of three nodules two are found; none is predicted where there is none
-    assert "<td>3</td><td>3</td><td>2</td><td>0.667</td><td>0.000</td>" in table
+    assert re.findall(r"'number'>([\d.]+)<", table) == ["3", "3", "2", "0.667", "0.000"]
     folder, data = evaluation
     scores = json.loads((folder / "scores.json").read_text(encoding="utf-8"))
     del scores["lesions"]
     (folder / "scores.json").write_text(json.dumps(scores))
-    assert "Lesions ｜ 病灶" not in write_report(folder, data).read_text(encoding="utf-8")
+    assert "病灶</span></h2>" not in write_report(folder, data).read_text(encoding="utf-8")
 
 
 def test_the_same_evaluation_gives_the_same_page(evaluation):
@@ -79,7 +79,7 @@ def test_one_scan_is_best_and_worst_at_once(evaluation):
     scores["cases"] = [case for case in scores["cases"] if case["image"] == "case_0"]
     (folder / "scores.json").write_text(json.dumps(scores))
     text = write_report(folder, data).read_text(encoding="utf-8")
-    assert text.count("<img") == 2 and "none ｜ 无" in text
+    assert text.count("<img") == 5 and "none ｜ 无" in text
 
 
 def test_what_is_missing_is_named(evaluation):

@@ -7,14 +7,13 @@
 Both networks of a pair have the same random weights and must give the same before they are timed: a
 fast wrong number is worth nothing. Mask R-CNN has two classes, so that half of the proposals pass
 the score threshold and every image keeps as many detections as it may, as a trained detector on a
-full street does; the class scores of the mask classifiers are spread for the same reason.
+full street does; the class scores of the mask classifiers are spread for the same reason. Memory is
+the peak of what a run allocates.
 """
 
 from __future__ import annotations
 
 import argparse
-import ctypes
-import gc
 import json
 import sys
 import time
@@ -37,7 +36,6 @@ from segedu.models.mask_rcnn import mask_rcnn_resnet50_fpn
 from segedu.models.targets import IMAGE_MEAN, IMAGE_STD, normalize
 
 BUSY = "The machine had other work to do meanwhile: only the ratios mean something."
-PRELOAD = ("torchvision.models.detection", "segedu.models.mask_rcnn", "segedu.data.scenes")
 Run = Callable[[], Any]
 Runs = dict[str, dict[str, Run]]  # task -> network -> run; both give the same in the first task
 
@@ -69,10 +67,11 @@ def evaluating(model: nn.Module, run: Run) -> Run:
 
 def learning(model: nn.Module, losses: Callable[[], dict[str, Tensor]]) -> Run:
     def learn() -> float:
+        model.train()
         torch.manual_seed(0)  # the proposals or points that are drawn
-        model.train().zero_grad()
         total = sum(losses().values())
         total.backward()
+        model.zero_grad()
         return total.item()
 
     return learn
@@ -290,21 +289,6 @@ def _tensors(result: Any) -> list[Tensor]:
     return [tensor for part in parts for tensor in _tensors(part)]
 
 
-def peak(name: str, task: str, network: str, setting: Setting) -> int:
-    """Bytes that one run adds at its peak; to be called in a new process."""
-    run = candidates(name, setting)[task][network]
-    # loads whatever is loaded on first use
-    candidates(name, setting._replace(size=64, detections=2))[task][network]()
-    gc.collect()
-    if setting.device != "cpu":
-        torch.cuda.reset_peak_memory_stats()
-        before = torch.cuda.memory_allocated()
-        run()
-        return torch.cuda.max_memory_allocated() - before
-    ctypes.CDLL(None).malloc_trim(0)  # what glibc keeps of the small run must not hide the need
-    return race.measure_peak(run)
-
-
 def measure(name: str, setting: Setting, options: argparse.Namespace) -> dict[str, Any]:
     """The difference of a pair, and for each task the time and memory of both."""
     runs = candidates(name, setting)
@@ -313,9 +297,8 @@ def measure(name: str, setting: Setting, options: argparse.Namespace) -> dict[st
     for task, networks in runs.items():
         rows = race.race(networks, options.rounds, clock)
         if not options.quick:
-            for network, row in rows.items():
-                arguments = (name, task, network, setting)
-                row["peak_mb"] = race.in_new_process(peak, arguments, PRELOAD) >> 20
+            for network, run in networks.items():
+                rows[network]["peak_mb"] = race.allocated_peak(run, setting.device) >> 20
         result[task] = rows
         race.show(f"{name}, {task}", rows)
     return result

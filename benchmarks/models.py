@@ -26,7 +26,6 @@ sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
-from torch.profiler import ProfilerActivity, profile
 
 from benchmarks import race
 from segedu.models import get_model
@@ -123,25 +122,6 @@ def _inputs(options: argparse.Namespace) -> tuple[Tensor, Tensor]:
     return images.to(options.device), target.to(options.device)
 
 
-def _peak(run: Callable[[], None], device: str) -> int:
-    """Bytes that a run allocates at most, by the account of torch's allocator."""
-    if device == "cuda":
-        before = torch.cuda.memory_allocated()
-        torch.cuda.reset_peak_memory_stats()
-        run()
-        return torch.cuda.max_memory_allocated() - before
-    with profile(activities=[ProfilerActivity.CPU], profile_memory=True) as events:
-        run()
-    changes = [
-        event for event in events.profiler.kineto_results.events() if event.name() == "[memory]"
-    ]
-    now = peak = 0
-    for event in sorted(changes, key=lambda event: event.start_ns()):
-        now += event.nbytes()
-        peak = max(peak, now)
-    return peak
-
-
 def _measure(name: str, options: argparse.Namespace) -> dict[str, Any]:
     """One row of the table."""
     pair = PAIRS[name]
@@ -163,7 +143,9 @@ def _measure(name: str, options: argparse.Namespace) -> dict[str, Any]:
         row[label] = race.race(runs, options.rounds, clock)
         row["ratios"][label] = row[label]["ours"]["ratio"]
         race.show(f"{name}, {label}", row[label])
-    row["peak_bytes"] = {side: _peak(run, options.device) for side, run in runs.items()}
+    row["peak_bytes"] = {
+        side: race.allocated_peak(run, options.device) for side, run in runs.items()
+    }
     row["ratios"]["peak_memory"] = round(row["peak_bytes"]["ours"] / row["peak_bytes"]["theirs"], 2)
     print("  peak memory", row["peak_bytes"], row["ratios"]["peak_memory"], flush=True)
     return row

@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Any
 
 import torch
+from torch.profiler import ProfilerActivity, profile
 
 RESULTS = Path(__file__).resolve().parent.parent / "book" / "results"
 
@@ -68,6 +69,25 @@ def measure_peak(run: Callable[[], object]) -> int:
     Path("/proc/self/clear_refs").write_text("5")  # resets the high-water mark
     run()
     return _memory("VmHWM") - before
+
+
+def allocated_peak(run: Callable[[], object], device: str) -> int:
+    """Bytes that a run allocates at most, by the account of torch's allocator."""
+    if device == "cuda":
+        before = torch.cuda.memory_allocated()
+        torch.cuda.reset_peak_memory_stats()
+        run()
+        return torch.cuda.max_memory_allocated() - before
+    with profile(activities=[ProfilerActivity.CPU], profile_memory=True) as events:
+        run()
+    changes = [
+        event for event in events.profiler.kineto_results.events() if event.name() == "[memory]"
+    ]
+    now = peak = 0
+    for event in sorted(changes, key=lambda event: event.start_ns()):
+        now += event.nbytes()
+        peak = max(peak, now)
+    return peak
 
 
 def _memory(field: str) -> int:

@@ -33,6 +33,7 @@ Language = Literal["en", "zh"]
 LANGUAGES: tuple[Language, ...] = ("en", "zh")
 LANG_ATTRIBUTE = {"en": "en", "zh": "zh-CN"}
 BAR = "｜"
+CLOSING = "，。；：、！？）》”’"  # marks that must not start a line
 
 # Folder of each edition inside the site, and its name in the switcher.
 EDITIONS = {
@@ -224,6 +225,24 @@ class SplitShortTexts(SphinxTransform):
         ]
 
 
+class KeepPunctuation(SphinxTransform):
+    """Ties a Chinese mark to the formula before it: a browser may break the line there."""
+
+    default_priority = 210
+
+    def apply(self, **kwargs: Any) -> None:
+        """Puts formula and mark into one element that does not wrap."""
+        for formula in list(self.document.findall(nodes.math)):
+            siblings, after = formula.parent, formula.parent.index(formula) + 1
+            text = siblings[after] if after < len(siblings) else None
+            if not isinstance(text, nodes.Text) or not text.startswith(tuple(CLOSING)):
+                continue
+            siblings[after] = nodes.Text(text[1:])
+            pair = nodes.inline("", "", classes=["unbroken"])
+            formula.replace_self(pair)
+            pair += [formula, nodes.Text(text[0])]
+
+
 def shorten_references(app: Sphinx, doctree: nodes.document, docname: str) -> None:
     """``doctree-resolved``: a link inside a paragraph speaks the language of the paragraph."""
     for block in doctree.findall(nodes.container):
@@ -306,6 +325,7 @@ def setup(app: Sphinx) -> dict[str, Any]:
     app.connect("source-read", select_source)
     app.add_transform(WrapLanguages)
     app.add_transform(SplitShortTexts)
+    app.add_transform(KeepPunctuation)
     app.connect("doctree-resolved", shorten_references)
     app.connect("html-page-context", add_switcher, priority=400)
     app.connect("html-page-context", split_attributes, priority=600)

@@ -90,6 +90,14 @@ def test_anchors_are_those_of_the_bilingual_heading(read):
     assert ["the-dice-loss-dice"] in ids["en"] or ["the-dice-loss"] in ids["en"]
 
 
+def test_a_formula_keeps_the_mark_after_it(read):
+    tree, _ = read("# T\n\n设 $x$，并且 $y$ 与 $z$。$w$\n", "zh")
+    [paragraph] = tree.findall(nodes.paragraph)
+    kept = [node.astext() for node in tree.findall(nodes.inline) if "unbroken" in node["classes"]]
+    assert kept == ["x，", "z。"]
+    assert paragraph.astext() == "设 x，并且 y 与 z。w"
+
+
 @pytest.mark.parametrize("edition", ["both", "zh"])
 def test_a_heading_in_a_tagged_cell_is_an_error_that_names_the_page(read, edition):
     page = '# Title\n\n+++ {"tags": ["lang-zh"]}\n\n## 标题\n\n正文\n\n+++\n'

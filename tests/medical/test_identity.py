@@ -21,6 +21,7 @@ from tests.medical.dicom_files import dicom_tags, write_dicom
 
 pytest.importorskip("pydicom")
 pytest.importorskip("nibabel")
+pytest.importorskip("tensorboard")
 
 #: A value for every tag that may name somebody or something; no two share a word of theirs.
 IDENTITY = {
@@ -148,6 +149,7 @@ def test_nothing_of_the_identity_comes_out_of_the_commands(tmp_path, capfd, capl
     settings = ["base_width=2", "stages=2", "patch=(4,16,16)", "epochs=1", "patches=2"]
     settings += ["shares=(0.4,0.3,0.3)"]
     settings = [part for text in settings for part in ("--set", text)]
+    settings += ["--tensorboard", str(out / "curves")]
     patient = str(scans / "0")
     for command in (
         ["convert", patient, str(out / "copy")],
@@ -169,8 +171,8 @@ def test_nothing_of_the_identity_comes_out_of_the_commands(tmp_path, capfd, capl
     told = "".join(capfd.readouterr()) + caplog.text
     assert told.count("problem:") >= 2 and told.count("error:") == 4
     files = [path for path in out.rglob("*") if path.is_file()]
-    for kind in (".nii.gz", ".dcm", ".pt", ".json", ".jsonl", ".csv", ".html"):
-        assert any(path.name.endswith(kind) for path in files), kind
+    for kind in (".nii.gz", ".dcm", ".pt", ".json", ".jsonl", ".csv", ".html", ".tfevents"):
+        assert any(kind in path.name for path in files), kind
     assert not leaks(told.encode())
     for path in files:
         assert not leaks(str(path.relative_to(out)).encode())

@@ -3,12 +3,12 @@
     export SEGEDU_DATA=...       # the folder above dsb2018_nuclei/ and coco128_seg/
     python -m book.results.train_instances nuclei
     python -m book.results.train_instances coco128
-    python -m book.results.train_instances nuclei --model yolact_tiny --epochs 24
+    python -m book.results.train_instances nuclei --model panoptic_deeplab_tiny --lr 4e-3 --epochs 20
+    python -m book.results.train_instances nuclei --model embedding_tiny --lr 4e-3 --epochs 20
 
-Every fourth image is kept for judging. Training sees random crops, of 128 x 128 for Mask R-CNN and
-of 256 x 256 for networks to which an object's size is a part of the image's; judged are the central
-256 x 256 pixels of each image, at its own resolution (nuclei), or the whole image scaled to 256
-pixels (COCO, where all classes count as one, "object": 80 images teach no 80 classes).
+Every fourth image is kept for judging. Training sees random crops of 128 x 128; judged are the
+central 256 x 256 pixels of each image, at its own resolution (nuclei), or the whole image scaled to
+256 pixels (COCO, where all classes count as one, "object": 80 images teach no 80 classes).
 """
 
 import argparse
@@ -24,6 +24,7 @@ from typing import Any, NamedTuple
 
 import torch
 from torch import Tensor, nn
+from torch.nn.functional import mse_loss
 from torch.utils.data import Dataset
 from torchvision import tv_tensors
 from torchvision.transforms import v2
@@ -33,22 +34,15 @@ from segedu.data.object_folders import ObjectFolders
 from segedu.data.transforms import DropInvisible, FitInto, ScaleAndCrop
 from segedu.engine import cosine_lr, fit, make_loader, seed_everything
 from segedu.engine.checkpoint import atomic_write
+from segedu.losses import CrossEntropyLoss, DiscriminativeLoss
 from segedu.metrics import MaskAP
-from segedu.models.mask2former import mask2former_tiny
+from segedu.models.embedding import embedding_tiny
 from segedu.models.mask_rcnn import MaskRCNN, mask_rcnn_tiny
-from segedu.models.yolact import yolact_tiny
+from segedu.models.panoptic_deeplab import panoptic_deeplab_tiny
+from segedu.ops import masks_to_boxes
 
-VIEW = 256  # pixels a side of what is judged
+CROP, VIEW = 128, 256
 SCORES = ("AP", "AP50", "AP75", "APs", "APm", "APl", "AR100")
-
-
-class Network(NamedTuple):
-    """A network for one class of objects, the side of its training crops, and the class's label."""
-
-    build: Callable[[], nn.Module]
-    crop: int
-    label: int = 1  #: 0 if the network counts no background
-    before_judging: Callable[[Any], None] = lambda model: None
 
 
 class Recipe(NamedTuple):
@@ -80,28 +74,73 @@ RECIPES = {
 }
 
 
-def see_more(model: MaskRCNN) -> None:
-    """A view has four times the pixels of a crop, and more objects."""
-    model.settings.min_size = VIEW
-    model.settings.box_detections_per_img = 100
-    model.settings.rpn_post_nms_top_n_test = 300
+class PanopticDetector(nn.Module):
+    """A panoptic network of two classes, background and object, under a detector's contract."""
+
+    def __init__(self, network: nn.Module) -> None:
+        super().__init__()
+        self.network = network
+
+    def forward(self, images: list[Tensor], targets: list[dict[str, Any]] | None = None) -> Any:
+        """Losses in training, else detections."""
+        if self.training:
+            return self.losses(images, [to_panoptic(target) for target in targets])
+        return [to_detections(result) for result in self.network(images)]
+
+    def losses(self, images: list[Tensor], samples: list[dict[str, Any]]) -> dict[str, Tensor]:
+        """As the network computes them itself."""
+        return self.network(images, samples)
 
 
-NETWORKS = {
-    "mask_rcnn_tiny": Network(lambda: mask_rcnn_tiny(2), 128, before_judging=see_more),
-    "yolact_tiny": Network(lambda: yolact_tiny(2, image_size=VIEW), VIEW),
-    "mask2former_tiny": Network(
-        lambda: mask2former_tiny(1, num_queries=64, task="instance"), VIEW, label=0
-    ),
+class EmbeddingDetector(PanopticDetector):
+    """An embedding network, whose losses are those of `segedu.losses`."""
+
+    def losses(self, images: list[Tensor], samples: list[dict[str, Any]]) -> dict[str, Tensor]:
+        """As the docstring of `EmbeddingNetwork` has it."""
+        maps, target = self.network(images), self.network.targets(samples)
+        return {
+            "loss_semantic": CrossEntropyLoss()(maps.semantic, target.semantic),
+            "loss_embedding": DiscriminativeLoss(ignore_index=-1)(maps.embedding, target.embedding),
+            "loss_center": 10 * mse_loss(maps.center, target.center),
+        }
+
+
+def to_panoptic(sample: dict[str, Any]) -> dict[str, Any]:
+    """An instance sample as a panoptic one: class 0 is the background, class 1 the objects."""
+    ids = torch.ones(sample["masks"].shape[1:], dtype=torch.int32)
+    info = [{"id": 1, "category_id": 0}]
+    for number, mask in enumerate(sample["masks"].as_subclass(Tensor), start=2):
+        ids[mask] = number
+        info.append({"id": number, "category_id": 1})
+    return {"image": sample["image"], "panoptic_seg": ids, "segments_info": info}
+
+
+def to_detections(result: dict[str, Any]) -> dict[str, Tensor]:
+    """The objects of a panoptic result."""
+    things = [segment for segment in result["segments_info"] if segment["isthing"]]
+    ids = torch.tensor([segment["id"] for segment in things])
+    masks = result["panoptic_seg"] == ids[:, None, None]  # (D, H, W)
+    return {
+        "boxes": masks_to_boxes(masks),
+        "labels": torch.ones(len(things), dtype=torch.int64),
+        "scores": torch.tensor([segment["score"] for segment in things]),
+        "masks": masks,
+    }
+
+
+NETWORKS: dict[str, Callable[[], nn.Module]] = {
+    "mask_rcnn_tiny": lambda: mask_rcnn_tiny(2),
+    "panoptic_deeplab_tiny": lambda: PanopticDetector(panoptic_deeplab_tiny(2, things=(1,))),
+    "embedding_tiny": lambda: EmbeddingDetector(embedding_tiny(2, things=(1,))),
 }
 
 
 class Kept(Dataset):
-    """Samples kept in memory, transformed anew each time; every object has the label ``label``."""
+    """Samples kept in memory, transformed anew each time; all classes are taken as one."""
 
-    def __init__(self, samples: list[dict[str, Any]], label: int, *transforms: nn.Module):
+    def __init__(self, samples: list[dict[str, Any]], *transforms: nn.Module):
         to_float = v2.ToDtype({tv_tensors.Image: torch.float32, "others": None}, scale=True)
-        self.samples = [{**s, "labels": torch.full_like(s["labels"], label)} for s in samples]
+        self.samples = [{**s, "labels": torch.ones_like(s["labels"])} for s in samples]
         self.transforms = v2.Compose([*transforms, to_float])
 
     def __len__(self) -> int:
@@ -120,6 +159,10 @@ def sum_losses(model: nn.Module, samples: list[dict[str, Any]]) -> Tensor:
 def judge(model: nn.Module, samples: Dataset) -> dict[str, float | None]:
     """Average precision and recall; None where no object has that size."""
     model.eval()
+    if isinstance(model, MaskRCNN):  # a view has four times the pixels of a crop, and more objects
+        model.settings.min_size = VIEW
+        model.settings.box_detections_per_img = 100
+        model.settings.rpn_post_nms_top_n_test = 300
     metric = MaskAP()
     for index in range(len(samples)):
         sample = samples[index]
@@ -144,19 +187,19 @@ def main() -> None:
         parser.error("set SEGEDU_DATA to the folder above dsb2018_nuclei/ and coco128_seg/")
 
     seed_everything(options.seed)
-    recipe, network = RECIPES[options.data], NETWORKS[options.model]
+    recipe = RECIPES[options.data]
     samples = list(recipe.open(Path(os.environ["SEGEDU_DATA"])))
     held_out = samples[::4]
     training = [sample for index, sample in enumerate(samples) if index % 4]
-    crops = (ScaleAndCrop(network.crop, recipe.scale), v2.RandomHorizontalFlip(), DropInvisible())
+    crops = (ScaleAndCrop(CROP, recipe.scale), v2.RandomHorizontalFlip(), DropInvisible())
     loader = make_loader(
-        Kept(training, network.label, *crops),
+        Kept(training, *crops),
         options.batch_size,
         shuffle=True,
         seed=options.seed,
         collate_fn=list,
     )
-    model = network.build().to(options.device)
+    model = NETWORKS[options.model]().to(options.device)
     optimizer = torch.optim.AdamW(model.parameters(), lr=options.lr)
     steps = options.epochs * len(loader)
     started = time.perf_counter(), time.process_time()
@@ -173,8 +216,7 @@ def main() -> None:
         on_epoch=lambda record: print(record, flush=True),
     )
     seconds = time.perf_counter() - started[0], time.process_time() - started[1]
-    judged = Kept(held_out, network.label, recipe.view, DropInvisible())
-    network.before_judging(model)
+    judged = Kept(held_out, recipe.view, DropInvisible())
     result = {
         "command": shlex.join(["python", "-m", "book.results.train_instances", *sys.argv[1:]]),
         "images": {"training": len(training), "judged": len(held_out)},

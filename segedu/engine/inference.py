@@ -43,7 +43,7 @@ def sliding_window(
             ``"constant"`` trusts all alike.
         activation: turns logits into probabilities; the identity for a ``model`` that does so.
         at_once: windows that the model sees as one batch: more memory, but faster on a GPU, and on
-            a CPU as well if N is 1 (PyTorch has quick 3-D convolutions only for larger batches).
+            a CPU as well if N is 1 (PyTorch then convolves small volumes by its slow method).
 
     Returns:
         Probabilities (N,C,H,W) or (N,C,D,H,W).

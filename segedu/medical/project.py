@@ -279,7 +279,8 @@ def train(
         config: what decides the training.
         resume: go on from ``last.pt``; the configuration must be that of the run.
         device: the GPU if there is one, else the CPU.
-        on_epoch: called with the record of every epoch.
+        on_epoch: called with the record of every epoch, such as ``segedu.viz.live_curves()`` in a
+            notebook or ``segedu.engine.tensorboard(folder)``.
 
     Raises:
         FileNotFoundError: if scans or labels are missing.

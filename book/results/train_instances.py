@@ -3,8 +3,7 @@
     export SEGEDU_DATA=...       # the folder above dsb2018_nuclei/ and coco128_seg/
     python -m book.results.train_instances nuclei
     python -m book.results.train_instances coco128
-    python -m book.results.train_instances nuclei --model panoptic_deeplab_tiny --lr 4e-3 --epochs 20
-    python -m book.results.train_instances nuclei --model embedding_tiny --lr 4e-3 --epochs 20
+    python -m book.results.train_instances nuclei --lr 4e-3 --epochs 20 --model embedding_tiny
 
 Every fourth image is kept for judging. Training sees random crops of 128 x 128; judged are the
 central 256 x 256 pixels of each image, at its own resolution (nuclei), or the whole image scaled to

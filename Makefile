@@ -59,10 +59,11 @@ lint: $(STAMP) ## check style (ruff)
 	@$(BIN)/ruff check .
 	@$(BIN)/ruff format --check .
 
+# Without nbval, which every process would spend seconds importing.
 unit: $(STAMP) ## unit, property and parity tests
 	@echo "== Unit, property and parity tests =="
-	@OMP_NUM_THREADS=1 $(BIN)/python -m pytest -q -n 2 --dist worksteal tests --ignore=tests/chapters \
-	  --ignore=tests/book -m "not browser"
+	@OMP_NUM_THREADS=1 $(BIN)/python -m pytest -q -n 2 --dist worksteal -p no:nbval tests \
+	  --ignore=tests/chapters --ignore=tests/book -m "not browser"
 
 notebooks: $(STAMP) ## execute all notebooks again and store their outputs
 	@echo "== Executing $(words $(NOTEBOOKS)) notebooks in place =="

@@ -22,28 +22,36 @@ _TABLE = torch.sin(torch.arange(_PERIOD, dtype=torch.float64).square()).float()
 
 def sequence(shape: torch.Size | tuple[int, ...], phase: int) -> Tensor:
     """Sin of the squared index: bounded by 1, close to white, the same everywhere."""
-    count = math.prod(shape)
-    start = phase * 127 % _PERIOD
-    repeats = (start + count) // _PERIOD + 1
-    return _TABLE.repeat(repeats)[start : start + count].reshape(shape)
+    return repeat(_TABLE.roll(-phase * 127), torch.empty(shape))
+
+
+def repeat(period: Tensor, out: Tensor) -> Tensor:
+    """Write ``period`` into ``out``, again and again: once over memory, for networks are large."""
+    flat, times = out.view(-1), out.numel() // _PERIOD
+    whole, rest = flat[: times * _PERIOD], flat[times * _PERIOD :]
+    whole.view(times, _PERIOD).copy_(period)
+    rest.copy_(period[: len(rest)])
+    return out
 
 
 def images(shape: tuple[int, ...]) -> Tensor:
     return sequence(shape, phase=0)
 
 
-def value(name: str, shape: torch.Size, position: int) -> Tensor:
-    """The tensor for the entry ``name`` at ``position``, scaled so that signals keep their size."""
-    s = sequence(shape, position + 1)
+def write(name: str, out: Tensor, position: int) -> Tensor:
+    """Write the entry ``name`` at ``position``, scaled so that signals keep their size."""
+    s = sequence((_PERIOD,), position + 1)
     if name.endswith("running_mean"):
-        return 0.1 * s
-    if name.endswith("running_var"):
-        return 1 + 0.5 * s
-    if len(shape) >= 2:
-        return s * (2 / math.sqrt(math.prod(shape[1:])))
-    if name.endswith("bias"):
-        return 0.1 * s
-    return 1 + 0.25 * s  # scales of normalisations, slopes, gates
+        s = 0.1 * s
+    elif name.endswith("running_var"):
+        s = 1 + 0.5 * s
+    elif out.ndim >= 2:
+        s = s * (2 / math.sqrt(math.prod(out.shape[1:])))
+    elif name.endswith("bias"):
+        s = 0.1 * s
+    else:
+        s = 1 + 0.25 * s  # scales of normalisations, slopes, gates
+    return repeat(s, out)
 
 
 def discs(size: int, circles: list[tuple[int, int, int]]) -> tuple[Tensor, Tensor]:
@@ -108,12 +116,12 @@ def fill(
     names = order if order is not None else entries(module)
     assert sorted(names) == sorted(entries(module))
     for position, name in enumerate(names):
-        shape = state[name].shape
         if name in transposed:
-            swapped = value(name, torch.Size([shape[1], shape[0], *shape[2:]]), position)
+            outputs, inputs, *kernel = state[name].shape
+            swapped = write(name, torch.empty(inputs, outputs, *kernel), position)
             state[name].copy_(swapped.transpose(0, 1).flip(2, 3))
         else:
-            state[name].copy_(value(name, shape, position))
+            write(name, state[name], position)
     return module.eval()
 
 

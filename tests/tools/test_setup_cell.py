@@ -10,9 +10,10 @@ from segedu.tools.setup_cell import setup_cell
 from tests.tools.environments import ROOT, fingerprint, package_source, without_segedu
 
 
-@pytest.fixture
-def bare_python(tmp_path) -> Path:
-    return without_segedu(tmp_path)
+@pytest.fixture(scope="module")
+def bare_python(tmp_path_factory) -> Path:
+    """For tests that install nothing: they share it."""
+    return without_segedu(tmp_path_factory.mktemp("bare"))
 
 
 @pytest.fixture
@@ -92,8 +93,9 @@ def test_a_failing_install_shows_what_pip_said(tmp_path, bare_python):
 
 
 @pytest.mark.slow  # pip clones, builds and installs the package
-def test_installs_from_git_and_leaves_torch_and_numpy_alone(tmp_path, bare_python, source):
+def test_installs_from_git_and_leaves_torch_and_numpy_alone(tmp_path, source):
     (tmp_path / "empty").mkdir()
+    bare_python = without_segedu(tmp_path)
     before = fingerprint()
     code = setup_cell() + "\nimport segedu; print(segedu.__file__)"
     done = run(bare_python, tmp_path / "empty", code, url=f"file://{source}@main")

@@ -75,7 +75,7 @@ h1 .bar, h2 .bar { width: 1.5em; text-align: center; }
 .warning { padding: .6rem 1rem; border-left: 4px solid var(--edge); background: var(--warn); }
 .wide { overflow-x: auto; margin: 1rem 0; }
 table { border-collapse: collapse; font-variant-numeric: tabular-nums; line-height: 1.35; }
-th, td { padding: .3rem .7rem; border-bottom: 1px solid var(--line); text-align: left;
+th, td { padding: .3rem .5rem; border-bottom: 1px solid var(--line); text-align: left;
   white-space: nowrap; }
 th { vertical-align: bottom; }
 th span { display: block; }
@@ -259,7 +259,7 @@ def _scan(
     index = max(range(truth.shape[0]), key=lambda k: (wanted[0][k], wanted[1][k]))
     grey, aspect = _shown(image, config.intensity).view("axial", index)
     colors = [(0, 0, 0), *viz.instance_colors(len(config.classes) - 1)]
-    figure, axes = plt.subplots(1, 3, figsize=(7.2, 2.9), layout="constrained")
+    figure, axes = plt.subplots(1, 3, figsize=(7.2, 2.6), layout="constrained")
     titles = ("image ｜ 图像", "truth ｜ 真值", "prediction ｜ 预测")
     panels = [viz.overlay(grey, np.zeros(grey.shape, np.uint8), colors, hide=[0])]
     for labels in (truth, found):

@@ -9,6 +9,7 @@ from collections.abc import Mapping
 import matplotlib.pyplot as plt
 import numpy as np
 from matplotlib.axes import Axes
+from matplotlib.ticker import MaxNLocator
 from numpy.typing import ArrayLike, NDArray
 
 from segedu.viz.fonts import COLOR_CYCLE
@@ -32,6 +33,7 @@ def distribution(
     ax.hist(finite, bins=bins, color=COLOR_CYCLE[0])
     ax.axvline(np.median(finite), color=COLOR_CYCLE[1], label="median ｜ 中位数")
     ax.set(xlabel=label, ylabel="cases ｜ 例数")
+    ax.yaxis.set_major_locator(MaxNLocator(integer=True))
     ax.legend()
     return ax
 

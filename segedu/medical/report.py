@@ -259,7 +259,7 @@ def _scan(
     index = max(range(truth.shape[0]), key=lambda k: (wanted[0][k], wanted[1][k]))
     grey, aspect = _shown(image, config.intensity).view("axial", index)
     colors = [(0, 0, 0), *viz.instance_colors(len(config.classes) - 1)]
-    figure, axes = plt.subplots(1, 3, figsize=(7.2, 2.6), layout="constrained")
+    figure, axes = plt.subplots(1, 3, figsize=(7.2, 2.9), layout="constrained")
     titles = ("image ｜ 图像", "truth ｜ 真值", "prediction ｜ 预测")
     panels = [viz.overlay(grey, np.zeros(grey.shape, np.uint8), colors, hide=[0])]
     for labels in (truth, found):
@@ -284,7 +284,8 @@ def _shown(image: Volume, intensity: str) -> Volume:
 def _picture(figure: Figure, alt: str) -> str:
     """The figure as part of the page."""
     file = io.BytesIO()
-    figure.savefig(file, format="png", dpi=140, metadata={"Software": None})
+    how = {"dpi": 140, "bbox_inches": "tight", "metadata": {"Software": None}}
+    figure.savefig(file, format="png", **how)
     plt.close(figure)
     data = base64.b64encode(file.getvalue()).decode()
     return f"<img alt='{html.escape(alt)}' src='data:image/png;base64,{data}'>"

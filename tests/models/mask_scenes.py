@@ -16,7 +16,7 @@ def scenes(count: int, task: str = "panoptic") -> tuple[list[torch.Tensor], list
 
 def overfit(model: torch.nn.Module, images, targets, steps: int, lr: float = 2e-3) -> None:
     """Full-batch AdamW with one cycle of the learning rate."""
-    optimizer = torch.optim.AdamW(model.parameters(), lr=lr, weight_decay=1e-4)
+    optimizer = torch.optim.AdamW(model.parameters(), lr=lr, weight_decay=1e-4, fused=True)
     schedule = torch.optim.lr_scheduler.OneCycleLR(optimizer, lr, total_steps=steps, pct_start=0.1)
     model.train()
     for _ in range(steps):

@@ -54,7 +54,7 @@ def learn(
     compute_loss: Callable[[nn.Module, Samples], Tensor],
 ) -> nn.Module:
     """All samples at every step; the rate falls to zero."""
-    optimizer = torch.optim.AdamW(model.parameters(), lr)
+    optimizer = torch.optim.AdamW(model.parameters(), lr, fused=True)
     schedule = torch.optim.lr_scheduler.OneCycleLR(optimizer, lr, total_steps=steps)
     model.train()
     for _ in range(steps):

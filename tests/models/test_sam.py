@@ -266,7 +266,7 @@ def test_learns_objects_from_one_point():
         return torch.stack(ious).mean().item()
 
     before = score()
-    optimizer = torch.optim.AdamW(model.parameters(), lr=2e-3)
+    optimizer = torch.optim.AdamW(model.parameters(), lr=2e-3, fused=True)
     schedule = torch.optim.lr_scheduler.OneCycleLR(optimizer, 2e-3, total_steps=120, pct_start=0.15)
     model.train()
     for _ in range(120):

@@ -167,7 +167,7 @@ def _mask_classifier_runs(
     inner = len(ours.transformer.layers) - (names is maskformer)
 
     def our_logits() -> tuple[Tensor, Tensor]:
-        return tuple(ours.predict(batch_images(images))[-1])
+        return tuple(ours.predict(batch_images(images), only_last=True)[-1])
 
     def their_output() -> Any:
         if names is maskformer:  # inner predictions are for the loss; Mask2Former needs them always

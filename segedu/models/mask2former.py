@@ -271,11 +271,12 @@ class Mask2Former(MaskClassifier):
         if weights is not None:
             self.load_state_dict(from_hugging_face(read_weights(weights)))
 
-    def predict(self, batch: Tensor) -> list[Prediction]:
+    def predict(self, batch: Tensor, *, only_last: bool = False) -> list[Prediction]:
         """Normalised images (N, 3, H, W) -> predictions before and after each layer."""
         features = self.backbone(batch)  # 4 x (N, C_i, H/4 .. H/32, W/4 .. W/32)
         levels, pixels = self.pixel_decoder(features)  # 3 x (N, width, ..), (N, width, H/4, W/4)
-        return self.transformer(levels, pixels)
+        predictions = self.transformer(levels, pixels)  # each one masks the attention of the next
+        return predictions[-1:] if only_last else predictions
 
 
 def mask2former_tiny(num_classes: int, **settings: Any) -> Mask2Former:

@@ -247,7 +247,7 @@ class MaskClassifier(nn.Module):
         self.things = things_of(num_classes, things)
         self.criterion = criterion
 
-    def predict(self, batch: Tensor) -> list[Prediction]:
+    def predict(self, batch: Tensor, *, only_last: bool = False) -> list[Prediction]:
         """Normalised images (N, 3, H, W) -> predictions after each layer, the last one counts."""
         raise NotImplementedError
 
@@ -261,7 +261,7 @@ class MaskClassifier(nn.Module):
         if self.training:
             segments = prepare_targets(targets, self.num_classes, images, size)
             return deep_losses(self.criterion, self.predict(batch), segments)
-        classes, masks = self.predict(batch)[-1]
+        [(classes, masks)] = self.predict(batch, only_last=True)
         return [
             self.infer(own_classes, own_masks, size, image.shape[-2:])
             for image, own_classes, own_masks in zip(images, classes, masks, strict=True)

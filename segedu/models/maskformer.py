@@ -219,12 +219,13 @@ class MaskFormer(MaskClassifier):
         if weights is not None:
             self.load_state_dict(from_hugging_face(read_weights(weights)))
 
-    def predict(self, batch: Tensor) -> list[Prediction]:
+    def predict(self, batch: Tensor, *, only_last: bool = False) -> list[Prediction]:
         """Normalised images (N, 3, H, W) -> predictions after each layer, the last one counts."""
         features = self.backbone(batch)  # 4 x (N, C_i, H/4 .. H/32, W/4 .. W/32)
         pixels = self.pixel_decoder(features)  # (N, width, H/4, W/4)
+        layers = self.transformer(features[-1])
         predictions = []
-        for queries in self.transformer(features[-1]):  # (N, Q, width)
+        for queries in layers[-1:] if only_last else layers:  # (N, Q, width)
             masks = torch.einsum("nqc,nchw->nqhw", self.embed_mask(queries), pixels)
             predictions.append(Prediction(self.classify(queries), masks))
         return predictions

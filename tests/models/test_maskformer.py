@@ -150,7 +150,7 @@ def test_masks_of_unsure_queries_change_nothing(monkeypatch):
     classes[3] = 0  # unsure
     model, image = small().eval(), two_images()[1]  # 50 x 33 pixels, padded to 64 x 64
     prediction = Prediction(classes[None], masks[None])
-    monkeypatch.setattr(model, "predict", lambda batch: [prediction])
+    monkeypatch.setattr(model, "predict", lambda batch, only_last: [prediction])
     (result,) = model([image])
     full = F.interpolate(masks[None], (64, 64), mode="bilinear")[0, :, :50, :33]
     everything = panoptic_inference(classes, full)

@@ -1,17 +1,16 @@
 """What the tests of mask classification share: scenes, a short training, ready predictions."""
 
 import torch
-from torch import Tensor
 
-from segedu.data.scenes import CLASSES, SceneConfig, SceneDataset
+from segedu.data.scenes import CLASSES, SceneDataset
 from segedu.metrics import PanopticQuality
 
 THINGS = {c.id for c in CLASSES if c.isthing}
 
 
-def scenes(count: int, task: str = "panoptic", size: int = 96) -> tuple[list[Tensor], list[dict]]:
-    """Images (3, size, size) in [0, 1] and their samples."""
-    samples = [*SceneDataset(count, SceneConfig(size=size), seed=1, task=task)]
+def scenes(count: int, task: str = "panoptic") -> tuple[list[torch.Tensor], list[dict]]:
+    """Images (3, 128, 128) in [0, 1] and their samples."""
+    samples = [SceneDataset(count, seed=1, task=task)[i] for i in range(count)]
     return [torch.as_tensor(s["image"]).float() / 255 for s in samples], samples
 
 

@@ -9,7 +9,7 @@ from torch import Tensor, nn
 from segedu.data.scenes import CLASSES, SceneConfig, SceneDataset
 
 Samples = Sequence[Mapping[str, Any]]
-PLAIN = SceneConfig(size=96, scale_range=0.0, occlusion=0.0, clutter=0.0, fine_detail=0.0)
+PLAIN = SceneConfig(scale_range=0.0, occlusion=0.0, clutter=0.0, fine_detail=0.0)
 THINGS = tuple(c.name for c in CLASSES if c.isthing)
 
 

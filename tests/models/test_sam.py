@@ -237,7 +237,7 @@ def points_on(masks: torch.Tensor, generator: torch.Generator) -> torch.Tensor:
 
 @pytest.mark.slow  # 120 steps of training
 def test_learns_objects_from_one_point():
-    images, samples = scenes(2, "instance", size=128)
+    images, samples = scenes(2, "instance")
     images = torch.stack(images)
     # the four largest objects of each scene
     targets = torch.stack(

@@ -82,7 +82,8 @@ class MaskAP:
                 pixels, which decides small, medium and large (default: the mask's or box's own).
 
         Raises:
-            ValueError: a key is missing, or lengths or sizes differ.
+            ValueError: a key is missing, lengths or sizes differ, labels are no integers, or scores
+                or boxes are not finite.
         """
         if len(predictions) != len(targets):
             raise ValueError(f"got {len(predictions)} predictions for {len(targets)} targets")
@@ -101,8 +102,10 @@ class MaskAP:
             lengths = {k: len(sample[k]) for k in keys}
             if len(set(lengths.values())) > 1:
                 raise ValueError(f"{name} has entries of different length: {lengths}")
-        labels, target_labels = (torch.as_tensor(x["labels"]).long() for x in (pred, target))
+        labels, target_labels = (_labels(x["labels"]) for x in (pred, target))
         scores = torch.as_tensor(pred["scores"])
+        if not bool(scores.isfinite().all()):
+            raise ValueError(f"scores must be finite, got {scores.tolist()}")
         count = len(target_labels)
         none = torch.zeros(count, dtype=torch.bool, device=target_labels.device)
         crowd = torch.as_tensor(target.get("iscrowd", none)).to(none)
@@ -282,11 +285,30 @@ def _mean(values: np.ndarray) -> float:
     return float(np.mean(defined)) if defined.size else float("nan")
 
 
+def _labels(labels: Any) -> Tensor:
+    labels = torch.as_tensor(labels)
+    if len(labels) and labels.is_floating_point():
+        raise ValueError(f"labels must be integers, got {labels.dtype}")
+    return labels.long()
+
+
+def _boxes(boxes: Any) -> Tensor:
+    """Boxes in float64 (N, 4)."""
+    boxes = torch.as_tensor(boxes).double()
+    if not len(boxes):
+        return boxes.new_zeros(0, 4)
+    if boxes.ndim != 2 or boxes.shape[1] != 4:
+        raise ValueError(f"boxes must be (N, 4), got {tuple(boxes.shape)}")
+    if not bool(boxes.isfinite().all()):
+        raise ValueError(f"boxes must be finite, got {boxes[~boxes.isfinite().all(1)].tolist()}")
+    return boxes
+
+
 def _box_overlap(pred: Any, target: Any, same: Tensor) -> tuple[Tensor, Tensor, Tensor]:
     """Intersections (D, G), 0 for different labels, and areas of boxes x1 y1 x2 y2, in float64."""
     corners = []
     for boxes in (pred, target):
-        boxes = torch.as_tensor(boxes).double().reshape(-1, 4)
+        boxes = _boxes(boxes)
         start, size = boxes[:, :2], boxes[:, 2:] - boxes[:, :2]
         # COCO's boxes are x y w h: the same rounding of x + w decides the last bit
         corners.append((start, start + size, size.prod(1)))

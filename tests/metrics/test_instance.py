@@ -268,6 +268,9 @@ def test_known_answer_of_the_coco_fake_results(iou_type):
         ({}, {"masks": torch.zeros(1, 9, 9)}, "same size"),
         ({}, {"iscrowd": [0, 0]}, "one entry for each of the 1 targets"),
         ({"masks": torch.zeros(1, 2, 9, 9)}, {}, r"masks must be \(N, H, W\)"),
+        ({"labels": [1.5]}, {}, "labels must be integers, got torch.float32"),
+        ({}, {"labels": torch.ones(1)}, "labels must be integers, got torch.float32"),
+        ({"scores": [float("nan")]}, {}, r"scores must be finite, got \[nan\]"),
     ],
 )
 def test_bad_input(pred, target, message):
@@ -281,3 +284,20 @@ def test_bad_input(pred, target, message):
     with pytest.raises(ValueError, match="iou_type must be"):
         MaskAP("mask")
     assert metric._images == []
+
+
+@pytest.mark.parametrize(
+    ("boxes", "message"),
+    [
+        ([[0.0, 0.0, float("nan"), 4.0]], r"boxes must be finite, got \[\[0.0, 0.0, nan, 4.0\]\]"),
+        ([[0.0, 0.0, float("inf"), 4.0]], "boxes must be finite"),
+        ([[0.0, 0.0, 4.0]], r"boxes must be \(N, 4\), got \(1, 3\)"),
+    ],
+)
+@pytest.mark.parametrize("side", [0, 1])
+def test_bad_boxes(boxes, message, side):
+    good = {"boxes": [[0.0, 0.0, 4.0, 4.0]], "labels": [1], "scores": [0.5]}
+    samples = [good, good]
+    samples[side] = good | {"boxes": boxes}
+    with pytest.raises(ValueError, match=message):
+        MaskAP("bbox").update(samples[:1], samples[1:])

@@ -17,6 +17,9 @@ from typing import Protocol
 import pytest
 
 from segedu.engine import load_checkpoint
+from tests.engine.toy_training import train
+
+pytestmark = pytest.mark.slow  # starts processes, each of which has to import torch
 
 SCRIPT = Path(__file__).with_name("toy_training.py")
 ROOT = SCRIPT.parents[2]
@@ -29,8 +32,8 @@ ENVIRONMENT = {
 }
 
 
-def start(folder: Path, *options: str, launcher: tuple[str, ...] = ()) -> subprocess.Popen:
-    command = [sys.executable, *launcher, str(SCRIPT), str(folder), *options]
+def start(folder: Path, launcher: tuple[str, ...] = ()) -> subprocess.Popen:
+    command = [sys.executable, *launcher, str(SCRIPT), str(folder)]
     return subprocess.Popen(
         command, env=ENVIRONMENT, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
     )
@@ -94,8 +97,16 @@ def complete(process: Training) -> None:
     assert process.poll() == 0
 
 
-def kill_and_continue(tmp_path: Path, begin: Callable[[Path], Training], kills: int) -> None:
-    """Strike at random moments, continue each time, and compare with a training in one."""
+def kill_and_continue(
+    tmp_path: Path,
+    begin: Callable[[Path], Training],
+    end: Callable[[Path], Training],
+    kills: int,
+) -> None:
+    """Strike at random moments, continue each time, and compare with a training in one.
+
+    ``begin`` starts a process, ``end`` the one that comes last and is left alone.
+    """
     whole, cut = tmp_path / "whole", tmp_path / "cut"
     whole.mkdir()
     cut.mkdir()
@@ -122,7 +133,7 @@ def kill_and_continue(tmp_path: Path, begin: Callable[[Path], Training], kills: 
             compare(cut, whole)
             log.unlink()
             (cut / "last.pt").unlink()
-    complete(begin(cut))
+    complete(end(cut))
     compare(cut, whole)
 
 
@@ -136,21 +147,17 @@ def compare(cut: Path, whole: Path) -> None:
     assert not list(cut.glob(".tmp-*"))
 
 
-def test_killed_and_continued_bit_by_bit(tmp_path):
-    kill_and_continue(tmp_path, start, kills=2)
-
-
-def test_killed_many_times(tmp_path, server):
-    kill_and_continue(tmp_path, lambda folder: Forked(server, folder), kills=20)
+def test_killed_many_times_and_continued_in_a_new_interpreter(tmp_path, server):
+    kill_and_continue(tmp_path, lambda folder: Forked(server, folder), start, kills=20)
 
 
 def test_two_processes_equal_one(tmp_path):
     one, two = tmp_path / "one", tmp_path / "two"
     one.mkdir()
     two.mkdir()
-    finish(start(one, "--distributed"))
+    train(one, dropout=0.0)
     launcher = ("-m", "torch.distributed.run", "--standalone", "--nproc-per-node=2")
-    finish(start(two, "--distributed", launcher=launcher))
+    finish(start(two, launcher=launcher))
     expected, got = result(one), result(two)
     assert got["weights"] == pytest.approx(expected["weights"], rel=1e-4, abs=1e-6)
     for a, b in zip(expected["records"], got["records"], strict=True):

@@ -1,16 +1,30 @@
 """Equality with other packages, wherever they compute the same function."""
 
+from types import ModuleType
+
 import pytest
 import torch
 from torch.nn import functional as F
+from torchvision import ops
 
 import segedu.losses as losses
 
 pytestmark = pytest.mark.oracle
-monai = pytest.importorskip("monai.losses")
-smp = pytest.importorskip("segmentation_models_pytorch.losses")
-kornia = pytest.importorskip("kornia.losses")
-torchvision_ops = pytest.importorskip("torchvision.ops")
+
+
+@pytest.fixture(scope="module")
+def monai() -> ModuleType:  # takes seconds to import: not where these tests do not run
+    return pytest.importorskip("monai.losses")
+
+
+@pytest.fixture(scope="module")
+def smp() -> ModuleType:
+    return pytest.importorskip("segmentation_models_pytorch.losses")
+
+
+@pytest.fixture(scope="module")
+def kornia() -> ModuleType:
+    return pytest.importorskip("kornia.losses")
 
 
 @pytest.fixture
@@ -32,7 +46,7 @@ def same(ours, theirs, tolerance=1e-6):
 
 
 @pytest.mark.parametrize("per_image", [False, True])
-def test_monai_region_losses(batch, per_image):
+def test_monai_region_losses(batch, per_image, monai):
     logits, target = batch
     settings = {"softmax": True, "to_onehot_y": True, "batch": not per_image}
     ours = {"per_image": per_image, "absent": "count"}
@@ -64,7 +78,7 @@ def test_monai_region_losses(batch, per_image):
         same(mine(logits, target), theirs(logits, target[:, None]))
 
 
-def test_monai_tversky_with_ignored_pixels(with_void):
+def test_monai_tversky_with_ignored_pixels(with_void, monai):
     logits, target = with_void
     theirs = monai.TverskyLoss(
         alpha=0.3, beta=0.7, softmax=True, to_onehot_y=True, batch=True, ignore_index=255
@@ -73,7 +87,7 @@ def test_monai_tversky_with_ignored_pixels(with_void):
     same(ours(logits, target), theirs(logits, target[:, None]))
 
 
-def test_smp_region_losses_with_ignored_pixels_and_an_absent_class(with_void):
+def test_smp_region_losses_with_ignored_pixels_and_an_absent_class(with_void, smp):
     logits, target = with_void
     target[target == 3] = 1
     # smp sets the loss of an absent class to 0 and still divides by all four classes
@@ -89,7 +103,7 @@ def test_smp_region_losses_with_ignored_pixels_and_an_absent_class(with_void):
     same(losses.JaccardLoss()(logits, plain) * 3 / 4, smp.JaccardLoss("multiclass")(logits, plain))
 
 
-def test_binary_region_losses_against_monai():
+def test_binary_region_losses_against_monai(monai):
     g = torch.Generator().manual_seed(1)
     logits = torch.randn(3, 1, 8, 9, generator=g, dtype=torch.float64)
     target = torch.randint(0, 2, (3, 8, 9), generator=g)
@@ -121,7 +135,7 @@ def test_binary_cross_entropy_is_that_of_two_classes(batch):
     )
 
 
-def test_softmax_focal(batch, with_void):
+def test_softmax_focal(batch, with_void, monai, kornia):
     logits, target = with_void
     theirs = kornia.focal_loss(logits, target, alpha=None, gamma=2.0, ignore_index=255)
     # kornia averages over the class axis too
@@ -136,7 +150,7 @@ def test_sigmoid_focal(batch, alpha):
     logits, target = batch
     a, b = logits.clone().requires_grad_(), logits.clone().requires_grad_()
     onehot = F.one_hot(target, 4).movedim(-1, 1).double()
-    theirs = torchvision_ops.sigmoid_focal_loss(
+    theirs = ops.sigmoid_focal_loss(
         b, onehot, alpha=-1 if alpha is None else alpha, reduction="mean"
     )
     ours = losses.SigmoidFocalLoss(2.0, alpha)(a, target)
@@ -147,13 +161,13 @@ def test_sigmoid_focal(batch, alpha):
     binary = (target == 1).long()
     same(
         losses.BinaryFocalLoss(2.0, alpha)(logits[:, :1], binary),
-        torchvision_ops.sigmoid_focal_loss(
+        ops.sigmoid_focal_loss(
             logits[:, 0], binary.double(), -1 if alpha is None else alpha, reduction="mean"
         ),
     )
 
 
-def test_lovasz_softmax(with_void):
+def test_lovasz_softmax(with_void, smp, kornia):
     logits, target = with_void
     target[target == 3] = 1  # absent
     logits = logits.float()  # smp mixes types otherwise
@@ -173,7 +187,7 @@ def test_lovasz_softmax(with_void):
     )
 
 
-def test_lovasz_hinge(batch):
+def test_lovasz_hinge(batch, smp, kornia):
     logits, target = batch
     logits, target = logits[:, :1].float(), (target == 1).long()
     same(losses.LovaszHingeLoss()(logits, target), kornia.lovasz_hinge_loss(logits, target))
@@ -201,7 +215,7 @@ def blobs(shape, classes, seed=0):
 
 @pytest.mark.parametrize("shape", [(2, 16, 20), (2, 8, 9, 10)])
 @pytest.mark.parametrize("background", [False, True])
-def test_boundary_and_hausdorff(shape, background):
+def test_boundary_and_hausdorff(shape, background, monai):
     g = torch.Generator().manual_seed(0)
     logits = 2 * torch.randn(shape[0], 3, *shape[1:], generator=g, dtype=torch.float64)
     target = blobs(shape, 3)
@@ -216,7 +230,7 @@ def test_boundary_and_hausdorff(shape, background):
         )
 
 
-def test_cross_entropy_and_dice_together(batch):
+def test_cross_entropy_and_dice_together(batch, monai):
     logits, target = batch
     ours = losses.CombinedLoss(
         {

@@ -75,10 +75,12 @@ def worker(rank, file, queue):
 
 @pytest.mark.slow
 def test_two_gloo_processes_give_exactly_the_numbers_of_one(tmp_path):
-    """Starts two Python processes, each of which has to import torch."""
-    context = mp.get_context("spawn")
+    """Starts two processes, forked from one that imports torch once."""
+    context = mp.get_context("forkserver")
+    context.set_forkserver_preload([__name__])
     queue = context.SimpleQueue()
-    mp.spawn(worker, (tmp_path / "store", queue), nprocs=2)
+    arguments = (tmp_path / "store", queue)
+    mp.start_processes(worker, arguments, nprocs=2, start_method="forkserver")
     assert [queue.get(), queue.get()] == [[], []]
 
 

@@ -17,23 +17,24 @@ EVERY = 10  # steps between two looks at the scores
 
 
 class Recipe(NamedTuple):
-    lr: float = 1e-2
-    steps: int = 100
+    lr: float = 2e-2
+    steps: int = 60
     zoom: int = 1  #: pixels of the input per pixel of the scene, for networks of a large stride
     settings: dict[str, int] = {}  #: where the narrow version learns slowly
 
 
+MAIN_HEAD = {"aux_loss": False}  # logits of the others, as large, would take most of the time
 RECIPES = {
-    "unet": Recipe(lr=2e-2, steps=60, settings={"base_width": 16}),
-    "unet_plus_plus": Recipe(steps=60, settings={"base_width": 16, "depth": 3}),
-    "segnet_vgg16": Recipe(steps=160),
-    "refinenet_resnet50": Recipe(lr=2e-3),  # no normalisation in the decoder
+    "unet": Recipe(settings={"base_width": 16}),
+    "unet_plus_plus": Recipe(settings={"base_width": 16, "depth": 3}),
+    "segnet_vgg16": Recipe(steps=100),
+    "refinenet_resnet50": Recipe(lr=2e-3, steps=100),  # no normalisation in the decoder
     "deeplab_v3_mobilenet_v3": Recipe(zoom=2),
-    "enet": Recipe(steps=140, settings={"base_width": 16}),
-    "bisenet_v1": Recipe(lr=2e-2, steps=60),
-    "setr_naive": Recipe(lr=4e-3, steps=60, zoom=4),
-    "setr_pup": Recipe(lr=4e-3, steps=60, zoom=3),
-    "setr_mla": Recipe(lr=4e-3, steps=60, zoom=3),
+    "enet": Recipe(lr=1e-2, steps=140, settings={"base_width": 16}),
+    "fast_scnn": Recipe(lr=1e-2, steps=100),
+    "setr_naive": Recipe(lr=8e-3, zoom=4, settings=MAIN_HEAD),
+    "setr_pup": Recipe(lr=8e-3, zoom=2, settings=MAIN_HEAD),
+    "setr_mla": Recipe(lr=8e-3, zoom=3, settings=MAIN_HEAD),
     "lraspp_mobilenet_v3": Recipe(zoom=2),
 }
 

@@ -235,18 +235,18 @@ def points_on(masks: torch.Tensor, generator: torch.Generator) -> torch.Tensor:
     return torch.stack([chosen % masks.shape[2], chosen // masks.shape[2]], dim=2).float()
 
 
-@pytest.mark.slow  # 120 steps of training
+@pytest.mark.slow  # 80 steps of training
 def test_learns_objects_from_one_point():
     images, samples = scenes(2, "instance")
     images = torch.stack(images)
-    # the four largest objects of each scene
+    # the two largest objects of each scene
     targets = torch.stack(
-        [s["masks"][s["masks"].sum((1, 2)).argsort(descending=True)[:4]] for s in samples]
-    )  # (2, 4, 128, 128)
+        [s["masks"][s["masks"].sum((1, 2)).argsort(descending=True)[:2]] for s in samples]
+    )  # (2, 2, 128, 128)
     torch.manual_seed(0)
     generator = torch.Generator().manual_seed(0)
     model = sam_tiny()
-    labels = torch.ones(2, 4, 1, dtype=torch.int64)
+    labels = torch.ones(2, 2, 1, dtype=torch.int64)
 
     def answer() -> Masks:
         points = torch.stack([points_on(masks, generator) for masks in targets])
@@ -260,20 +260,20 @@ def test_learns_objects_from_one_point():
         for _ in range(5):
             masks = answer()
             best = masks.iou.argmax(2)[..., None, None, None].expand(-1, -1, -1, 128, 128)
-            predicted = masks.logits.gather(2, best)[:, :, 0] > 0
+            predicted = masks.logits.gather(2, best)[:, :, 0] > 0  # (2, 2, 128, 128)
             overlap = (predicted & targets).sum((2, 3))
             ious.append(overlap / (predicted | targets).sum((2, 3)))
         return torch.stack(ious).mean().item()
 
     before = score()
     optimizer = torch.optim.AdamW(model.parameters(), lr=2e-3, fused=True)
-    schedule = torch.optim.lr_scheduler.OneCycleLR(optimizer, 2e-3, total_steps=120, pct_start=0.15)
+    schedule = torch.optim.lr_scheduler.OneCycleLR(optimizer, 2e-3, total_steps=80, pct_start=0.15)
     model.train()
-    for _ in range(120):
+    for _ in range(80):
         optimizer.zero_grad()
         sum(losses(answer(), targets).values()).backward()
         torch.nn.utils.clip_grad_norm_(model.parameters(), 1.0)
         optimizer.step()
         schedule.step()
     assert before < 0.2
-    assert score() > 0.55
+    assert score() > 0.7

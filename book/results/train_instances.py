@@ -3,11 +3,12 @@
     export SEGEDU_DATA=...       # the folder above dsb2018_nuclei/ and coco128_seg/
     python -m book.results.train_instances nuclei
     python -m book.results.train_instances coco128
-    python -m book.results.train_instances nuclei --lr 4e-3 --epochs 20 --model embedding_tiny
+    python -m book.results.train_instances nuclei --lr 4e-3 --model embedding_tiny
 
 Every fourth image is kept for judging. Training sees random crops of 128 x 128; judged are the
 central 256 x 256 pixels of each image, at its own resolution (nuclei), or the whole image scaled to
-256 pixels (COCO, where all classes count as one, "object": 80 images teach no 80 classes).
+256 pixels (COCO, where all classes count as one, "object": 80 images teach no 80 classes). Networks
+that give a panoptic map are also judged by the panoptic quality of the objects in it (``PQ``).
 """
 
 import argparse
@@ -34,10 +35,14 @@ from segedu.data.transforms import DropInvisible, FitInto, ScaleAndCrop
 from segedu.engine import cosine_lr, fit, make_loader, seed_everything
 from segedu.engine.checkpoint import atomic_write
 from segedu.losses import CrossEntropyLoss, DiscriminativeLoss
-from segedu.metrics import MaskAP
+from segedu.metrics import MaskAP, PanopticQuality
 from segedu.models.embedding import embedding_tiny
+from segedu.models.mask2former import mask2former_tiny
 from segedu.models.mask_rcnn import MaskRCNN, mask_rcnn_tiny
+from segedu.models.maskformer import maskformer_tiny
 from segedu.models.panoptic_deeplab import panoptic_deeplab_tiny
+from segedu.models.panoptic_fpn import panoptic_fpn_tiny
+from segedu.models.yolact import YOLACT, yolact_tiny
 from segedu.ops import masks_to_boxes
 
 CROP, VIEW = 128, 256
@@ -84,7 +89,11 @@ class PanopticDetector(nn.Module):
         """Losses in training, else detections."""
         if self.training:
             return self.losses(images, [to_panoptic(target) for target in targets])
-        return [to_detections(result) for result in self.network(images)]
+        return [to_detections(result) for result in self.panoptic(images)]
+
+    def panoptic(self, images: list[Tensor]) -> list[dict[str, Any]]:
+        """One panoptic map for each image."""
+        return self.network(images)
 
     def losses(self, images: list[Tensor], samples: list[dict[str, Any]]) -> dict[str, Tensor]:
         """As the network computes them itself."""
@@ -102,6 +111,22 @@ class EmbeddingDetector(PanopticDetector):
             "loss_embedding": DiscriminativeLoss(ignore_index=-1)(maps.embedding, target.embedding),
             "loss_center": 10 * mse_loss(maps.center, target.center),
         }
+
+
+class MaskClassifierDetector(PanopticDetector):
+    """A mask classifier, whose segments can be read both ways; as objects they may overlap."""
+
+    def forward(self, images: list[Tensor], targets: list[dict[str, Any]] | None = None) -> Any:
+        """Losses in training, else detections."""
+        if self.training:
+            return super().forward(images, targets)
+        self.network.task = "instance"
+        return self.network(images)
+
+    def panoptic(self, images: list[Tensor]) -> list[dict[str, Any]]:
+        """One panoptic map for each image."""
+        self.network.task = "panoptic"
+        return self.network(images)
 
 
 def to_panoptic(sample: dict[str, Any]) -> dict[str, Any]:
@@ -127,10 +152,21 @@ def to_detections(result: dict[str, Any]) -> dict[str, Tensor]:
     }
 
 
+OBJECT = {"num_classes": 2, "things": (1,)}
+QUERIES = 100  # a view has up to as many nuclei
+
 NETWORKS: dict[str, Callable[[], nn.Module]] = {
     "mask_rcnn_tiny": lambda: mask_rcnn_tiny(2),
-    "panoptic_deeplab_tiny": lambda: PanopticDetector(panoptic_deeplab_tiny(2, things=(1,))),
-    "embedding_tiny": lambda: EmbeddingDetector(embedding_tiny(2, things=(1,))),
+    "yolact_tiny": lambda: yolact_tiny(2),
+    "panoptic_fpn_tiny": lambda: PanopticDetector(panoptic_fpn_tiny(**OBJECT)),
+    "panoptic_deeplab_tiny": lambda: PanopticDetector(panoptic_deeplab_tiny(**OBJECT)),
+    "embedding_tiny": lambda: EmbeddingDetector(embedding_tiny(**OBJECT)),
+    "maskformer_tiny": lambda: MaskClassifierDetector(
+        maskformer_tiny(**OBJECT, num_queries=QUERIES)
+    ),
+    "mask2former_tiny": lambda: MaskClassifierDetector(
+        mask2former_tiny(**OBJECT, num_queries=QUERIES)
+    ),
 }
 
 
@@ -154,20 +190,35 @@ def sum_losses(model: nn.Module, samples: list[dict[str, Any]]) -> Tensor:
     return sum(model([sample["image"] for sample in samples], samples).values())
 
 
+def widen(model: nn.Module) -> None:
+    """For views: they have four times the pixels of a crop, and more objects."""
+    for module in model.modules():
+        if isinstance(module, MaskRCNN):
+            module.settings.min_size = VIEW
+            module.settings.box_detections_per_img = 100
+            module.settings.rpn_post_nms_top_n_test = 300
+        elif isinstance(module, YOLACT):
+            module.image_size *= VIEW // CROP
+
+
 @torch.inference_mode()
 def judge(model: nn.Module, samples: Dataset) -> dict[str, float | None]:
-    """Average precision and recall; None where no object has that size."""
+    """Average precision, recall and, if it gives a panoptic map, quality of the objects.
+
+    None where no object has that size.
+    """
     model.eval()
-    if isinstance(model, MaskRCNN):  # a view has four times the pixels of a crop, and more objects
-        model.settings.min_size = VIEW
-        model.settings.box_detections_per_img = 100
-        model.settings.rpn_post_nms_top_n_test = 300
-    metric = MaskAP()
-    for index in range(len(samples)):
-        sample = samples[index]
-        metric.update(model([sample["image"]]), [sample])
-    scores = metric.compute()
-    return {key: None if scores[key] != scores[key] else round(scores[key], 4) for key in SCORES}
+    widen(model)
+    ap, pq = MaskAP(), PanopticQuality({0: False, 1: True})
+    for sample in (samples[index] for index in range(len(samples))):
+        ap.update(model([sample["image"]]), [sample])
+        if isinstance(model, PanopticDetector):
+            pq.update(model.panoptic([sample["image"]]), [to_panoptic(sample)])
+    found = ap.compute()
+    scores = {key: None if found[key] != found[key] else round(found[key], 4) for key in SCORES}
+    if isinstance(model, PanopticDetector):
+        scores["PQ"] = round(pq.compute()["per_class"][1]["pq"], 4)
+    return scores
 
 
 def main() -> None:

@@ -10,7 +10,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
-from PIL import Image
+from PIL import ExifTags, Image
 
 from segedu.__main__ import _assignment, main, open_dataset
 from segedu.data import camvid, transforms
@@ -110,6 +110,19 @@ def test_predict_writes_overlay_and_labels(run, tmp_path, capsys, extra):
     text = capsys.readouterr().out
     assert camvid.CLASSES[values[0, 0]] in text and "%" in text
     assert sorted(p.name for p in out.parent.iterdir()) == ["overlay.png", "overlay_mask.png"]
+
+
+def test_predict_turns_a_photo_as_its_camera_says(run, tmp_path):
+    exif = Image.Exif()
+    exif[ExifTags.Base.Orientation] = 6  # stored lying on its side
+    photo, out = tmp_path / "photo.jpg", tmp_path / "overlay.png"
+    Image.new("RGB", (37, 21)).save(photo, exif=exif)
+    checkpoint = str(run / "run" / "best.pt")
+    command = ["predict", "--checkpoint", checkpoint, "--image", str(photo), "--out", str(out)]
+    assert main(command) == 0
+    for name in ("overlay.png", "overlay_mask.png"):
+        with Image.open(tmp_path / name) as image:
+            assert image.size == (21, 37)
 
 
 def test_evaluate_keeps_results_beside_others(run, tmp_path, capsys):

@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 import torch
 from numpy.typing import NDArray
-from PIL import Image
+from PIL import Image, ImageOps
 from torch.utils.data import Dataset
 from torchvision import tv_tensors
 
@@ -37,9 +37,18 @@ def open_image(path: Path) -> Image.Image:
         raise ValueError(f"{path}: not a readable image ({error})") from None
 
 
-def read_image(path: Path) -> tv_tensors.Image:
-    """Return an image file as uint8 (3, H, W)."""
-    pixels = np.array(open_image(path).convert("RGB"))  # (H, W, 3)
+def read_image(path: Path, *, upright: bool = False) -> tv_tensors.Image:
+    """Return an image file as uint8 (3, H, W).
+
+    Args:
+        path: of the file.
+        upright: turn it as its EXIF entry says, as viewers do with photos. Not for images with
+            labels: those belong to the pixels as they are stored.
+    """
+    image = open_image(path)
+    if upright:
+        image = ImageOps.exif_transpose(image)
+    pixels = np.array(image.convert("RGB"))  # (H, W, 3)
     return tv_tensors.Image(torch.from_numpy(pixels).permute(2, 0, 1).contiguous())
 
 

@@ -1,4 +1,6 @@
-"""What the tests of mask classification share: scenes, a short training, ready predictions."""
+"""What the tests of mask classification share: scenes, and ready predictions."""
+
+from typing import Any
 
 import torch
 
@@ -8,30 +10,16 @@ from segedu.metrics import PanopticQuality
 THINGS = {c.id for c in CLASSES if c.isthing}
 
 
-def scenes(count: int, task: str = "panoptic") -> tuple[list[torch.Tensor], list[dict]]:
-    """Images (3, 128, 128) in [0, 1] and their samples."""
-    samples = [SceneDataset(count, seed=1, task=task)[i] for i in range(count)]
-    return [torch.as_tensor(s["image"]).float() / 255 for s in samples], samples
-
-
-def overfit(model: torch.nn.Module, images, targets, steps: int, lr: float = 2e-3) -> None:
-    """Full-batch AdamW with one cycle of the learning rate."""
-    optimizer = torch.optim.AdamW(model.parameters(), lr=lr, weight_decay=1e-4, fused=True)
-    schedule = torch.optim.lr_scheduler.OneCycleLR(optimizer, lr, total_steps=steps, pct_start=0.1)
-    model.train()
-    for _ in range(steps):
-        optimizer.zero_grad()
-        sum(model(images, targets).values()).backward()
-        torch.nn.utils.clip_grad_norm_(model.parameters(), 1.0)
-        optimizer.step()
-        schedule.step()
-    model.eval()
+def scenes(count: int, task: str = "panoptic") -> list[dict[str, Any]]:
+    """Samples whose images are (3, 128, 128) in [0, 1]."""
+    samples = list(SceneDataset(count, seed=1, task=task))
+    return [s | {"image": s["image"].as_subclass(torch.Tensor) / 255} for s in samples]
 
 
 @torch.no_grad()
-def panoptic_quality(model: torch.nn.Module, images, targets) -> float:
+def panoptic_quality(model: torch.nn.Module, samples: list[dict[str, Any]]) -> float:
     metric = PanopticQuality({c.id: c.isthing for c in CLASSES})
-    metric.update(model(images), targets)
+    metric.update(model([sample["image"] for sample in samples]), samples)
     return metric.compute()["pq"]
 
 

@@ -52,15 +52,20 @@ def learn(
     steps: int,
     lr: float,
     compute_loss: Callable[[nn.Module, Samples], Tensor],
+    *,
+    clip_norm: float = 10.0,
+    warmup: float = 0.3,
 ) -> nn.Module:
-    """All samples at every step; the rate falls to zero."""
+    """All samples at every step; the rate rises for a share of the steps, then falls to zero."""
     optimizer = torch.optim.AdamW(model.parameters(), lr, fused=True)
-    schedule = torch.optim.lr_scheduler.OneCycleLR(optimizer, lr, total_steps=steps)
+    schedule = torch.optim.lr_scheduler.OneCycleLR(
+        optimizer, lr, total_steps=steps, pct_start=warmup
+    )
     model.train()
     for _ in range(steps):
         optimizer.zero_grad()
         compute_loss(model, samples).backward()
-        nn.utils.clip_grad_norm_(model.parameters(), 10.0)
+        nn.utils.clip_grad_norm_(model.parameters(), clip_norm)
         optimizer.step()
         schedule.step()
     return model.eval()

@@ -14,7 +14,8 @@ from segedu.models.mask2former import (
     pairwise_cross_entropy,
     sample,
 )
-from tests.models.mask_scenes import THINGS, overfit, panoptic_quality, scenes
+from tests.models.mask_scenes import THINGS, panoptic_quality, scenes
+from tests.models.overfit import learn, summed
 
 SMALL = {
     "base_width": 8,
@@ -161,13 +162,13 @@ def test_the_attention_of_pytorch_is_cut_in_three():
 
 @pytest.mark.slow  # 120 steps of training
 def test_learns_two_scenes():
-    images, targets = scenes(2)
+    samples = scenes(2)
     torch.manual_seed(0)
     model = mask2former_tiny(12, things=THINGS)
-    overfit(model, images, targets, steps=120)
-    assert panoptic_quality(model, images, targets) > 0.7
+    learn(model, samples, 120, 2e-3, summed, clip_norm=1.0, warmup=0.1)
+    assert panoptic_quality(model, samples) > 0.7
     metric = MaskAP()
     model.task = "instance"
     with torch.no_grad():
-        metric.update(model(images), scenes(2, "instance")[1])
+        metric.update(model([s["image"] for s in samples]), scenes(2, "instance"))
     assert metric.compute()["AP50"] > 0.8

@@ -11,7 +11,8 @@ from segedu.models.maskformer import (
     maskformer_tiny,
     pairwise_focal_loss,
 )
-from tests.models.mask_scenes import THINGS, decided, overfit, panoptic_quality, scenes
+from tests.models.mask_scenes import THINGS, decided, panoptic_quality, scenes
+from tests.models.overfit import learn, summed
 
 SMALL = {
     "base_width": 8,
@@ -185,10 +186,10 @@ def test_published_names_become_ours():
         assert list(from_hugging_face({name: torch.zeros(1)})) == [ours]
 
 
-@pytest.mark.slow  # 80 steps of training
+@pytest.mark.slow  # 100 steps of training
 def test_learns_two_scenes():
-    images, targets = scenes(2)
+    samples = scenes(2)
     torch.manual_seed(0)
     model = maskformer_tiny(12, things=THINGS)
-    overfit(model, images, targets, steps=80)
-    assert panoptic_quality(model, images, targets) > 0.7
+    learn(model, samples, 100, 2e-3, summed, clip_norm=1.0, warmup=0.1)
+    assert panoptic_quality(model, samples) > 0.7

@@ -5,6 +5,7 @@ from segedu.models.sam import SAM, Masks, losses, sam_tiny
 from segedu.models.sam_decoder import FourierCode
 from segedu.models.sam_encoder import EncoderLayer, RelativeAttention
 from tests.models.mask_scenes import scenes
+from tests.models.overfit import Samples, learn
 
 SMALL = {
     "image_size": 64,
@@ -237,8 +238,8 @@ def points_on(masks: torch.Tensor, generator: torch.Generator) -> torch.Tensor:
 
 @pytest.mark.slow  # 80 steps of training
 def test_learns_objects_from_one_point():
-    images, samples = scenes(2, "instance")
-    images = torch.stack(images)
+    samples = scenes(2, "instance")
+    images = torch.stack([s["image"] for s in samples])
     # the two largest objects of each scene
     targets = torch.stack(
         [s["masks"][s["masks"].sum((1, 2)).argsort(descending=True)[:2]] for s in samples]
@@ -265,15 +266,9 @@ def test_learns_objects_from_one_point():
             ious.append(overlap / (predicted | targets).sum((2, 3)))
         return torch.stack(ious).mean().item()
 
-    before = score()
-    optimizer = torch.optim.AdamW(model.parameters(), lr=2e-3, fused=True)
-    schedule = torch.optim.lr_scheduler.OneCycleLR(optimizer, 2e-3, total_steps=80, pct_start=0.15)
-    model.train()
-    for _ in range(80):
-        optimizer.zero_grad()
-        sum(losses(answer(), targets).values()).backward()
-        torch.nn.utils.clip_grad_norm_(model.parameters(), 1.0)
-        optimizer.step()
-        schedule.step()
-    assert before < 0.2
+    def compute_loss(model: SAM, samples: Samples) -> torch.Tensor:
+        return sum(losses(answer(), targets).values())
+
+    assert score() < 0.2
+    learn(model, samples, 80, 2e-3, compute_loss, clip_norm=1.0, warmup=0.15)
     assert score() > 0.7

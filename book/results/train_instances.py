@@ -7,8 +7,11 @@
 
 Every fourth image is kept for judging. Training sees random crops of 128 x 128; judged are the
 central 256 x 256 pixels of each image, at its own resolution (nuclei), or the whole image scaled to
-256 pixels (COCO, where all classes count as one, "object": 80 images teach no 80 classes). Networks
-that give a panoptic map are also judged by the panoptic quality of the objects in it (``PQ``).
+256 pixels (COCO, where all classes count as one, "object": 80 images teach no 80 classes). Mask
+classifiers and the embedding network are judged on the quarters of these views, as large as a crop:
+to a transformer a position is a share of the image, and embeddings learn to keep apart no more
+objects than a crop holds. Networks that give a panoptic map are also judged by the panoptic quality
+of the objects in it (``PQ``).
 """
 
 import argparse
@@ -185,6 +188,28 @@ class Kept(Dataset):
         return self.transforms(self.samples[index])
 
 
+class Quarters(Dataset):
+    """Samples cut in four; an object that is cut counts in each quarter."""
+
+    def __init__(self, samples: Dataset) -> None:
+        self.samples = samples
+
+    def __len__(self) -> int:
+        return 4 * len(self.samples)
+
+    def __getitem__(self, index: int) -> dict[str, Any]:
+        sample = self.samples[index // 4]
+        height, width = (side // 2 for side in sample["image"].shape[1:])
+        top, left = (index // 2 % 2) * height, (index % 2) * width
+        quarter = {
+            key: v2.functional.crop(value, top, left, height, width)
+            if isinstance(value, tv_tensors.TVTensor)
+            else value
+            for key, value in sample.items()
+        }
+        return DropInvisible()(quarter)
+
+
 def sum_losses(model: nn.Module, samples: list[dict[str, Any]]) -> Tensor:
     """What is minimised: the sum of the network's losses."""
     return sum(model([sample["image"] for sample in samples], samples).values())
@@ -267,9 +292,11 @@ def main() -> None:
     )
     seconds = time.perf_counter() - started[0], time.process_time() - started[1]
     judged = Kept(held_out, recipe.view, DropInvisible())
+    if isinstance(model, MaskClassifierDetector | EmbeddingDetector):
+        judged = Quarters(judged)
     result = {
         "command": shlex.join(["python", "-m", "book.results.train_instances", *sys.argv[1:]]),
-        "images": {"training": len(training), "judged": len(held_out)},
+        "images": {"training": len(training), "judged": len(judged)},
         "objects_judged": sum(len(judged[index]["labels"]) for index in range(len(judged))),
         **judge(model, judged),
         "epochs": options.epochs,

@@ -21,9 +21,10 @@ FOOTER = (
     '<div style="width:100%;font-size:8px;color:#666;text-align:center">'
     '<span class="pageNumber"></span></div>'
 )
-# Formulas are set, every picture is loaded and every fold is open before the pages are printed.
+# Hints and solutions are open, formulas set and pictures loaded before the pages are printed.
 READY = """async () => {
-  for (const fold of document.querySelectorAll("details")) fold.open = true;
+  const folds = document.querySelectorAll("details:not(.hide), .tag_solution > details");
+  for (const fold of folds) fold.open = true;
   await (window.MathJax?.startup?.promise ?? Promise.resolve());
   for (const image of document.images) image.loading = "eager";
   await Promise.all([...document.images].map((image) => image.decode().catch(() => {})));

@@ -254,6 +254,7 @@ def main() -> None:
     parser.add_argument("--epochs", type=int, default=64)
     parser.add_argument("--batch-size", type=int, default=4)
     parser.add_argument("--lr", type=float, default=1e-3, help="of AdamW, falling to 0")
+    parser.add_argument("--whole-views", action="store_true", help="judge on these, too")
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--device", default="cpu")
     parser.add_argument("--results", type=Path, default=Path(__file__).with_name("instance.json"))
@@ -292,6 +293,7 @@ def main() -> None:
     )
     seconds = time.perf_counter() - started[0], time.process_time() - started[1]
     judged = Kept(held_out, recipe.view, DropInvisible())
+    whole = {"whole_views": judge(model, judged)} if options.whole_views else {}
     if isinstance(model, MaskClassifierDetector | EmbeddingDetector):
         judged = Quarters(judged)
     result = {
@@ -299,6 +301,7 @@ def main() -> None:
         "images": {"training": len(training), "judged": len(judged)},
         "objects_judged": sum(len(judged[index]["labels"]) for index in range(len(judged))),
         **judge(model, judged),
+        **whole,
         "epochs": options.epochs,
         "steps": steps,
         "loss": [round(record["loss"], 4) for record in history],

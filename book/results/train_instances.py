@@ -223,7 +223,7 @@ def widen(model: nn.Module) -> None:
             module.settings.box_detections_per_img = 100
             module.settings.rpn_post_nms_top_n_test = 300
         elif isinstance(module, YOLACT):
-            module.image_size *= VIEW // CROP
+            module.image_size = 2 * VIEW  # it looks at crops enlarged by 2, too
 
 
 @torch.inference_mode()

@@ -26,7 +26,7 @@ import torch
 from torch.nn import functional as F
 
 from benchmarks import race
-from segedu.metrics import MaskAP, PanopticQuality, SemanticMetrics, surface_distances
+from segedu.metrics import AveragePrecision, PanopticQuality, SemanticMetrics, surface_distances
 from segedu.ops import rle
 
 CLASSES = 19
@@ -182,7 +182,7 @@ def average_precision(quick: bool, rounds: int, compare: Race) -> dict:
         ]
 
         def ours(preds: list[dict], targets: list[dict]) -> list[float]:
-            metric = MaskAP()
+            metric = AveragePrecision()
             metric.update(preds, targets)
             return list(metric.compute().values())[:12]
 

@@ -122,7 +122,7 @@ TABLE: dict[str, tuple[Callable[[], object], type[Exception], str]] = {
         "pred .* no class",
     ),
     "CalibrationMetrics": (lambda: metrics.CalibrationMetrics(0), ValueError, "num_bins"),
-    "MaskAP": (lambda: metrics.MaskAP("polygon"), ValueError, "iou_type.*segm"),
+    "AveragePrecision": (lambda: metrics.AveragePrecision("polygon"), ValueError, "iou_type.*segm"),
     "PanopticQuality": (
         lambda: metrics.PanopticQuality({1: True}).update({"panoptic_seg": TARGET[0]}, {}),
         (ValueError, KeyError),

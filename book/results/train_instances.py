@@ -38,7 +38,7 @@ from segedu.data.transforms import DropInvisible, FitInto, ScaleAndCrop
 from segedu.engine import cosine_lr, fit, make_loader, seed_everything
 from segedu.engine.checkpoint import atomic_write
 from segedu.losses import CrossEntropyLoss, DiscriminativeLoss
-from segedu.metrics import MaskAP, PanopticQuality
+from segedu.metrics import AveragePrecision, PanopticQuality
 from segedu.models.embedding import embedding_tiny
 from segedu.models.mask2former import mask2former_tiny
 from segedu.models.mask_rcnn import MaskRCNN, mask_rcnn_tiny
@@ -234,7 +234,7 @@ def judge(model: nn.Module, samples: Dataset) -> dict[str, float | None]:
     """
     model.eval()
     widen(model)
-    ap, pq = MaskAP(), PanopticQuality({0: False, 1: True})
+    ap, pq = AveragePrecision(), PanopticQuality({0: False, 1: True})
     for sample in (samples[index] for index in range(len(samples))):
         ap.update(model([sample["image"]]), [sample])
         if isinstance(model, PanopticDetector):

@@ -47,7 +47,7 @@ class _Image(NamedTuple):
     iou: Tensor  # float64 (D, G), 0 for different labels
 
 
-class MaskAP:
+class AveragePrecision:
     """COCO's average precision and recall for instance masks or boxes.
 
     Args:
@@ -122,7 +122,7 @@ class MaskAP:
             )
         return _Image(scores.double(), labels, areas, target_labels, sizes, crowd, iou)
 
-    def merge(self, other: MaskAP) -> MaskAP:
+    def merge(self, other: AveragePrecision) -> AveragePrecision:
         """Add the images of another instance, for example of another process; returns ``self``."""
         if self.iou_type != other.iou_type:
             raise ValueError(f"merge needs iou_type {self.iou_type!r}, got {other.iou_type!r}")
@@ -238,7 +238,7 @@ class _Table:
                 recall[some, :, k] = found[some] / positives[some, None]
 
     def summary(self) -> dict[str, Any]:
-        """The dict that ``MaskAP.compute`` returns."""
+        """The dict that ``AveragePrecision.compute`` returns."""
         every, *by_size = self.precision
         recall, *recall_by_size = self.recall[-1]
         result: dict[str, Any] = {

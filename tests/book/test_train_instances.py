@@ -5,7 +5,7 @@ import torch
 
 from book.results import train_instances
 from segedu.data.scenes import SceneConfig, SceneDataset
-from segedu.metrics import MaskAP
+from segedu.metrics import AveragePrecision
 
 CLASSES = ("tree", "car", "person", "sign", "animal")
 
@@ -24,7 +24,7 @@ def test_a_sample_as_a_panoptic_one_and_back(sample):
     assert [segment["category_id"] for segment in panoptic["segments_info"]][:2] == [0, 1]
     for segment in panoptic["segments_info"]:
         segment |= {"isthing": segment["category_id"] == 1, "score": 0.9}
-    metric = MaskAP()
+    metric = AveragePrecision()
     metric.update([train_instances.to_detections(panoptic)], [sample])
     assert metric.compute()["AP"] == 1
 

@@ -12,7 +12,7 @@ from torchvision import tv_tensors
 
 from segedu.data import transforms
 from segedu.data.coco import CocoInstances, draw_polygon
-from segedu.metrics import MaskAP
+from segedu.metrics import AveragePrecision
 from segedu.ops import rle
 
 DATA = os.environ.get("SEGEDU_DATA")
@@ -314,7 +314,7 @@ def test_real_ids_from_zero():
 
 def test_shipped_samples_score_1_against_themselves():
     data = CocoInstances(SHIPPED / "val2017", SHIPPED / "annotations/instances_val2017.json")
-    metric = MaskAP()
+    metric = AveragePrecision()
     for sample in data:
         metric.update([{**sample, "scores": torch.ones(len(sample["labels"]))}], [sample])
     assert metric.compute()["AP"] == 1

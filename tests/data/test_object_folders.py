@@ -6,7 +6,7 @@ import pytest
 from PIL import Image
 
 from segedu.data.object_folders import ObjectFolders
-from segedu.metrics import MaskAP, PanopticQuality
+from segedu.metrics import AveragePrecision, PanopticQuality
 
 DATA = os.environ.get("SEGEDU_DATA")
 REAL = Path(DATA or "absent") / "dsb2018_nuclei" / "stage1_train"
@@ -88,7 +88,7 @@ def test_golden_nuclei():
     counts = [np.count_nonzero(Image.open(p)) for p in sorted(GOLDEN.glob("*/masks/*.png"))]
     assert sample["area"].tolist() == counts
     scores = {"scores": sample["area"] / sample["area"].max()}
-    metric = MaskAP()
+    metric = AveragePrecision()
     metric.update([{**sample, **scores}], [sample])
     assert metric.compute()["AP"] == 1
 

@@ -8,8 +8,8 @@ import torch.multiprocessing as mp
 
 from segedu.engine.distributed import merged
 from segedu.metrics import (
+    AveragePrecision,
     CalibrationMetrics,
-    MaskAP,
     PanopticQuality,
     SemanticMetrics,
     SurfaceMetrics,
@@ -43,7 +43,7 @@ def fill(images):
         "calibration": CalibrationMetrics(),
         "surface": SurfaceMetrics(3, tolerance=1.0),
         "panoptic": PanopticQuality({1: True, 2: False, 3: False}),
-        "instance": MaskAP(),
+        "instance": AveragePrecision(),
     }
     for i in images:
         one, truth = logits[i : i + 1], target[i : i + 1]

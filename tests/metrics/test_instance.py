@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 import torch
 
-from segedu.metrics import MaskAP
+from segedu.metrics import AveragePrecision
 from segedu.ops import rle
 
 TWELVE = ["AP", "AP50", "AP75", "APs", "APm", "APl"]
@@ -35,7 +35,7 @@ def test_by_hand():
         "labels": [1, 1, 1],
         "scores": [0.9, 0.8, 0.7],
     }
-    metric = MaskAP()
+    metric = AveragePrecision()
     metric.update([pred], [target])
     got = metric.compute()
     both = (51 * 1 + 50 * 2 / 3) / 101  # precision 1 up to recall 0.5, then 2/3
@@ -49,7 +49,7 @@ def test_by_hand():
     assert got["per_class"][1]["AP"] == got["AP"]
     assert got["precision"].shape == (10, 101, 1)
     # boxes of the same rectangles give the same
-    boxes = MaskAP("bbox")
+    boxes = AveragePrecision("bbox")
     as_boxes = [[[0, 0, 5, 5], [0, 15, 5, 20], [10, 10, 15, 14]], [[0, 0, 5, 5], [10, 10, 15, 15]]]
     boxes.update(
         [pred | {"boxes": torch.tensor(as_boxes[0])}],
@@ -151,14 +151,14 @@ def coco_stats(preds, targets, iou_type):
 def test_twelve_numbers_equal_pycocotools_to_the_last_bit(seed, iou_type):
     """Ties, crowds, areas at the limits, more than 100 detections, images without any."""
     preds, targets = random_data(seed)
-    metric = MaskAP(iou_type)
+    metric = AveragePrecision(iou_type)
     metric.update(preds, targets)
     got = metric.compute()
     expected = coco_stats(preds, targets, iou_type)
     assert [-1.0 if math.isnan(got[k]) else got[k] for k in TWELVE] == expected
     assert 0.005 < got["AP"] < 0.95
     if iou_type == "segm":
-        metric = MaskAP()
+        metric = AveragePrecision()
         metric.update(*(encoded(samples) for samples in (preds, targets)))
         again = metric.compute()
         assert [again[k] for k in TWELVE] == [got[k] for k in TWELVE]
@@ -175,7 +175,7 @@ def encoded(samples):
 
 def test_batches_and_merge_do_not_matter():
     preds, targets = random_data(0)
-    whole, a, b = MaskAP(), MaskAP(), MaskAP()
+    whole, a, b = AveragePrecision(), AveragePrecision(), AveragePrecision()
     whole.update(preds, targets)
     a.update(preds[:2], targets[:2])
     b.update(preds[2:3], targets[2:3])
@@ -185,7 +185,7 @@ def test_batches_and_merge_do_not_matter():
     a.reset()
     assert math.isnan(a.compute()["AP"])
     with pytest.raises(ValueError, match="merge needs iou_type"):
-        a.merge(MaskAP("bbox"))
+        a.merge(AveragePrecision("bbox"))
 
 
 def test_classes_and_images_have_no_order():
@@ -193,7 +193,7 @@ def test_classes_and_images_have_no_order():
     for p in preds:  # no ties, as they are broken by the order of the images
         p["scores"] = torch.rand(len(p["scores"]), generator=torch.Generator().manual_seed(len(p)))
         p["scores"] = p["scores"].double() + torch.rand(len(p["scores"]))
-    whole, other = MaskAP(), MaskAP()
+    whole, other = AveragePrecision(), AveragePrecision()
     whole.update(preds, targets)
     new = torch.tensor([0, 30, 20, 10])
     for samples in (preds, targets):
@@ -214,7 +214,7 @@ def test_perfect_is_one_and_rle_and_probabilities_are_masks_too():
     preds = [t | {"scores": torch.ones(len(t["labels"]))} for t in targets]
     as_probability = [p | {"masks": 0.3 + 0.4 * p["masks"][:, None].float()} for p in preds]
     for samples in (preds, encoded(preds), as_probability):
-        metric = MaskAP()
+        metric = AveragePrecision()
         metric.update(samples, targets)
         assert metric.compute()["AP"] == pytest.approx(1)
 
@@ -250,7 +250,7 @@ def test_known_answer_of_the_coco_fake_results(iou_type):
             out["area"] = torch.tensor([a["area"] for a in mine], dtype=torch.float64)
         return out
 
-    metric = MaskAP(iou_type)
+    metric = AveragePrecision(iou_type)
     for image in sorted(sizes):
         metric.update([sample(results, image, True)], [sample(truth["annotations"], image, False)])
     got = metric.compute()
@@ -276,13 +276,13 @@ def test_known_answer_of_the_coco_fake_results(iou_type):
 def test_bad_input(pred, target, message):
     good = {"masks": torch.ones(1, 8, 8), "labels": [1], "scores": [0.5]}
     bad = {k: v for k, v in (good | pred).items() if v is not None}
-    metric = MaskAP()
+    metric = AveragePrecision()
     with pytest.raises(ValueError, match=message):
         metric.update([bad], [{k: good[k] for k in ("masks", "labels")} | target])
     with pytest.raises(ValueError, match="1 predictions for 0 targets"):
         metric.update([good], [])
     with pytest.raises(ValueError, match="iou_type must be"):
-        MaskAP("mask")
+        AveragePrecision("mask")
     assert metric._images == []
 
 
@@ -300,4 +300,4 @@ def test_bad_boxes(boxes, message, side):
     samples = [good, good]
     samples[side] = good | {"boxes": boxes}
     with pytest.raises(ValueError, match=message):
-        MaskAP("bbox").update(samples[:1], samples[1:])
+        AveragePrecision("bbox").update(samples[:1], samples[1:])

@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 import torch
 
-from segedu.metrics import MaskAP, PanopticQuality, SemanticMetrics, SurfaceMetrics
+from segedu.metrics import AveragePrecision, PanopticQuality, SemanticMetrics, SurfaceMetrics
 
 
 def scores(pred, target, classes=3, **settings):
@@ -143,7 +143,7 @@ def mask(*pixels):
 def test_detections_are_pooled_without_image_ids():
     """A detection must not match an object of another image."""
     here, there = mask(0, 1, 2), mask(6, 7, 8)
-    metric = MaskAP()
+    metric = AveragePrecision()
     preds = [{"masks": here[None], "labels": [1], "scores": [0.9]} for _ in range(2)]
     targets = [{"masks": m[None], "labels": [1]} for m in (here, there)]
     metric.update(preds, targets)
@@ -156,7 +156,7 @@ def test_detections_are_not_sorted_by_score():
     truth = {"masks": mask(0, 1, 2)[None], "labels": [1]}
     pair = {"masks": torch.stack([mask(8, 9), mask(0, 1, 2)]), "labels": [1, 1]}
     for s, expected in (([0.2, 0.9], 1.0), ([0.9, 0.2], 0.5)):
-        metric = MaskAP()
+        metric = AveragePrecision()
         metric.update([pair | {"scores": s}], [truth])
         assert metric.compute()["AP50"] == pytest.approx(expected)
 
@@ -165,7 +165,7 @@ def test_ap_of_a_class_is_a_constant():
     truth = {"masks": mask(0, 1)[None], "labels": [1]}
     values = []
     for pixels in ((0, 1), (5, 6)):
-        metric = MaskAP()
+        metric = AveragePrecision()
         metric.update([{"masks": mask(*pixels)[None], "labels": [1], "scores": [1.0]}], [truth])
         values.append(metric.compute()["per_class"][1]["AP"])
     assert values == pytest.approx([1, 0])

@@ -1,7 +1,7 @@
 import pytest
 import torch
 
-from segedu.metrics import MaskAP
+from segedu.metrics import AveragePrecision
 from segedu.models.deformable_attention import centres
 from segedu.models.mask2former import (
     Mask2Former,
@@ -167,7 +167,7 @@ def test_learns_two_scenes():
     model = mask2former_tiny(12, things=THINGS)
     learn(model, samples, 120, 2e-3, summed, clip_norm=1.0, warmup=0.1)
     assert panoptic_quality(model, samples) > 0.7
-    metric = MaskAP()
+    metric = AveragePrecision()
     model.task = "instance"
     with torch.no_grad():
         metric.update(model([s["image"] for s in samples]), scenes(2, "instance"))

@@ -9,7 +9,7 @@ from torch import Tensor, nn
 from segedu.data.scenes import SceneConfig, SceneDataset
 from segedu.data.transforms import instances
 from segedu.engine import fit, make_loader
-from segedu.metrics import MaskAP
+from segedu.metrics import AveragePrecision
 from segedu.models.mask_rcnn import (
     MaskRCNN,
     faster_rcnn_resnet50_fpn,
@@ -439,7 +439,7 @@ def test_the_tiny_network_learns_scenes_by_heart():
     torch.manual_seed(0)
     scenes = instance_scenes(2, min_area=64)
     model = learn(mask_rcnn_tiny(6, sampling_ratio=1), scenes, 80, 4e-3, summed)
-    metric = MaskAP()
+    metric = AveragePrecision()
     with torch.no_grad():
         metric.update(model([scene["image"] for scene in scenes]), scenes)
     assert metric.compute()["AP50"] > 0.8

@@ -2,7 +2,7 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from segedu.metrics import MaskAP
+from segedu.metrics import AveragePrecision
 from segedu.models.yolact import YOLACT, from_reference, yolact_tiny
 from segedu.models.yolact.loss import (
     BACKGROUND,
@@ -215,7 +215,7 @@ def test_the_tiny_network_learns_scenes_by_heart():
     torch.manual_seed(0)
     scenes = instance_scenes(2, min_area=64)
     model: nn.Module = learn(yolact_tiny(6), scenes, 60, 3e-3, summed)
-    metric = MaskAP()
+    metric = AveragePrecision()
     with torch.no_grad():
         metric.update(model([scene["image"] for scene in scenes]), scenes)
     assert metric.compute()["AP50"] > 0.8

@@ -14,7 +14,6 @@ the peak of what a run allocates.
 from __future__ import annotations
 
 import argparse
-import json
 import sys
 import time
 from collections.abc import Callable
@@ -30,6 +29,7 @@ from torch import Tensor, nn
 
 from benchmarks import race
 from segedu.data.scenes import CLASSES, SceneConfig, SceneDataset
+from segedu.files import json_text, write_json
 from segedu.models import mask2former, maskformer, sam
 from segedu.models.mask_classification import batch_images, prepare_targets
 from segedu.models.mask_rcnn import mask_rcnn_resnet50_fpn
@@ -317,7 +317,7 @@ def main() -> None:
     if options.quick:
         options.size, options.detections = 96, 5
     setting = Setting(options.size, options.detections, options.device)
-    machine = race.machine()
+    machine = race.busy_machine(options.device)
     result = {
         "command": " ".join(["python", "benchmarks/instance.py", *sys.argv[1:]]),
         "machine": machine,
@@ -328,9 +328,10 @@ def main() -> None:
         "models": {name: measure(name, setting, options) for name in options.only},
     }
     if options.only == list(PAIRS) and not options.quick:  # a part of the table is only shown
-        print(race.write("instance_benchmark.json", result))
+        print(write_json(race.RESULTS / "instance_benchmark.json", result))
     else:
-        print(json.dumps({name: pair["difference"] for name, pair in result["models"].items()}))
+        differences = {name: pair["difference"] for name, pair in result["models"].items()}
+        print(json_text(differences), end="")
 
 
 if __name__ == "__main__":

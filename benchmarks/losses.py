@@ -22,6 +22,7 @@ from torch.nn import functional as F
 
 from benchmarks import race
 from segedu import losses
+from segedu.files import write_json
 
 CLASSES = 21
 PEERS = ("kornia.losses", "monai.losses", "segmentation_models_pytorch.losses", "segedu.losses")
@@ -123,7 +124,7 @@ def main() -> None:
     clock = time.process_time if arguments.cpu_time else time.perf_counter
     size = 128 if arguments.quick else arguments.size
     result = {
-        "machine": race.machine(),
+        "machine": race.busy_machine(),
         "clock": clock.__name__,
         "logits": [4, CLASSES, size, size],
         "losses": {},
@@ -138,7 +139,7 @@ def main() -> None:
         result["losses"][loss] = rows
         race.show(loss, rows)
     if not arguments.quick:
-        print(race.write("losses.json", result))
+        print(write_json(race.RESULTS / "losses.json", result))
 
 
 if __name__ == "__main__":

@@ -33,6 +33,7 @@ from torch import Tensor, nn
 
 from benchmarks import race
 from segedu.engine import sliding_window
+from segedu.files import write_json
 from segedu.medical.phantom import Phantom, PhantomConfig, generate
 from segedu.medical.volume import Volume
 from segedu.metrics import surface_distances
@@ -199,14 +200,14 @@ def main() -> None:
     sitk.ProcessObject.SetGlobalDefaultNumberOfThreads(torch.get_num_threads())
     drawn = draw(arguments.quick)
     result = {
-        "machine": race.machine(),
+        "machine": race.busy_machine(),
         "clock": clock.__name__,
         "resampling": resampling(drawn, arguments.rounds, compare),
         "surfaces": surfaces(drawn, arguments.rounds, compare),
         "windows": windows(arguments.quick, arguments.rounds, compare),
     }
     if not arguments.quick:
-        print(race.write("medical_benchmark.json", result))
+        print(write_json(race.RESULTS / "medical_benchmark.json", result))
 
 
 if __name__ == "__main__":

@@ -7,17 +7,15 @@ Patients that are tested took no part in the training nor in the choice of its b
 """
 
 import argparse
-import json
 import os
 import time
 from dataclasses import asdict
 from pathlib import Path
 
 import numpy as np
-import torch
 
-from segedu.__main__ import machine
-from segedu.engine.checkpoint import atomic_write
+from segedu import machine
+from segedu.files import json_text, read_json, write_json
 from segedu.medical.evaluate import evaluate
 from segedu.medical.phantom import LUNGS, NODULE, Nodule, PhantomConfig, generate
 from segedu.medical.project import ProjectConfig, train, write_decathlon
@@ -106,7 +104,7 @@ def main() -> None:
     )  # fmt: skip
     trained = time.process_time() - processor - drawn
     evaluate(options.out / "run", data, options.out / "test", device=options.device)
-    scores = json.loads((options.out / "test" / "scores.json").read_text(encoding="utf-8"))
+    scores = read_json(options.out / "test" / "scores.json")
     entry = {
         "command": f"python -m benchmarks.medical_training {options.name} --out DIR",
         **scores,
@@ -114,13 +112,11 @@ def main() -> None:
         "training": asdict(config),
         "seconds": round(time.perf_counter() - start, 1),
         "processor_seconds": {"data": round(drawn, 1), "training": round(trained, 1)},
-        "machine": machine(torch.device(options.device)),
+        "machine": machine.describe(options.device),
     }
-    entries = json.loads(RESULTS.read_text(encoding="utf-8")) if RESULTS.exists() else {}
-    with atomic_write(RESULTS) as file:
-        text = json.dumps(entries | {options.name: entry}, indent=1, ensure_ascii=False) + "\n"
-        file.write(text.encode())
-    print(json.dumps(entry["classes"], indent=1, ensure_ascii=False))
+    entries = read_json(RESULTS) if RESULTS.exists() else {}
+    write_json(RESULTS, entries | {options.name: entry})
+    print(json_text(entry["classes"]), end="")
 
 
 if __name__ == "__main__":

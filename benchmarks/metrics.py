@@ -13,7 +13,6 @@ import argparse
 import contextlib
 import functools
 import io
-import json
 import sys
 import time
 from collections.abc import Callable
@@ -26,6 +25,7 @@ import torch
 from torch.nn import functional as F
 
 from benchmarks import race
+from segedu.files import read_json, write_json
 from segedu.metrics import AveragePrecision, PanopticQuality, SemanticMetrics, surface_distances
 from segedu.ops import rle
 
@@ -300,12 +300,12 @@ def main() -> None:
     arguments = parser.parse_args()
     clock = time.process_time if arguments.cpu_time else time.perf_counter
     compare = functools.partial(race.race, clock=clock)
-    setting = {"machine": race.machine(), "clock": clock.__name__}
-    result = json.loads((race.RESULTS / "metrics.json").read_text()) if arguments.only else {}
+    setting = {"machine": race.busy_machine(), "clock": clock.__name__}
+    result = read_json(race.RESULTS / "metrics.json") if arguments.only else {}
     for name in [arguments.only] if arguments.only else BENCHMARKS:
         result[name] = setting | BENCHMARKS[name](arguments.quick, arguments.rounds, compare)
     if not arguments.quick:
-        print(race.write("metrics.json", result))
+        print(write_json(race.RESULTS / "metrics.json", result))
 
 
 if __name__ == "__main__":

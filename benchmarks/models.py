@@ -28,6 +28,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from benchmarks import race
+from segedu.files import write_json
 from segedu.models import get_model
 
 NUM_CLASSES = 21
@@ -163,7 +164,7 @@ def main() -> None:
     options = parser.parse_args()
     if options.quick:
         options.size, options.rounds = 64, 1
-    machine = race.machine()
+    machine = race.busy_machine(options.device)
     packages = sorted({"torch", *(pair.package for pair in PAIRS.values())})
     result = {
         "command": " ".join(["python", "benchmarks/models.py", *sys.argv[1:]]),
@@ -174,7 +175,7 @@ def main() -> None:
         "models": {name: _measure(name, options) for name in options.only},
     }
     if options.only == list(PAIRS) and not options.quick:  # a part of the table is only shown
-        print(race.write("models.json", result))
+        print(write_json(race.RESULTS / "models.json", result))
 
 
 if __name__ == "__main__":

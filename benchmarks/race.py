@@ -2,10 +2,8 @@
 
 from __future__ import annotations
 
-import json
 import multiprocessing
 import os
-import platform
 import statistics
 import time
 from collections.abc import Callable, Mapping, Sequence
@@ -14,6 +12,8 @@ from typing import Any
 
 import torch
 from torch.profiler import ProfilerActivity, profile
+
+from segedu import machine
 
 RESULTS = Path(__file__).resolve().parent.parent / "book" / "results"
 
@@ -105,33 +105,13 @@ def copy_bandwidth(megabytes: int = 256) -> float:
     return round(2 * megabytes / 1024 / (result["copy"]["min_ms"] / 1e3), 1)
 
 
-def machine() -> dict[str, object]:
-    """What the numbers were measured on."""
-    cpu = platform.processor() or platform.machine()
-    info = Path("/proc/cpuinfo")
-    if info.exists():
-        names = [x for x in info.read_text().splitlines() if x.startswith("model name")]
-        cpu = names[0].partition(":")[2].strip() if names else cpu
+def busy_machine(device: str = "cpu") -> dict[str, object]:
+    """What the numbers were measured on, and what else it had to do."""
     return {
-        "cpu": cpu,
-        "cores": os.cpu_count(),
-        "threads": torch.get_num_threads(),
+        **machine.describe(device),
         "load": round(os.getloadavg()[0], 1),  # processes that ran; above 1 it was shared
-        "python": platform.python_version(),
-        "torch": torch.__version__,
-        "gpu": torch.cuda.get_device_name() if torch.cuda.is_available() else None,
         "copy_gb_per_s": copy_bandwidth(),
     }
-
-
-def write(name: str, result: dict) -> Path:
-    """Write a result as JSON into ``book/results``, whole or not at all."""
-    RESULTS.mkdir(parents=True, exist_ok=True)
-    path = RESULTS / name
-    part = path.with_suffix(".part")
-    part.write_text(json.dumps(result, indent=1) + "\n")
-    part.replace(path)
-    return path
 
 
 def show(title: str, rows: Mapping[str, Mapping[str, object]]) -> None:

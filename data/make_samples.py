@@ -14,6 +14,7 @@ import numpy as np
 from PIL import Image
 
 from segedu.data import scenes, voc
+from segedu.files import write_text
 
 SPLITS = {"train": range(16), "val": range(16, 24)}
 SHAPE, WIDE = (192, 256), (128, 256)  # height, width
@@ -88,12 +89,6 @@ def save(image: Image.Image, path: Path, **options: int | bool) -> None:
     image.save(path, **options)
 
 
-def save_text(text: str, path: Path) -> None:
-    """Save a text with Unix line ends on every system."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    path.write_text(text, encoding="utf-8", newline="\n")
-
-
 # ------------------------------------------------------------------------------- Pascal VOC
 
 
@@ -103,7 +98,7 @@ def write_voc(root: Path, drawn: dict[int, scenes.Scene]) -> None:
     palette = np.array(voc.colormap(256), np.uint8).tobytes()
     for split, numbers in SPLITS.items():
         names = [f"2012_{i:06d}" for i in numbers]
-        save_text("\n".join(names) + "\n", folder / "ImageSets" / "Segmentation" / f"{split}.txt")
+        write_text(folder / "ImageSets" / "Segmentation" / f"{split}.txt", "\n".join(names) + "\n")
         for i, name in zip(numbers, names, strict=True):
             scene = drawn[i]
             save(Image.fromarray(scene.image), folder / "JPEGImages" / f"{name}.jpg", **JPEG)
@@ -202,7 +197,7 @@ def write_coco(root: Path, drawn: dict[int, scenes.Scene]) -> None:
         ):  # fmt: skip
             document = {**head, "annotations": annotations, "categories": kinds}
             file = root / "annotations" / f"{task}_{split}2017.json"
-            save_text(json.dumps(document, separators=(",", ":")) + "\n", file)
+            write_text(file, json.dumps(document, separators=(",", ":")) + "\n")
 
 
 def coco_segments(scene: scenes.Scene) -> tuple[list[dict], np.ndarray]:

@@ -2,7 +2,6 @@
 
 import argparse
 import ast
-import json
 import os
 import shlex
 import sys
@@ -11,6 +10,9 @@ from collections.abc import Callable, Sequence
 from dataclasses import MISSING, asdict, dataclass, field, fields
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
+
+from segedu import machine
+from segedu.files import atomic_write, read_json, write_json
 
 # torch takes seconds to import: it is imported by the commands that need it, so that --help does
 # not wait for it.
@@ -158,7 +160,7 @@ def train(options: argparse.Namespace) -> None:
             "classes": list(train_set.classes),
             "colors": [list(color) for color in train_set.colors],
             "parameters": parameters,
-            "machine": machine(device),
+            "machine": machine.describe(device),
         },
         on_epoch=lambda record: say(
             f"epoch {record['epoch']}/{config.epochs}  loss {record['loss']:.4f}  "
@@ -247,7 +249,7 @@ def evaluate(options: argparse.Namespace) -> None:
         "images": len(dataset),
         "size": list(dataset[0]["image"].shape[-2:]),  # of the first image
         "seconds": seconds,
-        "machine": machine(device),
+        "machine": machine.describe(device),
         **{key: score for key, score in scores.items() if isinstance(score, float)},
         **{key: dict(zip(classes, scores[key], strict=True)) for key in ("iou", "dice")},
         "training": {
@@ -350,24 +352,6 @@ def predictor(model: "nn.Module", options: argparse.Namespace) -> "Callable[[Ten
     )
 
 
-def machine(device: "torch.device") -> dict[str, Any]:
-    """What a time was measured on."""
-    import platform
-
-    import torch
-
-    from segedu import __version__
-
-    name = torch.cuda.get_device_name(device) if device.type == "cuda" else platform.machine()
-    return {
-        "device": f"{device.type} ({name})",
-        "threads": torch.get_num_threads(),
-        "python": platform.python_version(),
-        "torch": str(torch.__version__),
-        "segedu": __version__,
-    }
-
-
 def _device(name: str) -> "torch.device":
     import torch
 
@@ -386,9 +370,6 @@ def _path(text: str) -> Path:
 
 
 def _save_png(path: Path, image: Any) -> None:
-    from segedu.engine.checkpoint import atomic_write
-
-    path.parent.mkdir(parents=True, exist_ok=True)
     with atomic_write(path) as file:
         image.save(file, format="PNG")
 
@@ -397,20 +378,11 @@ def _read_results(name: str | None) -> dict[str, Any]:
     """The results that a JSON file holds already, by model and split."""
     if name is None or not _path(name).exists():
         return {}
-    try:
-        return json.loads(_path(name).read_text())
-    except ValueError as error:
-        raise ValueError(f"--results {name}: is not JSON: {error}") from None
+    return read_json(_path(name))
 
 
 def _write_results(name: str, results: dict[str, Any]) -> None:
-    from segedu.engine.checkpoint import atomic_write
-
-    path = _path(name)
-    path.parent.mkdir(parents=True, exist_ok=True)
-    with atomic_write(path) as file:
-        file.write((json.dumps(dict(sorted(results.items())), indent=2) + "\n").encode())
-    print(f"kept in {path}")
+    print(f"kept in {write_json(_path(name), dict(sorted(results.items())))}")
 
 
 def _checkpoint_error() -> type[Exception]:

@@ -7,14 +7,14 @@ from __future__ import annotations
 
 import csv
 import io
-import json
 import math
 import os
 from collections.abc import Mapping, Sequence
-from pathlib import Path
 from typing import Any
 
 import numpy as np
+
+from segedu.files import json_text, write_text
 
 
 class Report:
@@ -73,7 +73,7 @@ class Report:
         content = {"scalars": self.scalars, "classes": self.rows, "cases": self.cases}
         if "confusion_matrix" in self.result:
             content["confusion_matrix"] = np.asarray(self.result["confusion_matrix"]).tolist()
-        return _write(path, json.dumps(_finite(content), indent=1, ensure_ascii=False) + "\n")
+        return _write(path, json_text(content))
 
     def to_csv(self, path: str | os.PathLike[str] | None = None, *, what: str = "classes") -> str:
         """CSV of the ``"classes"`` or of the ``"cases"``; written to ``path`` if given."""
@@ -152,18 +152,7 @@ def _markdown(rows: list[dict[str, Any]], digits: int) -> str:
     return "".join("| " + " | ".join(line) + " |\n" for line in lines)
 
 
-def _finite(value: Any) -> Any:
-    """The same content without NaN and infinity, which JSON does not know."""
-    if isinstance(value, dict):
-        return {k: _finite(v) for k, v in value.items()}
-    if isinstance(value, list):
-        return [_finite(v) for v in value]
-    return None if isinstance(value, float) and not math.isfinite(value) else value
-
-
 def _write(path: str | os.PathLike[str] | None, text: str) -> str:
     if path is not None:
-        part = Path(f"{os.fspath(path)}.part")
-        part.write_text(text, encoding="utf-8")
-        part.replace(path)
+        write_text(path, text)
     return text

@@ -201,7 +201,7 @@ def test_interrupt(run, monkeypatch, tmp_path, capsys):
         ),
         ("evaluate --checkpoint {best} --split dev", "split must be one of"),
         ("evaluate --checkpoint {best} --layout scenes", "the model knows the classes"),
-        ("evaluate --checkpoint {best} --results {run}/camvid/val.txt", "is not JSON"),
+        ("evaluate --checkpoint {best} --results {run}/camvid/val.txt", "not a readable JSON"),
     ],
 )
 def test_mistakes_are_one_line(run, tmp_path, capsys, arguments, message):

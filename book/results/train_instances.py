@@ -15,9 +15,7 @@ of the objects in it (``PQ``).
 """
 
 import argparse
-import json
 import os
-import platform
 import shlex
 import sys
 import time
@@ -32,11 +30,12 @@ from torch.utils.data import Dataset
 from torchvision import tv_tensors
 from torchvision.transforms import v2
 
+from segedu import machine
 from segedu.data.coco import CocoInstances
 from segedu.data.object_folders import ObjectFolders
 from segedu.data.transforms import DropInvisible, FitInto, ScaleAndCrop
 from segedu.engine import cosine_lr, fit, make_loader, seed_everything
-from segedu.engine.checkpoint import atomic_write
+from segedu.files import json_text, read_json, write_json
 from segedu.losses import CrossEntropyLoss, DiscriminativeLoss
 from segedu.metrics import AveragePrecision, PanopticQuality
 from segedu.models.embedding import embedding_tiny
@@ -309,19 +308,12 @@ def main() -> None:
         "seconds": round(seconds[0], 1),
         "processor_seconds": round(seconds[1], 1),
         "parameters": sum(parameter.numel() for parameter in model.parameters()),
-        "device": options.device,
-        "machine": {
-            "cpu": platform.machine(),
-            "threads": torch.get_num_threads(),
-            "python": platform.python_version(),
-            "torch": torch.__version__,
-        },
+        "machine": machine.describe(options.device),
     }
-    print(json.dumps(result, indent=2))
-    kept = json.loads(options.results.read_text()) if options.results.exists() else {}
+    print(json_text(result), end="")
+    kept = read_json(options.results) if options.results.exists() else {}
     kept[f"{options.model}/{options.data}"] = result
-    with atomic_write(options.results) as file:
-        file.write((json.dumps(dict(sorted(kept.items())), indent=2) + "\n").encode())
+    write_json(options.results, dict(sorted(kept.items())))
 
 
 if __name__ == "__main__":

@@ -28,7 +28,7 @@ from segedu.data.segments import (
     file_below,
     index_records,
     instance_sample,
-    read_json,
+    read_annotations,
 )
 from segedu.data.voc import colormap
 from segedu.ops import rle
@@ -139,7 +139,7 @@ class CocoInstances(Dataset):
         transforms: Transforms | None = None,
     ):
         images, self.path, self.transforms = Path(images), Path(annotations), transforms
-        content = read_json(self.path, ("images", "annotations", "categories"))
+        content = read_annotations(self.path, ("images", "annotations", "categories"))
         check_folder(images, "the images")
         records = index_records(
             self.path, "image", content["images"], ("file_name", "height", "width")

@@ -26,7 +26,7 @@ from segedu.data.segments import (
     check_keys,
     file_below,
     index_records,
-    read_json,
+    read_annotations,
     segments_of,
 )
 from segedu.data.voc import colormap
@@ -70,7 +70,7 @@ class CocoPanoptic(SegmentDataset):
         transforms: Transforms | None = None,
     ):
         images, path = Path(images), Path(annotations)
-        content = read_json(path, ("images", "annotations", "categories"))
+        content = read_annotations(path, ("images", "annotations", "categories"))
         segments = path.with_suffix("") if segments is None else Path(segments)
         check_folder(images, "the images")
         check_folder(segments, "a PNG of segment ids for each image")

@@ -11,7 +11,6 @@ The two kinds of sample, before ``transforms``:
   and ``image_id``.
 """
 
-import json
 from collections.abc import Callable, Collection, Mapping, Sequence
 from pathlib import Path, PurePosixPath
 from typing import Any, NamedTuple
@@ -23,6 +22,7 @@ from torch.utils.data import Dataset
 from torchvision import tv_tensors
 
 from segedu.data.pairs import open_image, read_image
+from segedu.files import read_json
 from segedu.ops.boxes import masks_to_boxes
 
 TASKS = ("instance", "panoptic")
@@ -220,19 +220,14 @@ def read_numbers(path: Path) -> NDArray[np.int32]:
     return np.array(image).astype(np.int32)
 
 
-def read_json(path: Path, keys: Sequence[str]) -> dict[str, Any]:
+def read_annotations(path: Path, keys: Sequence[str]) -> dict[str, Any]:
     """Return what a JSON file holds: an object that has a list under each of ``keys``.
 
     Raises:
         FileNotFoundError: if there is no such file.
         ValueError: if it is no JSON, or a list is missing.
     """
-    if not path.is_file():
-        raise FileNotFoundError(f"{path}: no such file; it should hold COCO's annotations")
-    try:
-        content = json.loads(path.read_text(encoding="utf-8"))
-    except ValueError as error:  # JSONDecodeError and UnicodeDecodeError are ValueErrors
-        raise ValueError(f"{path}: not a readable JSON file ({error})") from None
+    content = read_json(path)
     for key in keys:
         if not isinstance(content, dict) or not isinstance(content.get(key), list):
             raise ValueError(

@@ -1,23 +1,20 @@
 """Checkpoints that are either whole or absent, and that notice damage.
 
 A checkpoint is an ordinary ``torch.save`` file followed by the SHA-256 of its bytes (74 bytes,
-which ``torch.load`` ignores). It is written to a temporary file, flushed to the disk and renamed
-over the old one, so a crash at any moment leaves the old or the new file, never half of one.
+which ``torch.load`` ignores), written atomically.
 """
 
-import contextlib
 import hashlib
-import os
-import secrets
 from pathlib import Path
 from typing import Any, BinaryIO
 
 import torch
 from torch import nn
 
+from segedu.files import atomic_write, sweep
+
 _MARK = b"\nsha256:"
 _TRAILER = len(_MARK) + 64 + 1
-_TEMPORARY = ".tmp-"
 _PLAIN = (int, float, complex, bool, str, bytes, type(None), torch.dtype, torch.device, torch.Size)
 
 
@@ -41,7 +38,6 @@ def save_checkpoint(path: str | Path, state: dict[str, Any]) -> None:
     _check_plain(state, "state")
     path = Path(path)
     try:
-        path.parent.mkdir(parents=True, exist_ok=True)
         with atomic_write(path) as file:
             torch.save(state, file)
             digest = _digest(file, file.tell())
@@ -137,40 +133,6 @@ def restore(folder: str | Path | None, parts: dict[str, Any]) -> list[dict]:
     for name in present:
         parts[name].load_state_dict(states[name])
     return records
-
-
-def sweep(folder: str | Path) -> None:
-    """Remove the temporary files that a killed process left in ``folder``."""
-    for leftover in Path(folder).glob(f"{_TEMPORARY}*"):
-        leftover.unlink(missing_ok=True)
-
-
-@contextlib.contextmanager
-def atomic_write(path: Path):
-    """Open a temporary file that takes the place of ``path`` if the block succeeds.
-
-    Yields:
-        A binary file, readable and writable.
-
-    Raises:
-        OSError: as ``open`` and ``write`` do; ``path`` is then left as it was.
-    """
-    temporary = path.parent / f"{_TEMPORARY}{secrets.token_hex(4)}-{path.name}"
-    try:
-        with open(temporary, "x+b") as file:
-            yield file
-            file.flush()
-            os.fsync(file.fileno())
-        os.replace(temporary, path)
-    except BaseException:  # also Ctrl-C
-        temporary.unlink(missing_ok=True)
-        raise
-    if os.name == "posix":  # the new name must reach the disk, too
-        folder = os.open(path.parent, os.O_RDONLY)
-        try:
-            os.fsync(folder)
-        finally:
-            os.close(folder)
 
 
 def _check_plain(value: Any, name: str) -> None:

@@ -9,6 +9,8 @@ from typing import Any
 
 import torch
 
+from segedu.files import write_text
+
 Record = dict[str, Any]
 
 
@@ -48,7 +50,7 @@ class History:
 
     def to_jsonl(self, path: str | Path) -> None:
         """Write one JSON object per line."""
-        Path(path).write_text("".join(json.dumps(record) + "\n" for record in self.records))
+        write_text(path, "".join(json.dumps(record) + "\n" for record in self.records))
 
     @classmethod
     def from_jsonl(cls, path: str | Path) -> "History":

@@ -16,8 +16,9 @@ from typing import Any, NamedTuple
 import numpy as np
 import torch
 
+from segedu.files import read_json, write_json
 from segedu.medical.nifti import read_nifti, write_nifti
-from segedu.medical.project import SUBSETS, Predictor, find_scans, patient_of, write_json
+from segedu.medical.project import SUBSETS, Predictor, find_scans, patient_of
 from segedu.medical.volume import Volume
 from segedu.metrics import SurfaceMetrics
 from segedu.report import Report
@@ -269,7 +270,7 @@ def evaluate(
     if subset not in SUBSETS:
         raise ValueError(f"subset must be one of {SUBSETS}, got {subset!r}")
     predictor, out = Predictor(run, device), Path(out)
-    names = json.loads(Path(run, "split.json").read_text(encoding="utf-8"))[subset]
+    names = read_json(Path(run, "split.json"))[subset]
     if not names:
         raise ValueError(f"subset: the run has no {subset} scans")
     scans = {name: (image, label) for name, image, label in find_scans(data)}
@@ -308,8 +309,8 @@ def read_cases(folder: str | Path) -> tuple[list[dict[str, Any]], list[dict[str,
         ValueError: if it is no evaluation.
     """
     path = Path(folder, "scores.json")
+    scores = read_json(path)
     try:
-        scores = json.loads(path.read_text(encoding="utf-8"))
         cases = [{k: math.inf if v is None else v for k, v in c.items()} for c in scores["cases"]]
         return cases, scores.get("lesions", {"scans": []})["scans"]
     except (ValueError, KeyError, TypeError, AttributeError) as error:

@@ -13,6 +13,7 @@ from types import ModuleType
 
 import numpy as np
 
+from segedu.files import atomic_write
 from segedu.medical._files import import_extra, quiet
 from segedu.medical.volume import Volume, VolumeError
 
@@ -67,8 +68,6 @@ def write_nifti(volume: Volume, path: str | Path) -> None:
         ImportError: nibabel is not installed.
     """
     nibabel = import_extra("nibabel")
-    from segedu.engine.checkpoint import atomic_write
-
     path = Path(path)
     if not path.name.endswith((".nii", ".nii.gz")):
         raise ValueError(f"path must end in .nii or .nii.gz, got {path.name!r}")
@@ -79,7 +78,6 @@ def write_nifti(volume: Volume, path: str | Path) -> None:
     image.header.set_xyzt_units("mm")
     image.set_sform(affine, code="scanner")
     image.set_qform(affine, code="scanner")
-    path.parent.mkdir(parents=True, exist_ok=True)
     with atomic_write(path) as file:
         if path.name.endswith(".gz"):
             # Without name and time, so that the bytes depend on the volume alone.

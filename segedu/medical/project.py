@@ -28,7 +28,7 @@ from segedu.engine import (
     sliding_window,
     step_lr,
 )
-from segedu.engine.checkpoint import atomic_write
+from segedu.files import read_json, write_json
 from segedu.losses import AuxiliaryLoss, CombinedLoss, CrossEntropyLoss, DiceLoss
 from segedu.medical.augment import Augment
 from segedu.medical.nifti import read_nifti, write_nifti
@@ -153,8 +153,8 @@ class ProjectConfig:
             FileNotFoundError: if there is no such file.
             ValueError: if it is no configuration.
         """
+        values = read_json(path)
         try:
-            values = json.loads(Path(path).read_text(encoding="utf-8"))
             known = {field.name for field in fields(cls)}
             if not isinstance(values, dict) or not values.keys() <= known:
                 raise ValueError(f"unknown settings {sorted(set(values) - known)}")
@@ -171,8 +171,9 @@ def read_classes(folder: str | Path) -> tuple[str, ...]:
         ValueError: if it does not name them.
     """
     path = Path(folder, "dataset.json")
+    content = read_json(path)
     try:
-        labels = json.loads(path.read_text(encoding="utf-8"))["labels"]
+        labels = content["labels"]
         return tuple(labels[str(number)] for number in range(len(labels)))
     except (KeyError, TypeError, ValueError) as error:
         raise ValueError(f"{path.name} does not name the labels 0, 1, ...: {error}") from error
@@ -425,7 +426,7 @@ def _check_run(out: Path, config: ProjectConfig, split: dict[str, list[str]], re
     changed = [name for name, value in asdict(config).items() if before[name] != value]
     if changed:
         raise ValueError(f"cannot resume {out}: other settings for {', '.join(changed)}")
-    if json.loads((out / "split.json").read_text(encoding="utf-8")) != split:
+    if read_json(out / "split.json") != split:
         raise ValueError(f"cannot resume {out}: the folder of scans is another one")
 
 
@@ -434,13 +435,6 @@ def _augmentation(config: ProjectConfig) -> Augment | None:
     if not config.augment:
         return None
     return Augment(flip=config.flip, spacing=config.spacing[-config.dimensions :] or None)
-
-
-def write_json(path: str | Path, values: Any) -> None:
-    """Write plain values as JSON; an older file is replaced as a whole."""
-    text = json.dumps(values, indent=2, ensure_ascii=False) + "\n"
-    with atomic_write(Path(path)) as file:
-        file.write(text.encode("utf-8"))
 
 
 def _plain(values: dict[str, Any]) -> dict[str, Any]:

@@ -18,7 +18,7 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
 from segedu import viz
-from segedu.engine.checkpoint import atomic_write
+from segedu.files import write_text
 from segedu.medical.evaluate import read_cases, summarize, summarize_lesions
 from segedu.medical.nifti import read_nifti
 from segedu.medical.preprocess import WINDOWS, window
@@ -138,9 +138,7 @@ def write_report(folder: str | Path, data: str | Path, *, failure: float = 0.5) 
         f"<title>Segmentation report ｜ 分割报告</title><style>{STYLE}</style></head><body>"
         f"<h1>{_bilingual('Segmentation report ｜ 分割报告')}</h1>{''.join(parts)}</body></html>\n"
     )
-    with atomic_write(folder / "report.html") as file:
-        file.write(page.encode("utf-8"))
-    return folder / "report.html"
+    return write_text(folder / "report.html", page)
 
 
 def _heading(text: str) -> str:

@@ -6,12 +6,11 @@ notebook below ``chapters/`` and leaves every other byte as it is.
 
 import argparse
 import json
-import os
 import re
 import sys
-import tempfile
 from pathlib import Path
 
+from segedu.files import write_text
 from segedu.tools.setup_cell import setup_cell
 
 # The line inside the notebook's JSON, where quotes are escaped.
@@ -49,7 +48,7 @@ def retarget(chapters: Path, url: str, branch: str = "main") -> list[Path]:
     changes = {path: _rewritten(path, repository) for path in notebooks}
     changed = [path for path, text in changes.items() if text.encode() != path.read_bytes()]
     for path in changed:
-        _replace(path, changes[path])
+        write_text(path, changes[path])
     return changed
 
 
@@ -66,18 +65,6 @@ def _rewritten(path: Path, repository: str) -> str:
     if count != 1 or setup != [setup_cell(repository)]:
         raise ValueError(f"{path}: the cell tagged 'setup' is not segedu/tools/setup_cell.txt")
     return text
-
-
-def _replace(path: Path, text: str) -> None:
-    handle, temporary = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}-")
-    try:
-        with os.fdopen(handle, "wb") as file:
-            file.write(text.encode())
-        os.chmod(temporary, path.stat().st_mode)
-        os.replace(temporary, path)
-    except BaseException:
-        os.unlink(temporary)
-        raise
 
 
 def main(arguments: list[str] | None = None) -> int:

@@ -7,7 +7,7 @@ from segedu.data.segments import (
     file_below,
     instance_sample,
     name_background,
-    read_json,
+    read_annotations,
     read_numbers,
 )
 
@@ -49,10 +49,10 @@ def test_json_must_be_an_object_of_lists(tmp_path):
     for text in ("[]", "3", '{"images": {}}', "{}"):
         file.write_text(text)
         with pytest.raises(ValueError, match="a.json: must be an object .* no 'images'"):
-            read_json(file, ("images",))
+            read_annotations(file, ("images",))
     file.write_bytes(b"\xff\xfe")
     with pytest.raises(ValueError, match="a.json: not a readable JSON"):
-        read_json(file, ("images",))
+        read_annotations(file, ("images",))
 
 
 def test_paths_stay_in_the_folder(tmp_path):

@@ -11,7 +11,6 @@ import pytest
 import torch
 
 from segedu.engine import CheckpointError, load_checkpoint, save_checkpoint
-from segedu.engine.checkpoint import atomic_write, sweep
 
 STATE = {"model": {"w": torch.arange(6.0).reshape(2, 3)}, "epoch": 3, "names": ["a", "b"]}
 
@@ -151,19 +150,4 @@ def test_what_cannot_be_read_back_is_refused(path, value, name):
     with pytest.raises(TypeError, match=rf"state\['a'\]\[1\] is a {name}"):
         save_checkpoint(path, {"a": [0, value]})
     assert path.read_bytes() == before
-    assert [p.name for p in path.parent.iterdir()] == ["x.pt"]
-
-
-def test_an_interrupt_while_writing_leaves_the_old_file(path):
-    before = path.read_bytes()
-    with pytest.raises(KeyboardInterrupt), atomic_write(path) as file:
-        file.write(b"half")
-        raise KeyboardInterrupt
-    assert path.read_bytes() == before
-    assert [p.name for p in path.parent.iterdir()] == ["x.pt"]
-
-
-def test_sweep_removes_only_leftovers(path):
-    (path.parent / ".tmp-1234-x.pt").write_bytes(b"half")
-    sweep(path.parent)
     assert [p.name for p in path.parent.iterdir()] == ["x.pt"]

@@ -82,10 +82,13 @@ def test_cases_come_back_from_the_file(tmp_path):
     assert read_cases(tmp_path) == (rows, [])
     (tmp_path / "scores.json").write_text(json.dumps({"cases": [], "lesions": {"scans": [7]}}))
     assert read_cases(tmp_path) == ([], [7])
-    for text in ("{", "{}", '{"cases": 3}', '{"cases": [3]}', '{"cases": [], "lesions": 1}'):
+    for text in ("{}", '{"cases": 3}', '{"cases": [3]}', '{"cases": [], "lesions": 1}'):
         (tmp_path / "scores.json").write_text(text)
         with pytest.raises(ValueError, match="holds no scores"):
             read_cases(tmp_path)
+    (tmp_path / "scores.json").write_text("{")
+    with pytest.raises(ValueError, match="scores.json: not a readable JSON file"):
+        read_cases(tmp_path)
     with pytest.raises(FileNotFoundError):
         read_cases(tmp_path / "elsewhere")
 

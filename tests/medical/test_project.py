@@ -208,10 +208,16 @@ def test_bad_settings(settings, message):
         ProjectConfig(**settings)
 
 
-@pytest.mark.parametrize("text", ["", "[]", '{"colour": 1}', '{"patch": 3}'])
+@pytest.mark.parametrize("text", ["[]", '{"colour": 1}', '{"patch": 3}'])
 def test_a_damaged_configuration_is_named(tmp_path, text):
     (tmp_path / "config.json").write_text(text)
     with pytest.raises(ValueError, match="config.json is no configuration"):
+        ProjectConfig.load(tmp_path / "config.json")
+
+
+def test_a_configuration_that_is_not_json_is_named(tmp_path):
+    (tmp_path / "config.json").write_text("")
+    with pytest.raises(ValueError, match="config.json: not a readable JSON file"):
         ProjectConfig.load(tmp_path / "config.json")
 
 

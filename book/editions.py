@@ -26,6 +26,11 @@ from typing import Any
 import yaml
 
 ROOT = Path(__file__).resolve().parent.parent
+sys.path.insert(0, str(ROOT / "book" / "ext"))
+
+from launch import site_url  # noqa: E402
+from publishing import for_servers  # noqa: E402
+
 SHARED_MATHJAX = "../../_static/mathjax/tex-chtml-full.js"  # from en/_static or zh/_static
 
 # Folder inside the site, name, language of Sphinx and the theme.
@@ -75,7 +80,12 @@ def fingerprint(source: Path) -> str:
     for page in sorted([*source.glob("book/*.md"), *source.glob("chapters/**/*.ipynb")]):
         title = re.search(r'^\s*"?#\s[^"\n]*', page.read_text(encoding="utf-8"), re.M)
         digest.update(f"{page.relative_to(source)} {title and title[0]}".encode())
-    for name in ("SEGEDU_REPOSITORY_URL", "GITHUB_REPOSITORY", "GITHUB_REF_NAME"):
+    for name in (
+        "SEGEDU_REPOSITORY_URL",
+        "GITHUB_REPOSITORY",
+        "GITHUB_REF_NAME",
+        "SEGEDU_SITE_URL",
+    ):
         digest.update(os.environ.get(name, "").encode())
     return digest.hexdigest()
 
@@ -138,6 +148,7 @@ def build_site(source: Path, out: Path, *, clean: bool = False) -> Path:
     for folder, (inside, _, _) in zip(folders, EDITIONS.values(), strict=True):
         unneeded = shutil.ignore_patterns("reports", ".buildinfo", "objects.inv", "*macros.html")
         shutil.copytree(folder, site / inside, ignore=unneeded, dirs_exist_ok=True)
+    for_servers(site, [inside for inside, _, _ in EDITIONS.values()], site_url(os.environ))
     return site
 
 

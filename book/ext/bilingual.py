@@ -16,10 +16,12 @@ Config values:
 from __future__ import annotations
 
 import json
+import os
 import re
 from typing import Any, Literal
 
 from docutils import nodes
+from launch import site_url
 from sphinx import addnodes
 from sphinx.application import Sphinx
 from sphinx.config import Config
@@ -286,6 +288,7 @@ def add_switcher(
     """
     here = app.config.bilingual_edition
     up = context.get("content_root", "") + ("../" if EDITIONS[here][0] else "")
+    site = site_url(os.environ)
     context["edition"] = here
     context["edition_links"] = [
         {
@@ -293,6 +296,8 @@ def add_switcher(
             "label": EDITIONS[name][1],
             "title": EDITIONS[name][2],
             "lang": "en" if name == "en" else "zh-CN",
+            "hreflang": "x-default" if name == "both" else "en" if name == "en" else "zh-CN",
+            "address": f"{site}{EDITIONS[name][0]}{pagename}.html" if site else None,
             "current": name == here,
         }
         for name in app.config.bilingual_editions

@@ -3,6 +3,9 @@
 The address stands once, in ``_config.yml`` (``repository: url, branch``). A fork changes no file:
 the environment variable SEGEDU_REPOSITORY_URL wins, then GitHub's own GITHUB_REPOSITORY; the branch
 may come from SEGEDU_REPOSITORY_BRANCH or GITHUB_REF_NAME. Without an address there are no buttons.
+
+SEGEDU_SITE_URL says where the book is published; the pages then name their own address and that of
+their other editions in full.
 """
 
 from __future__ import annotations
@@ -17,6 +20,7 @@ from sphinx.config import Config
 from sphinx.errors import ExtensionError
 
 ADDRESS = re.compile(r"https://[\w.-]+/[\w.-]+/[\w.-]+")
+SITE = re.compile(r"https?://[\w.:-]+(/[\w.~-]+)*")
 
 
 def repository(options: Mapping[str, Any], environ: Mapping[str, str]) -> tuple[str, str]:
@@ -35,6 +39,14 @@ def repository(options: Mapping[str, Any], environ: Mapping[str, str]) -> tuple[
             f"repository url: got {url!r}, allowed: https://host/owner/name or nothing"
         )
     return url, branch or "main"
+
+
+def site_url(environ: Mapping[str, str]) -> str:
+    """Where the book is published, with a slash at the end; empty where that is not known."""
+    url = environ.get("SEGEDU_SITE_URL", "").strip().rstrip("/")
+    if url and not SITE.fullmatch(url):
+        raise ExtensionError(f"SEGEDU_SITE_URL: got {url!r}, allowed: https://host/path or nothing")
+    return f"{url}/" if url else ""
 
 
 def set_buttons(app: Sphinx, config: Config) -> None:

@@ -9,6 +9,7 @@ from urllib.parse import unquote, urlsplit
 from axe_playwright_python.sync_playwright import Axe
 from playwright.sync_api import BrowserContext, Page
 
+OTHER_FILES = {"_static", "_sources", "index.html", "404.html"}
 MAX_PAGE = 700_000  # bytes, compressed, without the page's own figures
 MAX_FIGURES = 800_000  # bytes
 
@@ -36,7 +37,7 @@ def pages_of(site: Path, folder: str) -> list[str]:
     return sorted(
         str(path.relative_to(site))
         for path in root.rglob("*.html")
-        if path.relative_to(root).parts[0] not in others | {"_static", "_sources", "index.html"}
+        if path.relative_to(root).parts[0] not in others | OTHER_FILES
     )
 
 

@@ -1,14 +1,35 @@
 """Pointing the notebooks at another repository changes one line and nothing else."""
 
 import json
+import shutil
+import tomllib
 from pathlib import Path
 
 import pytest
+import yaml
 
 from segedu.tools.retarget import main, retarget
 from segedu.tools.setup_cell import setup_cell
 
 URL = "https://example.org/teacher/fork"
+BOOK = Path(__file__).resolve().parents[2]
+OTHERS = ("_config.yml", "pyproject.toml", "CITATION.cff", "README.md")
+
+
+@pytest.fixture
+def root(tmp_path: Path) -> Path:
+    """A book without notebooks: the other files that name the address, as they are here."""
+    for name in OTHERS:
+        shutil.copy(BOOK / name, tmp_path)
+    retarget_files(tmp_path)
+    return tmp_path
+
+
+def retarget_files(root: Path) -> None:
+    """Take the address away, whatever it is in this repository."""
+    write(root / "chapters" / "first.ipynb", setup_cell())
+    retarget(root, "")
+    (root / "chapters" / "first.ipynb").unlink()
 
 
 def write(path: Path, setup: str, newline: str = "\n") -> bytes:
@@ -35,23 +56,68 @@ def write(path: Path, setup: str, newline: str = "\n") -> bytes:
 
 
 @pytest.mark.parametrize("newline", ["\n", "\r\n"])
-def test_only_the_constant_changes(tmp_path, newline):
-    one, two = tmp_path / "01-part" / "01-a.ipynb", tmp_path / "02-part" / "01-b.ipynb"
+def test_only_the_constant_of_a_notebook_changes(root, newline):
+    one = root / "chapters" / "01-part" / "01-a.ipynb"
+    two = root / "chapters" / "02-part" / "01-b.ipynb"
     before = [write(path, setup_cell(), newline) for path in (one, two)]
+    files = {path: path.read_bytes() for path in sorted(root.rglob("*")) if path.is_file()}
 
-    assert retarget(tmp_path, URL, "spring/2027") == [one, two]
+    changed = retarget(root, URL, "spring/2027")
 
+    assert changed == [one, two, *(root / name for name in OTHERS)]
     for path, old in zip((one, two), before, strict=True):
         assert path.read_bytes() == old.replace(
             b'REPOSITORY = \\"\\"', f'REPOSITORY = \\"{URL}@spring/2027\\"'.encode()
         )
-    assert retarget(tmp_path, URL, "spring/2027") == []
-    assert retarget(tmp_path, "") == [one, two]
-    assert [one.read_bytes(), two.read_bytes()] == before
-    assert sorted(p.name for p in tmp_path.rglob("*") if p.is_file()) == [
-        "01-a.ipynb",
-        "01-b.ipynb",
-    ]
+    assert retarget(root, URL, "spring/2027") == []
+    assert retarget(root, "") == changed
+    assert {path: path.read_bytes() for path in sorted(root.rglob("*")) if path.is_file()} == files
+
+
+def test_every_file_names_the_address(root):
+    write(root / "chapters" / "a.ipynb", setup_cell())
+    retarget(root, "https://github.com/teacher/fork", "spring")
+    configured = yaml.safe_load((root / "_config.yml").read_text(encoding="utf-8"))
+    assert configured["repository"] == {
+        "url": "https://github.com/teacher/fork",
+        "branch": "spring",
+    }
+    project = tomllib.loads((root / "pyproject.toml").read_text(encoding="utf-8"))["project"]
+    assert project["urls"] == {
+        "Repository": "https://github.com/teacher/fork",
+        "Issues": "https://github.com/teacher/fork/issues",
+        "Changelog": "https://github.com/teacher/fork/blob/spring/CHANGELOG.md",
+    }
+    citation = yaml.safe_load((root / "CITATION.cff").read_text(encoding="utf-8"))
+    assert citation["repository-code"] == "https://github.com/teacher/fork"
+    clone = "git clone --branch spring https://github.com/teacher/fork\ncd fork\n"
+    assert (root / "README.md").read_text(encoding="utf-8").count(clone) == 2
+
+
+def test_another_branch_replaces_the_first(root):
+    write(root / "chapters" / "a.ipynb", setup_cell())
+    retarget(root, URL, "main")
+    first = {path: path.read_bytes() for path in root.rglob("*") if path.is_file()}
+    retarget(root, "https://github.com/teacher/fork", "v2")
+    retarget(root, URL, "main")
+    assert {path: path.read_bytes() for path in root.rglob("*") if path.is_file()} == first
+
+
+@pytest.mark.parametrize(
+    ("name", "old", "message"),
+    [
+        ("_config.yml", "repository:", "needs the lines repository"),
+        ("pyproject.toml", "[/address]", "needs a region"),
+    ],
+)
+def test_a_file_without_the_place_stops_everything(root, name, old, message):
+    notebook = root / "chapters" / "a.ipynb"
+    before = write(notebook, setup_cell())
+    path = root / name
+    path.write_text(path.read_text(encoding="utf-8").replace(old, "x"), encoding="utf-8")
+    with pytest.raises(ValueError, match=message):
+        retarget(root, URL)
+    assert notebook.read_bytes() == before
 
 
 @pytest.mark.parametrize(
@@ -63,12 +129,12 @@ def test_only_the_constant_changes(tmp_path, newline):
     ],
     ids=["edited", "no constant", "two constants"],
 )
-def test_one_spoiled_cell_stops_everything(tmp_path, spoiled):
-    good, bad = tmp_path / "01-a.ipynb", tmp_path / "02-b.ipynb"
+def test_one_spoiled_cell_stops_everything(root, spoiled):
+    good, bad = root / "chapters" / "01-a.ipynb", root / "chapters" / "02-b.ipynb"
     before = write(good, setup_cell())
     write(bad, spoiled)
     with pytest.raises(ValueError, match=r"02-b\.ipynb: the cell tagged 'setup'"):
-        retarget(tmp_path, URL)
+        retarget(root, URL)
     assert good.read_bytes() == before
 
 
@@ -85,10 +151,10 @@ def test_one_spoiled_cell_stops_everything(tmp_path, spoiled):
         (URL, "a\nb", "branch must be"),
     ],
 )
-def test_refuses_what_pip_would_misread(tmp_path, url, branch, message):
-    write(tmp_path / "a.ipynb", setup_cell())
+def test_refuses_what_pip_would_misread(root, url, branch, message):
+    write(root / "chapters" / "a.ipynb", setup_cell())
     with pytest.raises(ValueError, match=message):
-        retarget(tmp_path, url, branch)
+        retarget(root, url, branch)
 
 
 def test_an_empty_folder_is_an_error(tmp_path):
@@ -96,10 +162,15 @@ def test_an_empty_folder_is_an_error(tmp_path):
         retarget(tmp_path, URL)
 
 
-def test_command_line(tmp_path, capsys):
-    write(tmp_path / "a.ipynb", setup_cell())
-    assert main([URL, "--chapters", str(tmp_path)]) == 0
-    assert "1 notebook(s) changed" in capsys.readouterr().out
-    assert f"{URL}@main" in (tmp_path / "a.ipynb").read_text(encoding="utf-8")
-    assert main(["nonsense", "--chapters", str(tmp_path)]) == 1
+def test_command_line(root, capsys):
+    notebook = root / "chapters" / "a.ipynb"
+    write(notebook, setup_cell())
+    assert main([URL, "--root", str(root), "--check"]) == 1
+    assert "a.ipynb names another address" in capsys.readouterr().out
+    assert URL not in notebook.read_text(encoding="utf-8")
+    assert main([URL, "--root", str(root)]) == 0
+    assert "5 file(s) changed" in capsys.readouterr().out
+    assert f"{URL}@main" in notebook.read_text(encoding="utf-8")
+    assert main([URL, "--root", str(root), "--check"]) == 0
+    assert main(["nonsense", "--root", str(root)]) == 2
     assert "url must look like" in capsys.readouterr().err

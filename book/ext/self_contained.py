@@ -4,6 +4,7 @@
   extension, and the fonts. An edition whose ``mathjax_path`` points to another's copy gets none.
 - ``fontawesome.js`` (1.4 MB) is blanked: the theme's icon font draws the same icons.
 - The icon font is cut down to the icons that the pages and the theme name.
+- The Chinese font for machines without one is cut down to the characters of the pages.
 - Source maps are removed. Figures get their size and are loaded when they come into view; the
   frames of an explorer, which stand inside the notebook's HTML, become files for that.
 - The theme's user interface texts that lack a Chinese translation get one.
@@ -25,10 +26,15 @@ from babel.messages.pofile import read_po
 from fontTools import subset
 from sphinx.application import Sphinx
 from sphinx.errors import ExtensionError
+from sphinx.util import logging
+
+logger = logging.getLogger(__name__)
 
 MATHJAX_FILE = "tex-chtml-full.js"
 MATHJAX_FONTS = "output/chtml/fonts/woff-v2"
 DATA_URI = re.compile(r"data:image/(png|webp|jpeg|gif);base64,([A-Za-z0-9+/=]+)")
+HAN_FONT = Path(__file__).parents[2] / "segedu/viz/fonts/SegeduSansSC-Regular.otf"
+HAN = re.compile("[\u2014\u2018-\u201d\u2026\u2e80-\u9fff\uff00-\uffef]")
 ICON = re.compile(r"\bfa-([a-z0-9-]+)")
 ICON_RULE = re.compile(r'((?:\.fa-[\w-]+::?before,?)+)\{content:"\\([0-9a-f]+)"\}')
 IMAGE = re.compile(r'<img\b(?![^>]*\bloading=)(?P<attributes>[^>]*?\bsrc="(?P<src>[^"]+)"[^>]*)>')
@@ -92,6 +98,24 @@ def cut_icon_font(static: Path) -> None:
     subset.save_font(icons, str(static / font), options)
 
 
+def cut_han_font(static: Path) -> None:
+    """Write the Chinese web font: the characters of all pages, out of the font of the figures."""
+    pages = [page.read_text(encoding="utf-8") for page in static.parent.rglob("*.html")]
+    used = {ord(char) for char in set().union("—‘’“”…", *pages) if HAN.match(char)}
+    options = subset.Options(flavor="woff2", layout_features=[], hinting=False)
+    font = subset.load_font(str(HAN_FONT), options)
+    if missing := used - font.getBestCmap().keys():
+        logger.warning(
+            "%s lacks %s: add them to TECHNICAL in subset.py beside it and run that",
+            HAN_FONT.name,
+            "".join(map(chr, sorted(missing))),
+        )
+    cutter = subset.Subsetter(options)
+    cutter.populate(unicodes=used)
+    cutter.subset(font)
+    subset.save_font(font, str(static / "fonts" / "SegeduSansSC.woff2"), options)
+
+
 def finish(app: Sphinx, exception: Exception | None) -> None:
     """``build-finished``: completes and slims ``_static``."""
     if exception is not None or app.builder.format != "html":
@@ -105,6 +129,7 @@ def finish(app: Sphinx, exception: Exception | None) -> None:
     if icons.exists():
         icons.write_text("/* the icons come from the font */\n")
     cut_icon_font(static)
+    cut_han_font(static)
     for source_map in static.rglob("*.map"):
         source_map.unlink()
 

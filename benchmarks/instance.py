@@ -31,9 +31,9 @@ from benchmarks import race
 from segedu.data.scenes import CLASSES, SceneConfig, SceneDataset
 from segedu.files import json_text, write_json
 from segedu.models import mask2former, maskformer, sam
-from segedu.models.mask_classification import batch_images, prepare_targets
+from segedu.models.mask_classification import prepare_targets
 from segedu.models.mask_rcnn import mask_rcnn_resnet50_fpn
-from segedu.models.targets import IMAGE_MEAN, IMAGE_STD, normalize
+from segedu.models.targets import IMAGE_MEAN, IMAGE_STD, batch_images, normalize
 
 BUSY = "The machine had other work to do meanwhile: only the ratios mean something."
 Run = Callable[[], Any]

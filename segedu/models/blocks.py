@@ -1,5 +1,6 @@
 """The few pieces that many papers share and none introduced."""
 
+import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
@@ -37,10 +38,40 @@ def conv_bn_relu(
     return conv_bn(in_channels, out_channels, kernel_size, **how).append(nn.ReLU(inplace=True))
 
 
+def check_width(width: int) -> None:
+    """Refuse a width that cannot be normalised in 32 groups."""
+    if width < 32 or width % 32:
+        raise ValueError(f"width must be a multiple of 32 (groups), got {width}")
+
+
+def conv_norm(in_channels: int, out_channels: int, kernel_size: int) -> nn.Sequential:
+    """Convolution without bias, group normalisation in 32 groups."""
+    conv = nn.Conv2d(in_channels, out_channels, kernel_size, padding=kernel_size // 2, bias=False)
+    return nn.Sequential(conv, nn.GroupNorm(32, out_channels))
+
+
+class ChannelNorm(nn.LayerNorm):
+    """Layer normalisation over the channels of a map (N, C, h, w)."""
+
+    def forward(self, x: Tensor) -> Tensor:
+        """(N, C, h, w) -> (N, C, h, w)."""
+        return super().forward(x.movedim(1, -1)).movedim(-1, 1)
+
+
 def resize(x: Tensor, like: Tensor, align_corners: bool = False) -> Tensor:
     """Resize ``x`` (N, C, h, w) bilinearly to the height and width of ``like`` (N, *, H, W)."""
     size = like.shape[-2:]
     return F.interpolate(x, size, mode="bilinear", align_corners=align_corners)
+
+
+def center_crop(x: Tensor, size: torch.Size) -> Tensor:
+    """The centre of ``x`` (N, C, *S), or ``x`` centred in zeros where ``size`` is larger."""
+    amounts = []
+    for axis in range(-1, 1 - x.ndim, -1):  # F.pad begins with the last axis
+        missing = size[axis] - x.shape[axis]
+        before = int(missing / 2)  # towards zero, so that cropping undoes padding
+        amounts += [before, missing - before]
+    return F.pad(x, amounts)  # negative amounts crop
 
 
 class PooledBranch(nn.Sequential):

@@ -8,7 +8,7 @@ from torch import Tensor, nn
 
 from segedu.models.backbones import MobileNetV3Features, ResNetFeatures, Weights
 from segedu.models.blocks import PooledBranch, conv_bn_relu, resize
-from segedu.models.fcn import FCNHead, SegmentationNetwork
+from segedu.models.heads import FCNHead, SegmentationNetwork
 
 RATES = {16: (6, 12, 18), 8: (12, 24, 36)}  # v3, section 3.3: doubled when the map is twice as fine
 

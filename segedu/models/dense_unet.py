@@ -7,8 +7,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from segedu.models.backbones import DenseNetFeatures, Weights
-from segedu.models.blocks import conv_bn_relu, require_size
-from segedu.models.unet import center_crop
+from segedu.models.blocks import center_crop, conv_bn_relu, require_size
 
 
 class DenseLayer(nn.Sequential):

@@ -6,7 +6,7 @@ import torch
 from torch import Tensor, nn
 
 from segedu.models.backbones import ResNetFeatures, Weights, load_vgg16, vgg16_stages
-from segedu.models.blocks import resize
+from segedu.models.heads import FCNHead, SegmentationNetwork
 
 # Caffe's crop offsets of the released networks: skips from pool4 and pool3, then the output.
 _PAPER_CROPS = {32: (19,), 16: (5, 27), 8: (5, 9, 31)}
@@ -152,49 +152,6 @@ class FCN(nn.Module):
         scores = self.upsample[-1](scores)  # (N, C, >= H, >= W)
         offset, (height, width) = self.crops[-1], images.shape[-2:]
         return scores[..., offset : offset + height, offset : offset + width].contiguous()
-
-
-class FCNHead(nn.Sequential):
-    """Torchvision's head: 3x3 convolution to a quarter of the width, dropout 0.1, 1x1 scores."""
-
-    def __init__(self, in_channels: int, num_classes: int) -> None:
-        width = in_channels // 4
-        super().__init__(
-            nn.Conv2d(in_channels, width, 3, padding=1, bias=False),
-            nn.BatchNorm2d(width),
-            nn.ReLU(),
-            nn.Dropout(0.1),
-            nn.Conv2d(width, num_classes, 1),
-        )
-
-
-class SegmentationNetwork(nn.Module):
-    """A dilated backbone, a classifier on its last map and, in training, one on the map before.
-
-    The names ``backbone``, ``classifier`` and ``aux_classifier`` are torchvision's, so its
-    checkpoints load unrenamed; the output is a tensor, not a dictionary.
-    """
-
-    def __init__(
-        self,
-        backbone: nn.Module,
-        classifier: nn.Module,
-        aux_classifier: nn.Module | None = None,
-        align_corners: bool = False,
-    ) -> None:
-        super().__init__()
-        self.align_corners = align_corners
-        self.backbone = backbone
-        self.classifier = classifier
-        self.aux_classifier = aux_classifier
-
-    def forward(self, images: Tensor) -> Tensor | tuple[Tensor, Tensor]:
-        """Images (N, 3, H, W) -> logits (N, C, H, W), in training with an auxiliary head a pair."""
-        *_, middle, last = self.backbone(images)  # (N, 1024, H/8, W/8), (N, 2048, H/8, W/8)
-        logits = resize(self.classifier(last), images, self.align_corners)  # (N, C, H, W)
-        if self.training and self.aux_classifier is not None:
-            return logits, resize(self.aux_classifier(middle), images, self.align_corners)
-        return logits
 
 
 def fcn_resnet(

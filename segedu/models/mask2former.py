@@ -9,11 +9,11 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from segedu.models.backbones import ResNetFeatures, Weights, read_weights
-from segedu.models.blocks import resize
+from segedu.models.blocks import check_width, conv_norm, resize
 from segedu.models.deformable_attention import LEVELS, DeformableLayer, Size, centres
 from segedu.models.hugging_face import rename_mask2former as from_hugging_face
 from segedu.models.mask_classification import Criterion, MaskClassifier, Prediction
-from segedu.models.maskformer import check_width, conv_norm
+from segedu.models.mask_losses import cross_entropy, pairwise_cross_entropy
 from segedu.models.transformer import MLP, DecoderLayer, initialize, sine_codes
 
 
@@ -143,17 +143,6 @@ class MaskedDecoder(nn.Module):
 
 
 # The loss (section 3.3): cross-entropy and Dice at a few points in place of all pixels.
-
-
-def cross_entropy(logits: Tensor, masks: Tensor) -> Tensor:
-    """Mean binary cross-entropy of (K, P) logits and (K, P) masks in [0, 1] -> (K,)."""
-    return F.binary_cross_entropy_with_logits(logits, masks, reduction="none").mean(1)
-
-
-def pairwise_cross_entropy(logits: Tensor, masks: Tensor) -> Tensor:
-    """`cross_entropy` of each of (Q, P) logits with each of (M, P) masks -> (Q, M)."""
-    total = F.softplus(-logits) @ masks.T + F.softplus(logits) @ (1 - masks).T
-    return total / logits.shape[1]
 
 
 def sample(maps: Tensor, points: Tensor) -> Tensor:

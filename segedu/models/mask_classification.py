@@ -22,6 +22,7 @@ from segedu.models.mask_inference import (
     panoptic_inference,
     semantic_inference,
 )
+from segedu.models.mask_losses import dice_loss, pairwise_dice_loss
 from segedu.models.targets import VOID, Target, batch_images, check_images, things_of
 from segedu.ops import hungarian
 
@@ -101,21 +102,6 @@ def prepare_targets(
         padding = (0, size[1] - masks.shape[2], 0, size[0] - masks.shape[1])
         prepared.append(Segments(labels, F.pad(masks, padding)))
     return prepared
-
-
-# Losses of K masks of P pixels or points each, or of all pairs of Q predicted and M wanted ones.
-
-
-def dice_loss(logits: Tensor, masks: Tensor) -> Tensor:
-    """1 - Dice of (K, P) logits and (K, P) masks -> (K,); one more pixel in both halves."""
-    p = logits.sigmoid()
-    return 1 - (2 * (p * masks).sum(1) + 1) / (p.sum(1) + masks.sum(1) + 1)
-
-
-def pairwise_dice_loss(logits: Tensor, masks: Tensor) -> Tensor:
-    """`dice_loss` of each of (Q, P) logits with each of (M, P) masks -> (Q, M)."""
-    p = logits.sigmoid()
-    return 1 - (2 * p @ masks.T + 1) / (p.sum(1)[:, None] + masks.sum(1) + 1)
 
 
 class Criterion(NamedTuple):

@@ -8,21 +8,11 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from segedu.models.backbones import ResNetFeatures, Weights, read_weights
+from segedu.models.blocks import check_width, conv_norm
 from segedu.models.hugging_face import rename_maskformer as from_hugging_face
 from segedu.models.mask_classification import Criterion, MaskClassifier, Prediction
+from segedu.models.mask_losses import focal_loss, pairwise_focal_loss
 from segedu.models.transformer import MLP, DecoderLayer, initialize, sine_codes
-
-
-def check_width(width: int) -> None:
-    """Refuse a width that cannot be normalised in 32 groups."""
-    if width < 32 or width % 32:
-        raise ValueError(f"width must be a multiple of 32 (groups), got {width}")
-
-
-def conv_norm(in_channels: int, out_channels: int, kernel_size: int) -> nn.Sequential:
-    """Convolution without bias, group normalisation in 32 groups."""
-    conv = nn.Conv2d(in_channels, out_channels, kernel_size, padding=kernel_size // 2, bias=False)
-    return nn.Sequential(conv, nn.GroupNorm(32, out_channels))
 
 
 class PixelDecoder(nn.Module):
@@ -99,27 +89,6 @@ class TransformerDecoder(nn.Module):
             x = layer(x, learned, memory, codes)
             outputs.append(self.norm(x))
         return outputs
-
-
-def focal_loss(logits: Tensor, masks: Tensor) -> Tensor:
-    """Mean over pixels of the focal loss (Lin et al., 2017, equation 5, alpha 1/4, gamma 2).
-
-    (K, P) logits, (K, P) masks of 0 and 1 -> (K,). In terms of how wrong a logit is, minus itself
-    inside the mask, both cases are one formula.
-    """
-    wrong = torch.where(masks > 0, -logits, logits)
-    weight = 0.75 - 0.5 * masks
-    return (weight * _focal(wrong)).mean(1)
-
-
-def pairwise_focal_loss(logits: Tensor, masks: Tensor) -> Tensor:
-    """`focal_loss` of each of (Q, P) logits with each of (M, P) masks -> (Q, M)."""
-    total = 0.25 * _focal(-logits) @ masks.T + 0.75 * _focal(logits) @ (1 - masks).T
-    return total / logits.shape[1]
-
-
-def _focal(wrong: Tensor) -> Tensor:
-    return wrong.sigmoid().square() * F.softplus(wrong)
 
 
 def at_low_resolution(logits: Tensor, masks: Tensor) -> tuple[Tensor, Tensor]:

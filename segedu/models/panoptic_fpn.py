@@ -104,17 +104,16 @@ class PanopticFPN(nn.Module):
         detector = self.mask_rcnn
         check_images(images, targets, self.training, len(detector.settings.image_mean))
         if not self.training:
-            batch, _ = detector.transform(images)
-            levels = detector.backbone(batch.images)
-            detections = detector.transform.back(detector.detect(batch, levels), batch)
-            maps = self.semantic_maps(levels, batch)
-            return [self.fuse(*pair) for pair in zip(detections, maps, strict=True)]
+            batch, levels, _ = detector.encode(images)
+            pairs = zip(
+                detector.detect(batch, levels), self.semantic_maps(levels, batch), strict=True
+            )
+            return [self.fuse(*pair) for pair in pairs]
         for i, (target, image) in enumerate(zip(targets, images, strict=True)):
             check_segments(target, tuple(image.shape[-2:]), self.num_classes, f"targets[{i}]")
         objects = [thing_targets(target, self.things) for target in targets]
         maps = [stuff_target(target, self.stuff) for target in targets]
-        batch, objects = detector.transform(images, objects)
-        levels = detector.backbone(batch.images)
+        batch, levels, objects = detector.encode(images, objects)
         loss = self.semantic_weight * self.semantic_loss(levels, batch, maps)
         return detector.losses(batch, levels, objects) | {"loss_semantic": loss}
 

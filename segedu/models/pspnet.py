@@ -8,7 +8,7 @@ from torch import Tensor, nn
 
 from segedu.models.backbones import ResNetFeatures
 from segedu.models.blocks import PooledBranch, conv_bn_relu
-from segedu.models.fcn import SegmentationNetwork
+from segedu.models.heads import SegmentationNetwork
 
 
 class PyramidPooling(nn.Module):

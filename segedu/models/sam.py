@@ -9,8 +9,7 @@ from torch import Tensor, nn
 
 from segedu.models.backbones import Weights, read_weights
 from segedu.models.hugging_face import rename_sam as from_hugging_face
-from segedu.models.mask_classification import dice_loss
-from segedu.models.maskformer import focal_loss
+from segedu.models.mask_losses import dice_loss, focal_loss
 from segedu.models.sam_decoder import MaskDecoder, PromptEncoder
 from segedu.models.sam_encoder import ImageEncoder
 from segedu.models.targets import IMAGE_MEAN, IMAGE_STD, normalize

@@ -10,7 +10,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from segedu.models.setr import ChannelNorm
+from segedu.models.blocks import ChannelNorm
 
 
 class RelativeAttention(nn.Module):

@@ -5,7 +5,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from segedu.models.backbones import ViTFeatures, Weights
-from segedu.models.blocks import conv_bn_relu
+from segedu.models.blocks import ChannelNorm, conv_bn_relu
 
 # layers, channels, heads; the paper uses "large" and "base" (table 1)
 SIZES = {
@@ -14,14 +14,6 @@ SIZES = {
     "base": (12, 768, 12),
     "large": (24, 1024, 16),
 }
-
-
-class ChannelNorm(nn.LayerNorm):
-    """Layer normalisation over the channels of a map (N, C, h, w)."""
-
-    def forward(self, x: Tensor) -> Tensor:
-        """(N, C, h, w) -> (N, C, h, w)."""
-        return super().forward(x.movedim(1, -1)).movedim(-1, 1)
 
 
 def _enlarge(factor: int) -> nn.Upsample:

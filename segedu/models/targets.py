@@ -8,6 +8,7 @@ from torch import Tensor
 VOID = 255  # class of a pixel that teaches nothing
 IMAGE_MEAN = (0.485, 0.456, 0.406)  # of ImageNet, RGB in [0, 1]
 IMAGE_STD = (0.229, 0.224, 0.225)
+STRIDE = 32  # of the coarsest map of a ResNet: sides are padded to multiples of it
 
 Target = Mapping[str, Any]
 
@@ -116,13 +117,21 @@ def normalize(image: Tensor, mean: Sequence[float], std: Sequence[float]) -> Ten
     return (image - image.new_tensor(mean)[:, None, None]) / image.new_tensor(std)[:, None, None]
 
 
-def batch_images(images: Sequence[Tensor], multiple: int = 32) -> Tensor:
+def batch_images(images: Sequence[Tensor]) -> Tensor:
     """Images (3, H, W) in [0, 1] -> (N, 3, H', W'): normalised, padded to whole strides."""
-    height, width = (max(image.shape[i] for image in images) for i in (1, 2))
-    height, width = (length + -length % multiple for length in (height, width))
-    batch = images[0].new_zeros(len(images), 3, height, width)
-    for canvas, image in zip(batch, images, strict=True):
-        canvas[:, : image.shape[1], : image.shape[2]] = normalize(image, IMAGE_MEAN, IMAGE_STD)
+    return stack_images([normalize(image, IMAGE_MEAN, IMAGE_STD) for image in images])
+
+
+def stack_images(images: Sequence[Tensor]) -> Tensor:
+    """(C, H_i, W_i) each -> (N, C, H, W), each in the upper left corner, zeros elsewhere.
+
+    H and W are the least multiples of 32 that hold every image.
+    """
+    height, width = (max(image.shape[axis] for image in images) for axis in (1, 2))
+    height, width = (length + -length % STRIDE for length in (height, width))
+    batch = images[0].new_zeros(len(images), images[0].shape[0], height, width)
+    for place, image in zip(batch, images, strict=True):
+        place[:, : image.shape[1], : image.shape[2]] = image
     return batch
 
 

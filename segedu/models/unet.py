@@ -3,10 +3,9 @@
 import itertools
 
 import torch
-import torch.nn.functional as F
 from torch import Tensor, nn
 
-from segedu.models.blocks import require_size
+from segedu.models.blocks import center_crop, require_size
 
 
 def double_conv(in_channels: int, out_channels: int, padded: bool, batch_norm: bool) -> nn.Module:
@@ -21,16 +20,6 @@ def double_conv(in_channels: int, out_channels: int, padded: bool, batch_norm: b
             layers.append(nn.BatchNorm2d(out_channels))
         layers.append(nn.ReLU(inplace=True))
     return nn.Sequential(*layers)
-
-
-def center_crop(x: Tensor, size: torch.Size) -> Tensor:
-    """The centre of ``x`` (N, C, *S), or ``x`` centred in zeros where ``size`` is larger."""
-    amounts = []
-    for axis in range(-1, 1 - x.ndim, -1):  # F.pad begins with the last axis
-        missing = size[axis] - x.shape[axis]
-        before = int(missing / 2)  # towards zero, so that cropping undoes padding
-        amounts += [before, missing - before]
-    return F.pad(x, amounts)  # negative amounts crop
 
 
 class UpBlock(nn.Module):

@@ -9,7 +9,8 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor, nn
 
-from segedu.models.unet import center_crop, check_size
+from segedu.models.blocks import center_crop
+from segedu.models.unet import check_size
 
 
 def layer(name: str, dimensions: int) -> type[nn.Module]:

@@ -3,8 +3,7 @@
 import torch
 from torch import Tensor, nn
 
-from segedu.models.blocks import require_size, resize
-from segedu.models.unet import center_crop
+from segedu.models.blocks import center_crop, require_size, resize
 
 
 class Node(nn.Module):

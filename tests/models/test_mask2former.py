@@ -7,11 +7,9 @@ from segedu.models.mask2former import (
     Mask2Former,
     at_random_points,
     at_uncertain_points,
-    cross_entropy,
     foreground,
     from_hugging_face,
     mask2former_tiny,
-    pairwise_cross_entropy,
     sample,
 )
 from tests.models.mask_scenes import THINGS, panoptic_quality, scenes
@@ -132,14 +130,6 @@ def test_sampling_at_pixel_centres_reads_the_pixels():
     maps = torch.randn(2, 3, 5)
     points = centres((3, 5), "cpu").expand(2, -1, -1)
     assert torch.allclose(sample(maps, points), maps.flatten(1), atol=1e-5)
-
-
-def test_pairwise_cross_entropy_is_that_of_all_pairs():
-    logits, masks = 3 * torch.randn(4, 50), torch.rand(3, 50)
-    pairwise = pairwise_cross_entropy(logits, masks)
-    for q in range(4):
-        expected = cross_entropy(logits[q].expand(3, -1), masks)
-        assert torch.allclose(pairwise[q], expected, atol=1e-5)
 
 
 def test_bad_settings_are_refused():

@@ -310,6 +310,22 @@ def test_several_sizes_are_drawn_and_leave_the_targets_alone():
     assert {min(s) for s in model.eval().transform(images())[0].sizes} == {128}
 
 
+@torch.no_grad()
+def test_what_heads_start_from_and_what_they_make_of_it():
+    torch.manual_seed(0)
+    model = mask_rcnn_tiny(CLASSES, channels=24).train()
+    batch, levels, objects = model.encode(images(), targets())
+    assert batch.images.shape[1:] == (3, *(32 * (side // 32) for side in batch.images.shape[2:]))
+    height, width = batch.images.shape[-2:]
+    sizes = [(-(-height // stride), -(-width // stride)) for stride in (4, 8, 16, 32, 64)]
+    assert [tuple(level.shape) for level in levels] == [(2, 24, *size) for size in sizes]
+    assert [len(found["masks"]) for found in objects] == [2, 3]
+    batch, levels, objects = model.eval().encode(images())
+    assert objects is None
+    for own, whole in zip(model.detect(batch, levels), model(images()), strict=True):
+        assert all(torch.equal(own[key], whole[key]) for key in whole)
+
+
 def test_attention_weighs_the_channels_of_each_level_by_the_image():
     torch.manual_seed(0)
     plain, gated = mask_rcnn_tiny(CLASSES), mask_rcnn_tiny(CLASSES, attention=True)

@@ -2,15 +2,9 @@ import pytest
 import torch
 import torch.nn.functional as F
 
-from segedu.models.mask_classification import Prediction, dice_loss, pairwise_dice_loss
+from segedu.models.mask_classification import Prediction
 from segedu.models.mask_inference import panoptic_inference
-from segedu.models.maskformer import (
-    MaskFormer,
-    focal_loss,
-    from_hugging_face,
-    maskformer_tiny,
-    pairwise_focal_loss,
-)
+from segedu.models.maskformer import MaskFormer, from_hugging_face, maskformer_tiny
 from tests.models.mask_scenes import THINGS, decided, panoptic_quality, scenes
 from tests.models.overfit import learn, summed
 
@@ -158,19 +152,6 @@ def test_masks_of_unsure_queries_change_nothing(monkeypatch):
     assert torch.equal(result["panoptic_seg"], everything["panoptic_seg"])
     assert result["segments_info"] == everything["segments_info"]
     assert [segment["category_id"] for segment in result["segments_info"]] == [0, 1]
-
-
-def test_pairwise_losses_are_the_losses_of_all_pairs():
-    generator = torch.Generator().manual_seed(0)
-    logits = 3 * torch.randn(4, 50, generator=generator)
-    masks = (torch.rand(3, 50, generator=generator) > 0.5).float()
-    for pairwise, single in (
-        (pairwise_focal_loss(logits, masks), focal_loss),
-        (pairwise_dice_loss(logits, masks), dice_loss),
-    ):
-        for q in range(4):
-            expected = single(logits[q].expand(3, -1), masks)
-            assert torch.allclose(pairwise[q], expected, atol=1e-6)
 
 
 def test_published_names_become_ours():

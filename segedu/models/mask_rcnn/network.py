@@ -95,26 +95,42 @@ class MaskRCNN(nn.Module):
         """
         check_images(images, targets, self.training, len(self.settings.image_mean))
         if not self.training:
-            batch, _ = self.transform(images)
-            return self.transform.back(self.detect(batch, self.backbone(batch.images)), batch)
+            batch, levels, _ = self.encode(images)
+            return self.detect(batch, levels)
         keys = ("boxes", "labels", "masks") if self.has_masks else ("boxes", "labels")
         for i, (target, image) in enumerate(zip(targets, images, strict=True)):
             size = tuple(image.shape[-2:])
             check_instances(target, size, self.num_classes, f"targets[{i}]", keys)
+        return self.losses(*self.encode(images, targets))
+
+    def encode(
+        self, images: Sequence[Tensor], targets: Sequence[Mapping[str, Tensor]] | None = None
+    ) -> tuple[Batch, list[Tensor], list[Target] | None]:
+        """What all heads start from.
+
+        Args:
+            images: as in `forward`.
+            targets: as in `forward`.
+
+        Returns:
+            The images, normalised and scaled, as one batch; the levels (N, channels, h, w) of its
+            pyramid, strides 4 to 64; the targets in its coordinates.
+        """
         batch, targets = self.transform(images, targets)
-        return self.losses(batch, self.backbone(batch.images), targets)
+        return batch, self.backbone(batch.images), targets
 
     def losses(
         self, batch: Batch, levels: Sequence[Tensor], targets: Sequence[Target]
     ) -> dict[str, Tensor]:
-        """The losses of both stages."""
+        """The losses of both stages, of what `encode` returns."""
         proposals, losses = self.rpn(batch, levels, targets)
         return losses | self.roi_heads.losses(levels, proposals, targets)
 
     def detect(self, batch: Batch, levels: Sequence[Tensor]) -> list[Target]:
-        """Detections in the coordinates of the batch, masks as probabilities (D, 28, 28)."""
+        """Detections in the coordinates of the caller's images, of what `encode` returns."""
         proposals, _ = self.rpn(batch, levels)
-        return self.roi_heads.detect(levels, proposals, batch.sizes)
+        found = self.roi_heads.detect(levels, proposals, batch.sizes)
+        return self.transform.back(found, batch)
 
 
 def _rename(module: nn.Module, state: dict[str, Any], prefix: str, *_: Any) -> None:

@@ -10,13 +10,11 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from segedu.models.mask_rcnn.settings import Settings
-from segedu.models.targets import normalize
+from segedu.models.targets import normalize, stack_images
 from segedu.ops import clip_boxes, paste_masks
 
 Size = tuple[int, int]
 Target = dict[str, Tensor]
-
-STRIDE = 32  # of the coarsest map of the ResNet: sides are padded to multiples of it
 
 
 class Batch(NamedTuple):
@@ -49,7 +47,7 @@ class Transform(nn.Module):
             _resize(self.normalize(image)[None], size, mode="bilinear")[0]
             for image, size in zip(images, sizes, strict=True)
         ]
-        batch = Batch(_stack(scaled), sizes, original)
+        batch = Batch(stack_images(scaled), sizes, original)
         if targets is None:
             return batch, None
         return batch, [
@@ -113,14 +111,3 @@ def _resize(maps: Tensor, size: Size, mode: str) -> Tensor:
     if not len(maps):
         return maps.new_zeros(*maps.shape[:2], *size)
     return F.interpolate(maps, size, mode=mode)
-
-
-def _stack(images: list[Tensor]) -> Tensor:
-    """(C, H_i, W_i) each -> (N, C, H, W), sides padded to a multiple of the stride."""
-    height, width = (
-        -(-max(image.shape[axis] for image in images) // STRIDE) * STRIDE for axis in (1, 2)
-    )
-    batch = images[0].new_zeros(len(images), images[0].shape[0], height, width)
-    for place, image in zip(batch, images, strict=True):
-        place[:, : image.shape[1], : image.shape[2]] = image
-    return batch

@@ -9,6 +9,8 @@ from contextlib import contextmanager
 import torch
 from torch import Tensor
 
+from segedu.ops.precision import full_precision
+
 REDUCTIONS = ("mean", "sum", "none")
 
 _check_labels_on_cuda = os.environ.get("SEGEDU_CHECK_LABELS", "0") == "1"
@@ -36,11 +38,6 @@ def check_reduction(reduction: str) -> str:
     if reduction not in REDUCTIONS:
         raise ValueError(f"reduction must be one of {REDUCTIONS}, got {reduction!r}")
     return reduction
-
-
-def full_precision(logits: Tensor) -> Tensor:
-    """Half-precision logits as float32 (a sum over a million pixels needs it); others unchanged."""
-    return logits.float() if logits.dtype in (torch.float16, torch.bfloat16) else logits
 
 
 def _check_types(logits: Tensor, target: Tensor) -> None:

@@ -5,7 +5,8 @@ from __future__ import annotations
 import torch
 from torch import Tensor, nn
 
-from segedu.losses._inputs import full_precision, mean_of
+from segedu.losses._inputs import mean_of
+from segedu.ops.precision import full_precision
 
 
 class DiscriminativeLoss(nn.Module):

@@ -84,7 +84,7 @@ def make_targets(
         if segment.get("iscrowd", False):
             continue
         weighting.center[mask] = 1
-        place = mask.nonzero().float()  # (P, 2), rows and columns
+        place = mask.nonzero().to(offset.dtype)  # (P, 2), rows and columns
         if segment["category_id"] not in things or not len(place):
             continue
         center = place.mean(0)

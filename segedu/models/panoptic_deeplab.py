@@ -24,6 +24,7 @@ from segedu.models.targets import (
     check_segments,
     things_of,
 )
+from segedu.ops.precision import full_precision
 
 CENTER_WEIGHT, OFFSET_WEIGHT = 200.0, 0.01  # of the losses; the semantic one has 1
 HARDEST = 0.2  # share of the pixels in the semantic loss
@@ -247,7 +248,9 @@ class PanopticDeepLab(nn.Module):
             self.center_head(instance),
             self.offset_head(instance),
         )
-        semantic, center, offset = (resize(x.float(), batch, align_corners=True) for x in maps)
+        semantic, center, offset = (
+            resize(full_precision(x), batch, align_corners=True) for x in maps
+        )
         scale = [(n - 1) / (m - 1) for n, m in zip(batch.shape[2:], maps[2].shape[2:], strict=True)]
         return Maps(semantic, center, offset * offset.new_tensor(scale)[:, None, None])
 

@@ -12,6 +12,8 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
+from segedu.ops.precision import full_precision
+
 FORMATS = ("xyxy", "xywh", "cxcywh")
 
 
@@ -190,9 +192,7 @@ def check_boxes(boxes: Tensor, name: str = "boxes") -> None:
 
 
 def _widen(boxes: Tensor) -> Tensor:
-    if boxes.is_floating_point():
-        return boxes if boxes.dtype in (torch.float32, torch.float64) else boxes.float()
-    return boxes.long()
+    return full_precision(boxes) if boxes.is_floating_point() else boxes.long()
 
 
 def _intersection_and_union(boxes1: Tensor, boxes2: Tensor) -> tuple[Tensor, Tensor]:

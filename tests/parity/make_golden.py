@@ -1,7 +1,8 @@
 """Write the fixtures of `golden/` by running the reference implementations once.
 
 The references are not part of this project: clone each to ``DIR/<owner>+<name>`` at the commit that
-`RECIPES` names, then run ``python -m tests.parity.make_golden DIR name [name ...]``.
+`RECIPES` names, then run ``python -m tests.parity.make_golden DIR [name ...]``. They compute in
+float64, also where they say float32, so that the numbers do not depend on the processor.
 """
 
 import importlib.util
@@ -14,6 +15,7 @@ from functools import partial
 from pathlib import Path
 from typing import NamedTuple
 
+import numpy as np
 import torch
 import torch.nn.functional as F
 import torch.utils.model_zoo
@@ -24,6 +26,7 @@ from tests.parity.closed_form import (
     discs,
     fill,
     images,
+    in_float64,
     noisy,
     panoptic_discs,
     save,
@@ -393,9 +396,7 @@ class _Config(dict):
 
 
 def _hrnet() -> nn.Module:
-    import numpy
-
-    numpy.int = int
+    np.int = int
     from models.seg_hrnet import HighResolutionNet
 
     def stage(modules: int, branches: int, block: str, width: int) -> _Config:
@@ -598,12 +599,15 @@ RECIPES = {
 
 @torch.no_grad()
 def write(references: Path, name: str) -> None:
+    """Run one reference in a process of its own: what is changed of torch and numpy stays so."""
     recipe = RECIPES[name]
     checkout = references / recipe.repository.replace("/", "+")
     if not checkout.is_dir():
         raise FileNotFoundError(f"clone {recipe.repository} at {recipe.commit} to {checkout}")
     sys.path.insert(0, str(checkout / recipe.folder))
-    output = recipe.output(fill(recipe.build())(images(recipe.input_shape)))
+    torch.Tensor.float, np.float32 = torch.Tensor.double, np.float64
+    with in_float64():
+        output = recipe.output(fill(recipe.build())(images(recipe.input_shape)))
     description = {"reference": recipe.repository, "commit": recipe.commit, "call": recipe.call}
     save(name, output, **description, input_shape=list(recipe.input_shape))
     print(f"{name}: {tuple(output.shape)}, std {output.std():.3g}")
@@ -615,4 +619,4 @@ if __name__ == "__main__":
         write(Path(directory), names[0])
     else:  # one process each: the references' packages have clashing names
         for name in names or RECIPES:
-            subprocess.run([sys.executable, __file__, directory, name], check=True)
+            subprocess.run([sys.executable, "-m", __spec__.name, directory, name], check=True)

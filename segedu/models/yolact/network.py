@@ -21,6 +21,7 @@ from segedu.models.yolact.parts import (
     square_anchors,
 )
 from segedu.ops import clip_boxes, crop_masks, fast_nms
+from segedu.ops.precision import full_precision
 
 IMAGE_MEAN = (123.68 / 255, 116.78 / 255, 103.94 / 255)  # RGB; the authors' own
 IMAGE_STD = (58.40 / 255, 57.12 / 255, 57.38 / 255)
@@ -104,7 +105,8 @@ class YOLACT(nn.Module):
         prototypes = self.protonet(levels[0])  # (N, K, S/4, S/4)
         output = Output(boxes, scores, coefficients, prototypes, self.semantic(levels[0]))
         anchors = square_anchors([level.shape[-2:] for level in levels])
-        return Output(*(part.float() for part in output)), anchors.to(batch.device)
+        output = Output(*(full_precision(part) for part in output))
+        return output, anchors.to(output.boxes)
 
     def forward(
         self, images: Sequence[Tensor], targets: Sequence[Target] | None = None
@@ -157,7 +159,7 @@ class YOLACT(nn.Module):
 
 def _split(target: Target, image: Tensor) -> tuple[Objects, Tensor]:
     """The objects of a target, and the boxes of its crowds, all with the image = [0, 1]."""
-    boxes = target["boxes"].float() / edges(image.float(), image.shape[-2:])
+    boxes = full_precision(target["boxes"]) / edges(full_precision(image), image.shape[-2:])
     crowd = target.get("iscrowd", torch.zeros_like(target["labels"])).bool()
     masks = target["masks"][~crowd].float()
     return Objects(boxes[~crowd], target["labels"][~crowd], masks), boxes[crowd]

@@ -14,7 +14,7 @@ unexport MPLBACKEND
 
 NOTEBOOKS = $(sort $(wildcard chapters/*/*.ipynb))
 .DEFAULT_GOAL := help
-.PHONY: help venv book serve pdf test lint unit slow notebooks check-notebooks check-book bench clean
+.PHONY: help venv book serve pdf test lint unit slow other-machine notebooks check-notebooks check-book bench clean
 
 help: ## list these targets
 	@echo "Targets:"
@@ -45,9 +45,9 @@ pdf: $(STAMP) ## print the English and the Chinese edition into _build/pdf
 	@$(BIN)/python book/print.py
 
 # Every part of the test runs, whatever the others say; the summary stands at the end.
-test: $(STAMP) ## run everything: lint, unit, slow, notebooks, book
+test: $(STAMP) ## run everything: lint, unit, slow, other machine, notebooks, book
 	@summary=""; failed=0; \
-	for part in lint unit slow check-notebooks check-book; do \
+	for part in lint unit slow other-machine check-notebooks check-book; do \
 	  start=$$(date +%s); \
 	  if $(MAKE) --no-print-directory $$part; then verdict=passed; else verdict=FAILED; failed=1; fi; \
 	  summary="$$summary$$(printf '  %-16s %-7s %5d s' $$part $$verdict $$(( $$(date +%s) - start )))\n"; \
@@ -60,8 +60,8 @@ lint: $(STAMP) ## check style (ruff)
 	@$(BIN)/ruff format --check .
 
 # Without nbval, which every process would spend seconds importing.
-UNIT = OMP_NUM_THREADS=1 $(BIN)/python -m pytest -q -n 2 --dist worksteal -p no:nbval tests \
-  --ignore=tests/chapters --ignore=tests/book
+PYTEST = OMP_NUM_THREADS=1 $(BIN)/python -m pytest -q -n 2 --dist worksteal -p no:nbval
+UNIT = $(PYTEST) tests --ignore=tests/chapters --ignore=tests/book
 
 unit: $(STAMP) ## unit, property and parity tests
 	@echo "== Unit, property and parity tests =="
@@ -70,6 +70,13 @@ unit: $(STAMP) ## unit, property and parity tests
 slow: $(STAMP) ## the unit tests that take long: every network trains, trainings are killed
 	@echo "== Short trainings, killed trainings, installations =="
 	@$(UNIT) -m "slow and not browser"
+
+# The instruction sets of a processor of 2008, for torch's own code, oneDNN and MKL: other digits.
+OTHER_MACHINE = ATEN_CPU_CAPABILITY=default ONEDNN_MAX_CPU_ISA=SSE41 MKL_ENABLE_INSTRUCTIONS=SSE4_2
+
+other-machine: $(STAMP) ## the parity tests as another processor would run them
+	@echo "== Parity tests without the newer instructions of this processor =="
+	@$(OTHER_MACHINE) $(PYTEST) tests/parity
 
 notebooks: $(STAMP) ## execute all notebooks again and store their outputs
 	@echo "== Executing $(words $(NOTEBOOKS)) notebooks in place =="

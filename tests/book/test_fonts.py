@@ -1,4 +1,4 @@
-"""The fonts that a browser really uses, on machines with Chinese fonts only, with none, with all."""
+"""The fonts that a browser uses on machines with Chinese fonts only, with none, with all."""
 
 import os
 import shutil

@@ -1,5 +1,6 @@
 """The miniature book (two notebooks, two pages) that the extensions are tested on."""
 
+import fcntl
 import io
 import os
 import sys
@@ -76,13 +77,33 @@ def browser(chromium: str) -> Iterator:
         running.close()
 
 
+def once(name: str, factory: pytest.TempPathFactory, build: Callable[[], Path]) -> Path:
+    """What `build` gives, called by the first of the test processes that asks; the others wait."""
+    base = factory.getbasetemp()
+    shared = base.parent if "PYTEST_XDIST_WORKER" in os.environ else base
+    with (shared / f"{name}.lock").open("w") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        result = shared / f"{name}.path"
+        if not result.exists():
+            result.write_text(str(build()))
+        return Path(result.read_text())
+
+
 @pytest.fixture(scope="session")
 def miniature(miniature_source: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     """The site of the miniature book, built once with warnings as errors."""
-    return build_site(miniature_source, tmp_path_factory.mktemp("miniature"))
+
+    def build() -> Path:
+        return build_site(miniature_source, tmp_path_factory.mktemp("miniature"))
+
+    return once("miniature", tmp_path_factory, build)
 
 
 @pytest.fixture(scope="session")
-def site() -> Path:
+def site(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """The site of the book itself, brought up to date with warnings as errors."""
-    return build_site(ROOT, ROOT / "_build", clean=bool(os.environ.get("CI")))
+
+    def build() -> Path:
+        return build_site(ROOT, ROOT / "_build", clean=bool(os.environ.get("CI")))
+
+    return once("site", tmp_path_factory, build)

@@ -1,29 +1,51 @@
-"""What must hold on every page of a built edition; each check returns its complaints."""
+"""What must hold on every page of a built edition; each check yields its complaints.
+
+A page is opened once and looked at in three `VIEWS`, one after the other: wide and light, then
+dark, then as narrow as a phone. A new check is a function of a `Visit` in one of these lists.
+"""
 
 import gzip
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, field
+from functools import cache, cached_property
 from pathlib import Path
 from urllib.parse import unquote, urlsplit
 
-from axe_playwright_python.sync_playwright import Axe
+import axe_playwright_python
+import yaml
 from playwright.sync_api import BrowserContext, Page
 
 OTHER_FILES = {"_static", "_sources", "index.html", "404.html"}
 MAX_PAGE = 700_000  # bytes, compressed, without the page's own figures
 MAX_FIGURES = 800_000  # bytes
 
+AXE = (Path(axe_playwright_python.__file__).parent / "axe.min.js").read_text(encoding="utf-8")
+# With `preload`, axe would itself ask for the style sheets' imports, at wrong addresses.
+AXE_OPTIONS = {"resultTypes": ["violations"], "preload": False}
+COLOUR_RULES = ["color-contrast", "link-in-text-block"]
 # Violations in the theme's own parts, which no page of ours can mend: (rule, part of the element).
 KNOWN_IN_THEME = (
     ("region", "logo__title"),  # the title in the side bar stands outside a landmark
 )
-# With `preload`, axe would itself ask for the style sheets' imports, at wrong addresses.
-AXE_OPTIONS = {"resultTypes": ["violations"], "preload": False}
 
+# Code is thousands of elements, coloured by their class, and all formulas have one form: axe looks
+# at the first of each kind that shows, which is a tenth of the work.
+MARK_ALIKE = """() => {
+    const seen = new Set();
+    for (const e of document.querySelectorAll(".highlight pre span[class], mjx-container")) {
+        const inside = e.closest(".cell_input, .cell_output, .admonition")?.className;
+        const kind = `${e.tagName} ${e.className} ${e.getAttribute("display")} in ${inside}`;
+        if (seen.has(kind) || !e.checkVisibility()) e.dataset.alike = "";
+        else seen.add(kind);
+    }
+}"""
+RUN_AXE = "(options) => axe.run({include: ['html'], exclude: ['[data-alike]']}, options)"
 UNSET_MATH = """() => [...document.querySelectorAll("article .math")]
     .filter((e) => !e.querySelector("mjx-container") || e.querySelector("mjx-merror"))
     .map((e) => e.textContent.slice(0, 60))"""
 MATH_READY = "async () => { await window.MathJax?.startup?.promise; }"
+AT_ONCE = "*, *::before, *::after { transition: none !important; }"  # the theme fades to dark
 OVERFLOW = """() => [document.documentElement.scrollWidth, window.innerWidth]"""
 EAGER = """() => [...document.querySelectorAll("article img")]
     .filter((e) => e.getAttribute("loading") !== "lazy" && !e.closest(".segedu-frames"))
@@ -39,6 +61,31 @@ def pages_of(site: Path, folder: str) -> list[str]:
         for path in root.rglob("*.html")
         if path.relative_to(root).parts[0] not in others | OTHER_FILES
     )
+
+
+def pages_in(contents: Path) -> list[str]:
+    """The pages that an edition must have: those of a `_toc.yml`, index and search."""
+    table = yaml.safe_load(contents.read_text(encoding="utf-8"))
+    listed = [chapter["file"] for part in table["parts"] for chapter in part["chapters"]]
+    return sorted(f"{name}.html" for name in [table["root"], *listed, "genindex", "search"])
+
+
+@dataclass
+class Visit:
+    """An open page."""
+
+    page: Page
+    site: Path
+    address: str
+    name: str  # path from the top of the site
+    language: str  # what <html lang> must say
+    requested: list[str] = field(default_factory=list)
+
+    @cached_property
+    def edition(self) -> Path:
+        """The folder of the page's edition."""
+        first = self.name.split("/")[0]
+        return self.site / first if first in ("en", "zh") else self.site
 
 
 def watch(page: Page, address: str) -> list[str]:
@@ -65,55 +112,115 @@ def watch(page: Page, address: str) -> list[str]:
     return seen
 
 
-def violations(page: Page) -> list[str]:
-    """What axe-core finds, apart from what is known of the theme."""
-    found = []
-    for rule in Axe().run(page, options=AXE_OPTIONS).response["violations"]:
+# ---- wide and light
+
+
+def speaks_its_language(visit: Visit) -> Iterator[str]:
+    """`<html lang>` is the edition's."""
+    lang = visit.page.evaluate("document.documentElement.lang")
+    if lang != visit.language:
+        yield f"<html lang={lang!r}>, expected {visit.language!r}"
+
+
+def sets_its_formulas(visit: Visit) -> Iterator[str]:
+    """MathJax has set every formula, without an error."""
+    yield from (f"formula not set: {text}" for text in visit.page.evaluate(UNSET_MATH))
+
+
+def loads_figures_late(visit: Visit) -> Iterator[str]:
+    """Figures wait until they are near."""
+    yield from (f"not loaded lazily: {image}" for image in visit.page.evaluate(EAGER))
+
+
+def is_light(visit: Visit) -> Iterator[str]:
+    """A page with its scripts, styles and fonts is small, and so are its figures."""
+    total, figures = weight(visit)
+    if total > MAX_PAGE:
+        yield f"{total / 1000:.0f} kB, allowed {MAX_PAGE / 1000:.0f}"
+    if figures > MAX_FIGURES:
+        yield f"figures {figures / 1000:.0f} kB, allowed {MAX_FIGURES / 1000:.0f}"
+
+
+def weight(visit: Visit) -> tuple[int, int]:
+    """Compressed bytes of a page with its scripts, styles and fonts; bytes of its figures."""
+    document = visit.site / visit.name
+    body, own = document.read_bytes(), visit.address + visit.name
+    asked = {url for url in visit.requested if url.startswith(visit.address)} - {own}
+    files = {visit.site / unquote(urlsplit(url).path).lstrip("/") for url in asked}
+    pictures = {visit.edition / "_images" / name.decode() for name in PICTURE.findall(body)}
+    total = sum(packed_size(file) for file in files if file.parent.name != "_images")
+    return len(gzip.compress(body)) + total, sum(picture.stat().st_size for picture in pictures)
+
+
+PICTURE = re.compile(rb'_images/([^"#?]+)"')
+
+
+@cache
+def packed_size(file: Path) -> int:
+    """Bytes of a file as a server sends it."""
+    data = file.read_bytes() if file.exists() else b""
+    return len(data if file.suffix in (".woff", ".woff2", ".png") else gzip.compress(data))
+
+
+def is_accessible(visit: Visit, rules: list[str] | None = None) -> Iterator[str]:
+    """What axe-core finds by these rules, or by all, apart from what is known of the theme."""
+    options = AXE_OPTIONS | ({"runOnly": rules} if rules else {})
+    for rule in visit.page.evaluate(RUN_AXE, options)["violations"]:
         for node in rule["nodes"]:
             known = any(rule["id"] == r and part in node["html"] for r, part in KNOWN_IN_THEME)
             if not known:
-                found.append(f"axe {rule['id']}: {node['html'][:120]}")
-    return found
+                yield f"axe {rule['id']}: {node['html'][:120]}"
 
 
-def look_at(context: BrowserContext, address: str, name: str, language: str) -> list[str]:
-    """Opens a page wide, dark and narrow, and says what is wrong with it."""
+# ---- dark
+
+
+def has_contrast_in_the_dark(visit: Visit) -> Iterator[str]:
+    """The rules that depend on colours hold on dark ground; the others cannot differ."""
+    yield from (f"{problem} (dark)" for problem in is_accessible(visit, COLOUR_RULES))
+
+
+# ---- as narrow as a phone
+
+
+def fits_a_phone(visit: Visit) -> Iterator[str]:
+    """Nothing is wider than the screen."""
+    needed, available = visit.page.evaluate(OVERFLOW)
+    if needed > available:
+        yield f"scrolls sideways at 390 px: {needed} px"
+
+
+Check = Callable[[Visit], Iterator[str]]
+VIEWS: tuple[tuple[tuple[int, int], str, tuple[Check, ...]], ...] = (
+    (
+        (1360, 900),
+        "light",
+        (speaks_its_language, sets_its_formulas, loads_figures_late, is_accessible),
+    ),
+    ((1360, 900), "dark", (has_contrast_in_the_dark,)),
+    ((390, 844), "light", (fits_a_phone, is_light)),
+)
+
+
+def look_at(
+    context: BrowserContext, site: Path, address: str, name: str, language: str
+) -> list[str]:
+    """Opens a page, looks at it in all views, and says what is wrong with it."""
     page = context.new_page()
     problems = watch(page, address)
+    visit = Visit(page, site, address, name, language)
+    page.on("request", lambda request: visit.requested.append(request.url))
     page.set_viewport_size({"width": 1360, "height": 900})
     page.emulate_media(color_scheme="light")
-    page.goto(address + name, wait_until="networkidle")
+    page.goto(address + name, wait_until="load")
     page.evaluate(MATH_READY)
-    lang = page.evaluate("document.documentElement.lang")
-    if lang != language:
-        problems.append(f"<html lang={lang!r}>, expected {language!r}")
-    problems += [f"formula not set: {text}" for text in page.evaluate(UNSET_MATH)]
-    problems += [f"not loaded lazily: {image}" for image in page.evaluate(EAGER)]
-    problems += violations(page)
-    page.emulate_media(color_scheme="dark")
-    page.wait_for_timeout(400)  # the theme fades from light to dark
-    problems += [f"{violation} (dark)" for violation in violations(page)]
-    page.set_viewport_size({"width": 390, "height": 844})
-    needed, available = page.evaluate(OVERFLOW)
-    if needed > available:
-        problems.append(f"scrolls sideways at 390 px: {needed} px")
+    page.add_style_tag(content=AT_ONCE)
+    page.evaluate(AXE)
+    page.evaluate(MARK_ALIKE)
+    for (width, height), scheme, checks in VIEWS:
+        page.set_viewport_size({"width": width, "height": height})
+        page.emulate_media(color_scheme=scheme)
+        problems += [problem for check in checks for problem in check(visit)]
+    page.wait_for_load_state("networkidle")  # late requests and errors are in `problems`, too
     page.close()
-    return [f"{name}: {problem}" for problem in problems]
-
-
-Load = Callable[[str], tuple[list[str], bytes]]  # name of a page -> its resources, its source
-
-
-def weight(load: Load, site: Path, name: str) -> tuple[int, int]:
-    """Compressed bytes of a page with its scripts, styles and fonts; bytes of its figures."""
-    resources, body = load(name)
-    total, figures = len(gzip.compress(body)), 0
-    for resource in resources:
-        data = (site / unquote(urlsplit(resource).path).lstrip("/")).read_bytes()
-        if "/_images/" in resource:
-            continue
-        total += len(data if resource.endswith(("woff", "woff2", "png")) else gzip.compress(data))
-    for image in set(re.findall(rb'_images/([^"#?]+)"', body)):
-        folder = next(part for part in ("en", "zh", "") if name.startswith(part))
-        figures += (site / folder / "_images" / image.decode()).stat().st_size
-    return total, figures
+    return problems

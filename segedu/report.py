@@ -43,23 +43,13 @@ class Report:
         self.names = dict(enumerate(names)) if isinstance(names, (list, tuple)) else names or {}
         self.result = result
         self.scalars = {k: v for k, v in result.items() if isinstance(v, (int, float))}
+        self.rows = [
+            {"class": self._name(c)} | row for c, row in result.get("per_class", {}).items()
+        ]
         self.cases: list[dict[str, Any]] = list(result.get("cases", []))
-        self.rows = self._rows()
 
     def _name(self, c: int) -> str:
         return str(self.names.get(c, c))
-
-    def _rows(self) -> list[dict[str, Any]]:
-        if "per_class" in self.result:
-            return [{"class": self._name(c)} | row for c, row in self.result["per_class"].items()]
-        vectors = {k: self.result[k] for k in ("iou", "dice", "boundary_iou") if k in self.result}
-        if not vectors:
-            return []
-        count = len(next(iter(vectors.values())))
-        return [
-            {"class": self._name(c)} | {k: float(v[c]) for k, v in vectors.items()}
-            for c in range(count)
-        ]
 
     def table(self, digits: int = 4) -> str:
         """Markdown: the averages, then one line for each class."""
@@ -101,9 +91,9 @@ class Report:
     def charts(self) -> dict[str, Any]:
         """Every chart that the numbers allow: name -> axes, each on its own figure.
 
-        ``confusion_matrix`` and ``class_bars`` from the classes; for each column of the cases
-        ``distribution_…``, ``boxes_…`` and ``cumulative_…`` by class, and ``scatter`` of the first
-        two columns.
+        ``confusion_matrix`` if there is one; ``bars_…`` for each column of the classes; for each
+        column of the cases ``distribution_…``, ``boxes_…`` and ``cumulative_…`` by class, and
+        ``scatter`` of the first two columns.
         """
         from segedu.viz import (
             boxes,
@@ -118,10 +108,8 @@ class Report:
         names = [row["class"] for row in self.rows]
         if "confusion_matrix" in self.result:
             axes["confusion_matrix"] = confusion_matrix(self.result["confusion_matrix"], names)
-        shares = ("iou", "dice", "boundary_iou", "pq", "sq", "rq", "AP", "AP50", "surface_dice")
-        bars = {k: [row[k] for row in self.rows] for k in shares if self.rows and k in self.rows[0]}
-        if bars:
-            axes["class_bars"] = class_bars(bars, names, label=" / ".join(bars))
+        for key in list(self.rows[0])[1:] if self.rows else []:
+            axes[f"bars_{key}"] = class_bars({key: [x[key] for x in self.rows]}, names, label=key)
         columns = [k for k in (self.cases or [{}])[0] if k not in ("image", "class")]
         for key in columns:
             values = [case[key] for case in self.cases]

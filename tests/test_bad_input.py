@@ -121,6 +121,11 @@ TABLE: dict[str, tuple[Callable[[], object], type[Exception], str]] = {
         ValueError,
         "pred .* no class",
     ),
+    "score": (
+        lambda: metrics.score(LOGITS, TARGET, num_classes=5),
+        ValueError,
+        r"logits must be \(N, 5, .*got \(2, 3, 4, 4\)",
+    ),
     "CalibrationMetrics": (lambda: metrics.CalibrationMetrics(0), ValueError, "num_bins"),
     "AveragePrecision": (lambda: metrics.AveragePrecision("polygon"), ValueError, "iou_type.*segm"),
     "PanopticQuality": (
@@ -356,6 +361,7 @@ TABLE: dict[str, tuple[Callable[[], object], type[Exception], str]] = {
 NO_ROW = {
     *("CheckpointError", "History", "plateau_lr", "step_lr", "tensorboard", "seed_everything"),
     *("save_checkpoint",),  # what it refuses is in tests/engine/test_checkpoint.py
+    "Metric",  # the base of the others
     *("check_labels", "SurfaceDistances", "ERROR_COLORS", "instance_colors", "use_style"),
 }
 

@@ -39,13 +39,14 @@ def test_table(semantic):
     lines = semantic.table().splitlines()
     assert lines[0] == "| metric | value |"
     assert f"| mean_iou | {semantic.scalars['mean_iou']:.4f} |" in lines
-    assert lines[-1] == "| cat | – | – |"  # absent
+    assert lines[-1] == "| cat | – | – | – | – | 0 |"  # absent
 
 
 def test_json_and_csv(semantic, surface, tmp_path):
     content = json.loads(semantic.to_json(tmp_path / "report.json"))
     assert content == json.loads((tmp_path / "report.json").read_text())
-    assert content["classes"][3] == {"class": "cat", "iou": None, "dice": None}
+    absent = dict.fromkeys(("iou", "dice", "accuracy", "precision"))
+    assert content["classes"][3] == {"class": "cat"} | absent | {"pixels": 0}
     assert content["scalars"]["mean_iou"] == semantic.scalars["mean_iou"]
     rows = list(csv.DictReader(io.StringIO(semantic.to_csv())))
     assert float(rows[0]["iou"]) == semantic.rows[0]["iou"]
@@ -67,11 +68,13 @@ def test_best_and_worst(surface):
 
 
 def test_charts(semantic, surface):
-    assert set(semantic.charts()) == {"confusion_matrix", "class_bars"}
-    names = {f"{kind}_{key}" for kind in ("distribution", "boxes", "cumulative")
+    columns = ("iou", "dice", "accuracy", "precision", "pixels")
+    assert set(semantic.charts()) == {"confusion_matrix", *(f"bars_{key}" for key in columns)}
+    names = {f"{kind}_{key}" for kind in ("distribution", "boxes", "cumulative", "bars")
              for key in ("hd", "hd95", "assd", "surface_dice")}  # fmt: skip
     axes = surface.charts()
-    assert set(axes) == names | {"class_bars", "scatter"}
+    assert set(axes) == names | {"bars_images", "scatter"}
+    assert "∞" in {text.get_text().strip() for text in axes["bars_hd"].texts}
     assert axes["distribution_hd"].get_xlabel() == "Hausdorff distance ｜ 豪斯多夫距离 (+1 ∞)"
     plt.close("all")
 

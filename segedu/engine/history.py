@@ -59,8 +59,13 @@ class History:
 
 
 def plain(scores: dict[str, Any]) -> Record:
-    """Scores ready for JSON: tensors as lists, NaN as ``None``, matrices left out."""
-    return {key: _plain(value) for key, value in scores.items() if getattr(value, "ndim", 0) < 2}
+    """Scores ready for JSON: tensors as lists, NaN as ``None``, matrices and tables left out."""
+    tables = ("per_class", "cases")
+    return {
+        key: _plain(value)
+        for key, value in scores.items()
+        if key not in tables and getattr(value, "ndim", 0) < 2
+    }
 
 
 def _plain(value: Any) -> Any:

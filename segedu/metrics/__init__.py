@@ -1,17 +1,20 @@
-"""Metrics: ``update(...)``, ``compute() -> dict``, ``reset()``, ``merge(other)``."""
+"""Metrics: ``update(...)``, ``compute() -> dict``, ``reset()``, ``merge(other)``; see `Metric`."""
 
+from segedu.metrics.base import Metric
 from segedu.metrics.calibration import CalibrationMetrics
 from segedu.metrics.instance import AveragePrecision
 from segedu.metrics.panoptic import PanopticQuality
-from segedu.metrics.semantic import SemanticMetrics
+from segedu.metrics.semantic import SemanticMetrics, score
 from segedu.metrics.surface import SurfaceDistances, SurfaceMetrics, surface_distances
 
 __all__ = [
     "CalibrationMetrics",
     "AveragePrecision",
+    "Metric",
     "PanopticQuality",
     "SemanticMetrics",
     "SurfaceDistances",
     "SurfaceMetrics",
+    "score",
     "surface_distances",
 ]

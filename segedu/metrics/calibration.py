@@ -7,10 +7,15 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from segedu.metrics._labels import NOT_A_NUMBER, check_logits
+from segedu.metrics.base import Metric
+
+# Confidences are summed as whole multiples of 2^-30: room for 2^33 pixels.
 UNITS = 2**30
+TOLERANCE = 0.01  # by which half-precision probabilities may miss a sum of 1
 
 
-class CalibrationMetrics:
+class CalibrationMetrics(Metric):
     r"""Expected calibration error and reliability diagram, per pixel (Guo et al. 2017, §2).
 
     The confidence of a pixel is its largest probability. With the pixels sorted into bins
@@ -33,64 +38,67 @@ class CalibrationMetrics:
             raise ValueError(f"num_bins must be at least 1, got {num_bins}")
         self.num_bins = num_bins
         self.ignore_index = ignore_index
-        self.reset()
-
-    def reset(self) -> None:
-        """Forget everything."""
-        # Rows: number of pixels, sum of confidences, number of right pixels.
-        self._sums: Tensor | None = None
+        super().__init__()
 
     def update(self, logits: Tensor, target: Tensor, *, probabilities: bool = False) -> None:
         """Add a batch.
 
         Args:
             logits: (N, C, *S).
-            target: labels (N, *S).
+            target: labels (N, *S) in [0, C) or ``ignore_index``.
             probabilities: ``logits`` hold probabilities already (after temperature scaling, say).
 
         Raises:
-            ValueError: the shapes do not fit.
+            TypeError: logits are not floating point or the target is not of an integer type.
+            ValueError: the shapes do not fit, or (on the CPU here, after a GPU in ``compute``) a
+                label is out of range, a logit is NaN, or probabilities are no numbers in [0, 1]
+                that sum to 1 over the classes.
         """
-        if not logits.is_floating_point() or target.shape != logits.shape[:1] + logits.shape[2:]:
-            raise ValueError(
-                "logits must be floating point (N, C, ...) and target (N, ...), "
-                f"got {logits.dtype} {tuple(logits.shape)} and {tuple(target.shape)}"
-            )
-        # float64, because a float32 softmax differs in the last bits with the shape of the batch
-        p = logits if probabilities else logits.detach().double().softmax(1)
+        if not logits.is_floating_point():
+            raise TypeError(f"logits must be floating point, got {logits.dtype}")
+        if target.is_floating_point():
+            raise TypeError(f"target must hold integer labels, got {target.dtype}")
+        num_classes = logits.shape[1] if logits.ndim > 1 else 0
+        check_logits(logits, target, num_classes)
+        p = logits.detach()
+        if probabilities:
+            total = p.sum(1, dtype=torch.float64)
+            proper = ((p >= 0) & (p <= 1)).all(1) & ((total - 1).abs() <= TOLERANCE)
+            self._refuse(~proper, "probabilities must be in [0, 1] and sum to 1 over the classes")
+        else:
+            # float64, because a float32 softmax differs in the last bits with the batch's shape
+            p = p.double().softmax(1)
         confidence, pred = p.max(1)
-        valid = (target != self.ignore_index).flatten()
-        confidence = confidence.flatten().double()
+        self._refuse(confidence.isnan(), NOT_A_NUMBER)
+        valid = target != self.ignore_index
+        allowed = (target >= 0) & (target < num_classes) | ~valid
+        self._refuse(
+            ~allowed,
+            f"target must hold labels in 0..{num_classes - 1} or ignore_index={self.ignore_index}",
+        )
+        confidence, valid = confidence.flatten().double(), valid.flatten()
         edges = torch.arange(1, self.num_bins, device=p.device) / self.num_bins
         place = torch.bucketize(confidence, edges.double())
         right = (pred == target).flatten()
-        # Confidences are summed as whole multiples of 2^-30: such a sum is the same in any order.
         units = (confidence * UNITS).round().long()
         rows = torch.stack([valid.long(), units * valid, (right & valid).long()])
-        sums = torch.zeros(3, self.num_bins, dtype=torch.int64, device=p.device)
-        sums.scatter_add_(1, place.expand(3, -1), rows)
-        self._sums = sums if self._sums is None else self._sums + sums
-
-    def merge(self, other: CalibrationMetrics) -> CalibrationMetrics:
-        """Add what another instance saw, for example in another process; returns ``self``."""
-        mine = self.num_bins, self.ignore_index
-        theirs = other.num_bins, other.ignore_index
-        if mine != theirs:
-            raise ValueError(f"merge needs the same num_bins and ignore_index, got {theirs}")
-        if other._sums is not None:
-            sums = other._sums
-            self._sums = sums.clone() if self._sums is None else self._sums + sums.to(self._sums)
-        return self
+        bins = torch.zeros(3, self.num_bins, dtype=torch.int64, device=p.device)
+        self._add(bins=bins.scatter_add_(1, place.expand(3, -1), rows))
 
     def compute(self) -> dict[str, Any]:
         """Read the numbers.
 
         Returns:
             ``ece``, ``mce``: floats in [0, 1], NaN without a pixel; ``confidence``, ``accuracy``:
-            float64 (num_bins,), NaN in empty bins; ``count``: int64 (num_bins,).
+            float64 (num_bins,), NaN in empty bins; ``count``: int64 (num_bins,); ``per_class``:
+            empty, as the bins hold pixels of all classes.
+
+        Raises:
+            ValueError: what ``update`` could not refuse on a GPU.
         """
-        sums = torch.zeros(3, self.num_bins).double() if self._sums is None else self._sums.cpu()
-        count, confidence, right = sums.double()
+        self._check()
+        bins = self._sums.get("bins", torch.zeros(3, self.num_bins)).cpu()
+        count, confidence, right = bins.double()
         confidence = confidence / UNITS
         gap = (right - confidence).abs()
         filled = count > 0
@@ -101,4 +109,5 @@ class CalibrationMetrics:
             "confidence": confidence / count,
             "accuracy": right / count,
             "count": count.long(),
+            "per_class": {},
         }

@@ -15,12 +15,13 @@ The rules that decide the last digits (Lin et al. 2014 and the code of pycocotoo
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from typing import Any, NamedTuple
+from typing import Any, TypedDict
 
 import numpy as np
 import torch
 from torch import Tensor
 
+from segedu.metrics.base import Metric
 from segedu.ops import rle
 
 IOU_THRESHOLDS = np.linspace(0.5, 0.95, 10)
@@ -35,7 +36,7 @@ AREAS = {
 _NOTHING: dict[str, Any] = {"labels": [], "scores": [], "masks": [], "boxes": []}
 
 
-class _Image(NamedTuple):
+class _Image(TypedDict):
     """What is kept of an image with D detections and G targets."""
 
     scores: Tensor  # float64 (D,)
@@ -47,7 +48,7 @@ class _Image(NamedTuple):
     iou: Tensor  # float64 (D, G), 0 for different labels
 
 
-class AveragePrecision:
+class AveragePrecision(Metric):
     """COCO's average precision and recall for instance masks or boxes.
 
     Args:
@@ -62,11 +63,7 @@ class AveragePrecision:
         if iou_type not in ("segm", "bbox"):
             raise ValueError(f"iou_type must be 'segm' or 'bbox', got {iou_type!r}")
         self.iou_type = iou_type
-        self.reset()
-
-    def reset(self) -> None:
-        """Forget everything."""
-        self._images: list[_Image] = []
+        super().__init__()
 
     def update(
         self, predictions: Sequence[Mapping[str, Any]], targets: Sequence[Mapping[str, Any]]
@@ -75,63 +72,110 @@ class AveragePrecision:
 
         Args:
             predictions: one dict for each image: ``labels`` int (D,), ``scores`` float (D,), and
-                ``masks`` or ``boxes``. Masks are bool or 0/1 (D, H, W), probabilities (D, 1, H, W)
-                that are cut at 0.5 (torchvision), or a list of COCO RLE dicts; boxes are (D, 4),
-                x1 y1 x2 y2 in pixels.
+                ``masks`` or ``boxes``. Masks are bool or 0 and 1 (D, H, W), probabilities
+                (D, 1, H, W) that are cut at 0.5 (torchvision), or a list of COCO RLE dicts; boxes
+                are (D, 4), x1 y1 x2 y2 in pixels.
             targets: the same without ``scores``; optionally ``iscrowd`` (G,) and ``area`` (G,) in
                 pixels, which decides small, medium and large (default: the mask's or box's own).
 
         Raises:
-            ValueError: a key is missing, lengths or sizes differ, labels are no integers, or scores
-                or boxes are not finite.
+            ValueError: a key is missing, lengths, sizes or devices differ, labels are no integers;
+                or (on the CPU here, after a GPU in ``compute``) scores, boxes or areas are not
+                finite, x2 < x1 or y2 < y1 in a box, or a mask has values outside of [0, 1].
         """
         if len(predictions) != len(targets):
             raise ValueError(f"got {len(predictions)} predictions for {len(targets)} targets")
-        new = [self._image(p, t) for p, t in zip(predictions, targets, strict=True)]
-        self._images += new
+        self._records += [self._image(p, t) for p, t in zip(predictions, targets, strict=True)]
 
     def _image(self, pred: Mapping[str, Any], target: Mapping[str, Any]) -> _Image:
         key = "masks" if self.iou_type == "segm" else "boxes"
-        for name, sample, keys in (
-            ("prediction", pred, ("labels", "scores", key)),
-            ("target", target, ("labels", key)),
-        ):
-            missing = [k for k in keys if k not in sample]
-            if missing:
-                raise ValueError(f"{name} must have {', '.join(keys)}; {missing} missing")
-            lengths = {k: len(sample[k]) for k in keys}
-            if len(set(lengths.values())) > 1:
-                raise ValueError(f"{name} has entries of different length: {lengths}")
-        labels, target_labels = (_labels(x["labels"]) for x in (pred, target))
+        _check_entries("prediction", pred, ("labels", "scores", key))
+        _check_entries("target", target, ("labels", key))
+        labels, target_labels = (_integers("labels", x["labels"]).long() for x in (pred, target))
         scores = torch.as_tensor(pred["scores"])
-        if not bool(scores.isfinite().all()):
-            raise ValueError(f"scores must be finite, got {scores.tolist()}")
-        count = len(target_labels)
-        none = torch.zeros(count, dtype=torch.bool, device=target_labels.device)
-        crowd = torch.as_tensor(target.get("iscrowd", none)).to(none)
-        overlap = _mask_overlap if self.iou_type == "segm" else _box_overlap
+        self._refuse(~scores.isfinite(), "scores must be finite", scores)
+        crowd = _integers("iscrowd", target.get("iscrowd", torch.zeros_like(target_labels))).bool()
+        first, second = self._shapes(pred[key], target[key])
+        tensors = (labels, scores, target_labels, crowd, first, second)
+        devices = sorted({str(x.device) for x in tensors if isinstance(x, Tensor)})
+        if len(devices) > 1:
+            raise ValueError(f"prediction and target must be on one device, got {devices}")
         same = labels[:, None] == target_labels
-        hit, areas, target_areas = overlap(pred[key], target[key], same)
-        union = areas[:, None] + (target_areas - hit).masked_fill(crowd, 0)
-        iou = (hit / union).nan_to_num()  # 0 / 0 if both are empty
-        sizes = torch.as_tensor(target.get("area", target_areas)).double().to(iou.device)
+        overlap = _mask_overlap if self.iou_type == "segm" else _box_overlap
+        hit, areas, target_areas = overlap(first, second, same)
+        sizes = torch.as_tensor(target.get("area", target_areas)).double().to(hit.device)
+        count = len(target_labels)
         if not len(crowd) == len(sizes) == count:
             raise ValueError(
                 f"iscrowd ({len(crowd)}) and area ({len(sizes)}) must have one entry for each of "
                 f"the {count} targets"
             )
-        return _Image(scores.double(), labels, areas, target_labels, sizes, crowd, iou)
+        self._refuse(~(sizes.isfinite() & (sizes >= 0)), "area must be finite and >= 0", sizes)
+        union = areas[:, None] + (target_areas - hit).masked_fill(crowd, 0)
+        return _Image(
+            scores=scores.double(),
+            labels=labels,
+            areas=areas,
+            target_labels=target_labels,
+            target_areas=sizes,
+            crowd=crowd,
+            iou=(hit / union).nan_to_num(),  # 0 / 0 if both are empty
+        )
 
-    def merge(self, other: AveragePrecision) -> AveragePrecision:
-        """Add the images of another instance, for example of another process; returns ``self``."""
-        if self.iou_type != other.iou_type:
-            raise ValueError(f"merge needs iou_type {self.iou_type!r}, got {other.iou_type!r}")
-        self._images += other._images
-        return self
+    def _shapes(self, pred: Any, target: Any) -> tuple[Any, Any]:
+        """What is compared: boxes (N, 4) float64, masks (N, H, W) bool, or lists of RLE dicts."""
+        if self.iou_type == "bbox":
+            return self._boxes("prediction", pred), self._boxes("target", target)
+        if _is_rle(pred) and _is_rle(target):
+            return pred, target
+        masks = self._masks("prediction", pred), self._masks("target", target)
+        sizes = [tuple(x.shape[1:]) for x in masks]
+        if len(pred) and len(target) and sizes[0] != sizes[1]:
+            raise ValueError(
+                "masks of prediction and target must have the same size, "
+                f"got {sizes[0]} and {sizes[1]}"
+            )
+        return masks
 
-    def __getstate__(self) -> dict[str, Any]:
-        images = [_Image(*(t.cpu() for t in image)) for image in self._images]
-        return self.__dict__ | {"_images": images}  # another process has another device
+    def _boxes(self, name: str, boxes: Any) -> Tensor:
+        """Boxes in float64 (N, 4)."""
+        boxes = torch.as_tensor(boxes).double()
+        if not len(boxes):
+            return boxes.new_zeros(0, 4)
+        if boxes.ndim != 2 or boxes.shape[1] != 4:
+            raise ValueError(f"{name} boxes must be (N, 4), got {tuple(boxes.shape)}")
+        self._refuse(~boxes.isfinite().all(1), f"{name} boxes must be finite", boxes)
+        self._refuse(
+            (boxes[:, 2:] < boxes[:, :2]).any(1),
+            f"{name} boxes must be x1 y1 x2 y2 with x2 >= x1 and y2 >= y1 "
+            "(segedu.ops.box_convert makes them of x y w h)",
+            boxes,
+        )
+        return boxes
+
+    def _masks(self, name: str, masks: Any) -> Tensor:
+        """Masks as bool (N, H, W), from probabilities, 0 and 1, bool or a list of RLE dicts."""
+        if not isinstance(masks, (Tensor, np.ndarray)):
+            if len(masks) == 0:
+                return torch.zeros(0, 1, 1, dtype=torch.bool)
+            masks = np.stack([rle.decode(m) if isinstance(m, Mapping) else m for m in masks])
+        masks = torch.as_tensor(masks)
+        if masks.ndim == 4 and masks.shape[1] == 1:
+            masks = masks[:, 0]
+        if masks.ndim != 3:
+            raise ValueError(
+                f"{name} masks must be (N, H, W) or (N, 1, H, W), got {tuple(masks.shape)}"
+            )
+        if masks.dtype == torch.bool or masks.numel() == 0:
+            return masks.bool()
+        ends = torch.stack(masks.aminmax())
+        self._refuse(
+            ~((ends >= 0) & (ends <= 1)).all()[None],
+            f"{name} masks must be bool, 0 and 1, or probabilities in [0, 1] "
+            "(masks > 0 makes them of 0 and 255); the smallest and largest value are out of range",
+            ends[None],
+        )
+        return masks > 0.5 if masks.is_floating_point() else masks.bool()
 
     def compute(self) -> dict[str, Any]:
         """Read the numbers, all in [0, 1], NaN where there is no target to find.
@@ -139,21 +183,25 @@ class AveragePrecision:
         Returns:
             ``AP, AP50, AP75, APs, APm, APl, AR1, AR10, AR100, ARs, ARm, ARl``: COCO's twelve;
             ``per_class``: label -> ``AP``, ``AP50``, ``AP75``, ``AR100``;
-            ``labels`` (K,) and ``precision`` (10, 101, K): precision at IoU thresholds 0.5 ... 0.95
-            and recalls 0 ... 1 (:data:`IOU_THRESHOLDS`, :data:`RECALLS`), the PR curves; −1 where a
-            label has no target.
+            ``precision`` (10, 101, K): precision at IoU thresholds 0.5 ... 0.95 and recalls
+            0 ... 1 (:data:`IOU_THRESHOLDS`, :data:`RECALLS`), the PR curves; −1 where a
+            label has no target, label by label as in ``per_class``.
+
+        Raises:
+            ValueError: what ``update`` could not refuse on a GPU.
         """
-        images = [self._image(_NOTHING, _NOTHING), *self._images]
-        pool = _Pool([_Image(*(t.cpu().numpy() for t in image)) for image in images])
-        return _Table(pool).summary()
+        self._check()
+        images = [self._image(_NOTHING, _NOTHING), *self._records]
+        columns = {key: [image[key].cpu().numpy() for image in images] for key in images[0]}
+        return _Table(_Pool(columns)).summary()
 
 
 class _Pool:
     """The detections (D), by category and falling score, and targets (G) of all images together."""
 
-    def __init__(self, images: Sequence[_Image]) -> None:
-        *columns, ious = zip(*images, strict=True)
-        columns = [np.concatenate(column) for column in columns]
+    def __init__(self, images: dict[str, list[np.ndarray]]) -> None:
+        ious = images.pop("iou")
+        columns = [np.concatenate(column) for column in images.values()]
         scores, labels, areas, target_labels, target_areas, self.crowd = columns
         self.labels, categories = np.unique(
             np.concatenate([labels, target_labels]), return_inverse=True
@@ -163,8 +211,8 @@ class _Pool:
         self.category = category[order]
         # Rank by score among the detections of the same category in the same image.
         counts = np.array([iou.shape for iou in ious])  # detections and targets of each image
-        image = np.arange(len(images)).repeat(counts[:, 0])[order]
-        self.rank = _rank(self.category * len(images) + image)
+        image = np.arange(len(ious)).repeat(counts[:, 0])[order]
+        self.rank = _rank(self.category * len(ious) + image)
         beyond = self.rank >= MAX_DETECTIONS[-1]  # these count for nothing
         self.outside = _out_of_range(areas[order]) | beyond[:, None]  # (D, A)
         self.ignore = _out_of_range(target_areas) | self.crowd[:, None]  # (G, A)
@@ -260,7 +308,7 @@ class _Table:
             }
             for k, label in enumerate(self.labels)
         }
-        return result | {"labels": np.array(self.labels, dtype=np.int64), "precision": every}
+        return result | {"precision": every}
 
 
 def _precision(hits: np.ndarray, misses: np.ndarray, positives: np.ndarray) -> np.ndarray:
@@ -285,30 +333,26 @@ def _mean(values: np.ndarray) -> float:
     return float(np.mean(defined)) if defined.size else float("nan")
 
 
-def _labels(labels: Any) -> Tensor:
-    labels = torch.as_tensor(labels)
-    if len(labels) and labels.is_floating_point():
-        raise ValueError(f"labels must be integers, got {labels.dtype}")
-    return labels.long()
+def _check_entries(name: str, sample: Mapping[str, Any], keys: tuple[str, ...]) -> None:
+    missing = [k for k in keys if k not in sample]
+    if missing:
+        raise ValueError(f"{name} must have {', '.join(keys)}; {missing} missing")
+    lengths = {k: len(sample[k]) for k in keys}
+    if len(set(lengths.values())) > 1:
+        raise ValueError(f"{name} has entries of different length: {lengths}")
 
 
-def _boxes(boxes: Any) -> Tensor:
-    """Boxes in float64 (N, 4)."""
-    boxes = torch.as_tensor(boxes).double()
-    if not len(boxes):
-        return boxes.new_zeros(0, 4)
-    if boxes.ndim != 2 or boxes.shape[1] != 4:
-        raise ValueError(f"boxes must be (N, 4), got {tuple(boxes.shape)}")
-    if not bool(boxes.isfinite().all()):
-        raise ValueError(f"boxes must be finite, got {boxes[~boxes.isfinite().all(1)].tolist()}")
-    return boxes
+def _integers(name: str, values: Any) -> Tensor:
+    values = torch.as_tensor(values)
+    if len(values) and values.is_floating_point():
+        raise ValueError(f"{name} must be integers, got {values.dtype}")
+    return values
 
 
-def _box_overlap(pred: Any, target: Any, same: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+def _box_overlap(pred: Tensor, target: Tensor, same: Tensor) -> tuple[Tensor, Tensor, Tensor]:
     """Intersections (D, G), 0 for different labels, and areas of boxes x1 y1 x2 y2, in float64."""
     corners = []
     for boxes in (pred, target):
-        boxes = _boxes(boxes)
         start, size = boxes[:, :2], boxes[:, 2:] - boxes[:, :2]
         # COCO's boxes are x y w h: the same rounding of x + w decides the last bit
         corners.append((start, start + size, size.prod(1)))
@@ -319,15 +363,9 @@ def _box_overlap(pred: Any, target: Any, same: Tensor) -> tuple[Tensor, Tensor, 
 
 def _mask_overlap(pred: Any, target: Any, same: Tensor) -> tuple[Tensor, Tensor, Tensor]:
     """Intersections (D, G), 0 for different labels, and areas of masks, in float64."""
-    if _is_rle(pred) and _is_rle(target):
+    if not isinstance(pred, Tensor):
         found = rle.overlaps(pred, target, same.cpu().numpy())
         return tuple(torch.from_numpy(x).double().to(same.device) for x in found)
-    pred, target = _dense(pred), _dense(target)
-    if len(pred) and len(target) and pred.shape[1:] != target.shape[1:]:
-        raise ValueError(
-            "masks of prediction and target must have the same size, "
-            f"got {tuple(pred.shape[1:])} and {tuple(target.shape[1:])}"
-        )
     if pred.is_cuda:
         # 0 and 1 are exact in every float type and so are float32 sums below 2 ** 24
         p, t = (x.flatten(1).float() for x in (pred, target))
@@ -349,20 +387,6 @@ def _is_rle(masks: Any) -> bool:
     return not isinstance(masks, (Tensor, np.ndarray)) and all(
         isinstance(m, Mapping) for m in masks
     )
-
-
-def _dense(masks: Any) -> Tensor:
-    """Masks as bool (N, H, W), from probabilities, 0/1, bool or a list of RLE dicts."""
-    if not isinstance(masks, (Tensor, np.ndarray)):
-        if len(masks) == 0:
-            return torch.zeros(0, 1, 1, dtype=torch.bool)
-        masks = np.stack([rle.decode(m) if isinstance(m, Mapping) else m for m in masks])
-    masks = torch.as_tensor(masks)
-    if masks.ndim == 4 and masks.shape[1] == 1:
-        masks = masks[:, 0]
-    if masks.ndim != 3:
-        raise ValueError(f"masks must be (N, H, W) or (N, 1, H, W), got {tuple(masks.shape)}")
-    return masks > 0.5 if masks.is_floating_point() else masks.bool()
 
 
 def _pack(masks: np.ndarray) -> np.ndarray:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from numbers import Integral
 from typing import Any
 
 import numpy as np
@@ -10,11 +11,12 @@ import torch
 from torch import Tensor
 
 from segedu.metrics._counts import runs, scatter_counts
+from segedu.metrics.base import UNITS, Metric
 
 Segment = Mapping[str, Any]
 
 
-class PanopticQuality:
+class PanopticQuality(Metric):
     r"""PQ = SQ · RQ, summed over the data set for each category and averaged over categories.
 
     A target and a predicted segment of the same category match where their IoU is above 1/2 (there
@@ -33,26 +35,23 @@ class PanopticQuality:
             in COCO's json, does as well.
         void: id of the pixels that belong to no segment.
 
-    The counts live on the device of the maps. Two maps give one small table of counts there; the
-    tables are read by ``compute``.
+    Two maps give one small table of counts, in which the segments are matched; all of it happens on
+    the device of the maps.
     """
 
     def __init__(
         self, categories: Mapping[int, bool] | Sequence[Mapping[str, Any]], void: int = 0
     ) -> None:
         if not isinstance(categories, Mapping):
+            ids = [c["id"] for c in categories]
+            if len(set(ids)) < len(ids):
+                raise ValueError(f"categories must have different ids, got {ids}")
             categories = {c["id"]: c["isthing"] for c in categories}
         if not categories:
             raise ValueError("categories must not be empty")
         self.categories = {int(c): bool(isthing) for c, isthing in categories.items()}
         self.void = void
-        self.reset()
-
-    def reset(self) -> None:
-        """Forget everything."""
-        # category -> sum of IoU, TP, FP, FN
-        self._sums = {c: np.zeros(4) for c in self.categories}
-        self._pending: list[tuple[Tensor, list[Segment], list[Segment]]] = []
+        super().__init__()
 
     def update(
         self,
@@ -64,38 +63,46 @@ class PanopticQuality:
         Args:
             preds: ``{"panoptic_seg": (H, W) integer ids, "segments_info": [{"id",
                 "category_id"}]}``.
-            targets: the same; a segment may have ``iscrowd`` and, as in COCO's json, an ``area`` in
-                pixels (counted if missing). ``panoptic_seg`` may be an array or a tensor.
+            targets: the same; a segment may have ``iscrowd``. ``panoptic_seg`` may be an array or
+                a tensor. Areas are counted in it: those of ``segments_info`` may be those of
+                another size of the image.
 
         Raises:
-            ValueError: the maps differ in shape or number, a category is unknown, an id occurs
-                twice, or (on the CPU here, on a GPU in ``compute``) the ids of a map and of its
-                ``segments_info`` are not the same.
+            ValueError: the maps differ in shape, device or number or do not hold integers, a
+                category is unknown, an id is negative or occurs twice, or (on the CPU here, after a
+                GPU in ``compute``) the ids of a map and of its ``segments_info`` are not the same.
         """
         if isinstance(preds, Mapping) and isinstance(targets, Mapping):
             preds, targets = [preds], [targets]
         if len(preds) != len(targets):
             raise ValueError(f"got {len(preds)} predictions for {len(targets)} targets")
-        new = []
-        for pred, target in zip(preds, targets, strict=True):
-            infos = [self._segments(*pair) for pair in (("pred", pred), ("target", target))]
-            maps = [torch.as_tensor(x["panoptic_seg"]) for x in (pred, target)]
-            if maps[0].shape != maps[1].shape:
-                raise ValueError(
-                    "panoptic_seg of pred and target must have the same shape, "
-                    f"got {tuple(maps[0].shape)} and {tuple(maps[1].shape)}"
-                )
-            if any(m.is_floating_point() for m in maps):
-                raise ValueError("panoptic_seg must hold integer ids")
-            counts = self._count(*maps, *infos)
-            if not counts.is_cuda:
-                _check_ids(counts, *infos)
-            new.append((counts, *infos))
-        self._pending += new
+        new = [self._image(p, t) for p, t in zip(preds, targets, strict=True)]
+        if new:
+            self._add(scores=torch.stack(new).sum(0))
+
+    def _image(self, pred: Mapping[str, Any], target: Mapping[str, Any]) -> Tensor:
+        """Sums of one image: int64 (K, 4), for each category IoU in UNITS, TP, FP and FN."""
+        infos = [self._segments(*pair) for pair in (("pred", pred), ("target", target))]
+        maps = [_map(*pair) for pair in (("pred", pred), ("target", target))]
+        if maps[0].shape != maps[1].shape:
+            raise ValueError(
+                "panoptic_seg of pred and target must have the same shape, "
+                f"got {tuple(maps[0].shape)} and {tuple(maps[1].shape)}"
+            )
+        if maps[0].device != maps[1].device:
+            raise ValueError(
+                "panoptic_seg of pred and target must be on one device, "
+                f"got {maps[0].device} and {maps[1].device}"
+            )
+        counts = self._count(*maps, *infos)
+        self._check_ids(counts, infos[0])
+        return self._match(counts, *infos)
 
     def _segments(self, name: str, sample: Mapping[str, Any]) -> list[Segment]:
         segments = list(sample["segments_info"])
         ids = [s["id"] for s in segments]
+        if not all(isinstance(i, Integral) and i >= 0 for i in ids):
+            raise ValueError(f"{name} segments_info must have integer ids >= 0, got {ids}")
         if len(set(ids)) < len(ids) or self.void in ids:
             raise ValueError(
                 f"{name} segments_info must have unique ids other than void {self.void}, got {ids}"
@@ -122,19 +129,6 @@ class PanopticQuality:
             table += np.bincount(keys, weights=length, minlength=len(table))
         return torch.from_numpy(table.astype(np.int64)).view(shape)
 
-    def merge(self, other: PanopticQuality) -> PanopticQuality:
-        """Add what another instance saw, for example in another process; returns ``self``."""
-        if (self.categories, self.void) != (other.categories, other.void):
-            raise ValueError("merge needs the same categories and void")
-        other._settle()
-        for category, sums in other._sums.items():
-            self._sums[category] = self._sums[category] + sums
-        return self
-
-    def __getstate__(self) -> dict[str, Any]:
-        self._settle()  # what travels to another process is a few numbers for each category
-        return self.__dict__
-
     def compute(self) -> dict[str, Any]:
         """Read the numbers, all in [0, 1].
 
@@ -142,15 +136,19 @@ class PanopticQuality:
             ``pq``, ``sq``, ``rq`` and the same with ``_things`` and ``_stuff`` (NaN if there is no
             such category with a segment), ``num_categories`` (of the first mean), and
             ``per_class``: category id -> ``pq, sq, rq, tp, fp, fn``.
+
+        Raises:
+            ValueError: what ``update`` could not refuse on a GPU.
         """
-        self._settle()
+        self._check()
+        scores = self._sums.get("scores", torch.zeros(len(self.categories), 4)).tolist()
         per_class = {}
-        for category, (iou, tp, fp, fn) in self._sums.items():
-            size = tp + fp / 2 + fn / 2
+        for category, (units, tp, fp, fn) in zip(self.categories, scores, strict=True):
+            iou, size = units / UNITS, tp + fp / 2 + fn / 2
             per_class[category] = {
-                "pq": float(iou / size) if size else 0.0,
-                "sq": float(iou / tp) if tp else 0.0,
-                "rq": float(tp / size) if size else 0.0,
+                "pq": iou / size if size else 0.0,
+                "sq": iou / tp if tp else 0.0,
+                "rq": tp / size if size else 0.0,
                 "tp": int(tp),
                 "fp": int(fp),
                 "fn": int(fn),
@@ -169,57 +167,66 @@ class PanopticQuality:
                 result["num_categories"] = len(seen)
         return result | {"per_class": per_class}
 
-    def _settle(self) -> None:
-        """Turn the pending tables of counts into sums."""
-        for counts, p_info, t_info in self._pending:
-            counts = counts.cpu()
-            _check_ids(counts, p_info, t_info)
-            self._match(counts.numpy().astype(np.float64), p_info, t_info)
-        self._pending = []
+    def _check_ids(self, counts: Tensor, p_info: list[Segment]) -> None:
+        """The ids of a map and of its ``segments_info`` must be the same."""
+        for name, pixels in (("pred", counts.sum(0)), ("target", counts.sum(1))):
+            message = f"{name} panoptic_seg must hold no pixels whose id is not in segments_info"
+            self._refuse(pixels[-1:] > 0, message, pixels[-1:])
+        # a crop or a smaller map of the target may have lost a segment; a network lost none
+        self._refuse(
+            counts.sum(0)[:-2] == 0,
+            "pred segments_info must not have ids without a pixel",
+            [s["id"] for s in p_info],
+        )
 
-    def _match(self, counts: np.ndarray, p_info: list[Segment], t_info: list[Segment]) -> None:
-        p_category = np.array([s["category_id"] for s in p_info], dtype=np.int64)
-        t_category = np.array([s["category_id"] for s in t_info], dtype=np.int64)
-        crowd = np.array([bool(s.get("iscrowd", 0)) for s in t_info], dtype=bool)
-        t_counted = counts.sum(1)
-        t_area = np.array([s.get("area", t_counted[i]) for i, s in enumerate(t_info)], dtype=float)
-        p_area = counts.sum(0)[: len(p_info)]
-        hit = counts[: len(t_info), : len(p_info)]  # (T, P)
-        on_void = counts[len(t_info), : len(p_info)]
+    def _match(self, counts: Tensor, p_info: list[Segment], t_info: list[Segment]) -> Tensor:
+        """Sums (K, 4) of a table of counts (T + 2, P + 2)."""
+        place = {category: k for k, category in enumerate(self.categories)}
+        p_kind = [place[s["category_id"]] for s in p_info]
+        t_kind = [place[s["category_id"]] for s in t_info]
+        crowd = [bool(s.get("iscrowd", 0)) for s in t_info]
+        # For each predicted segment the row of the last crowd of its category, or else of void.
+        crowds = {kind: row for row, (kind, c) in enumerate(zip(t_kind, crowd, strict=True)) if c}
+        excuse = [crowds.get(kind, len(t_info)) for kind in p_kind]
+        p_kind, t_kind, excuse, crowd = (
+            _on(counts.device, x) for x in (p_kind, t_kind, excuse, crowd)
+        )
+        is_crowd = crowd.bool()
 
+        hit = counts[:-2, :-2]  # (T, P)
+        on_void, void = counts[-2, :-2], len(t_info)  # (P,)
+        t_area, p_area = counts[:-2].sum(1), counts.sum(0)[:-2]
         union = t_area[:, None] + p_area - hit - on_void
-        iou = hit / np.maximum(union, 1)
-        match = (iou > 0.5) & (t_category[:, None] == p_category) & ~crowd[:, None]
-        for t, p in np.argwhere(match):
-            self._sums[t_category[t]] += (iou[t, p], 1, 0, 0)
-        for t in np.flatnonzero(~match.any(1) & ~crowd):
-            self._sums[t_category[t]] += (0, 0, 0, 1)
-        last_crowd = {int(t_category[t]): t for t in np.flatnonzero(crowd)}
-        for p in np.flatnonzero(~match.any(0)):
-            excused = on_void[p]
-            if int(p_category[p]) in last_crowd:
-                excused = excused + hit[last_crowd[int(p_category[p])], p]
-            if excused / p_area[p] <= 0.5:
-                self._sums[p_category[p]] += (0, 0, 1, 0)
+        iou = hit / union.clamp(min=1).double()
+        match = (iou > 0.5) & (t_kind[:, None] == p_kind) & ~is_crowd[:, None]
+        found, right = match.any(1), match.any(0)  # (T,), (P,)
+        on_crowd = counts[:, :-2].gather(0, excuse[None])[0] * (excuse != void)
+        false = ~right & ((on_void + on_crowd) / p_area.clamp(min=1).double() <= 0.5)
+
+        units = (iou * match).sum(1).mul(UNITS).round().long()
+        sums = counts.new_zeros(len(place), 4)
+        of_targets = torch.stack([units, found.long(), 0 * units, (~found & ~is_crowd).long()], 1)
+        sums.index_add_(0, t_kind, of_targets)
+        sums[:, 2].index_add_(0, p_kind, false.long())
+        return sums
+
+
+def _map(name: str, sample: Mapping[str, Any]) -> Tensor:
+    ids = torch.as_tensor(sample["panoptic_seg"])
+    if ids.is_floating_point() or ids.dtype == torch.bool:
+        raise ValueError(f"{name} panoptic_seg must hold integer ids, got {ids.dtype}")
+    return ids
+
+
+def _on(device: torch.device, numbers: list[int]) -> Tensor:
+    """The numbers as int64 on the device, without making the host wait."""
+    tensor = torch.tensor(numbers, dtype=torch.int64)
+    return tensor.pin_memory().to(device, non_blocking=True) if device.type == "cuda" else tensor
 
 
 def _place(labels: Tensor, ids: list[int]) -> Tensor:
     """Position of each label in ``ids``, ``len(ids)`` for a label that is not there."""
-    known, order = torch.tensor(ids).sort()
-    if labels.is_cuda:  # from pinned memory, so that the host need not wait
-        known, order = (x.pin_memory().to(labels.device, non_blocking=True) for x in (known, order))
+    known, order = (_on(labels.device, x) for x in (sorted(ids), np.argsort(ids).tolist()))
     labels = labels.long()
     index = torch.searchsorted(known, labels).clamp(max=len(ids) - 1)
     return torch.where(known[index] == labels, order[index], len(ids))
-
-
-def _check_ids(counts: Tensor, p_info: list[Segment], t_info: list[Segment]) -> None:
-    """The ids of a map and of its ``segments_info`` must be the same."""
-    for name, info, pixels in (("pred", p_info, counts.sum(0)), ("target", t_info, counts.sum(1))):
-        if pixels[-1] > 0:
-            raise ValueError(
-                f"{name} panoptic_seg has {int(pixels[-1])} pixels whose id is not in segments_info"
-            )
-        empty = [s["id"] for s, n in zip(info, pixels.tolist(), strict=False) if n == 0]
-        if empty and name == "pred":
-            raise ValueError(f"{name} segments_info has ids without a pixel: {empty}")

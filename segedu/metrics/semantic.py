@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from types import ModuleType
 from typing import Any
 
@@ -12,11 +11,13 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from segedu.metrics._counts import runs, scatter_counts
+from segedu.metrics._labels import NOT_A_NUMBER, label_maps
+from segedu.metrics.base import UNITS, Metric
 
 ABSENT = {"skip": float("nan"), "zero": 0.0, "one": 1.0}
 
 
-class SemanticMetrics:
+class SemanticMetrics(Metric):
     r"""Streaming pixel accuracy, mean accuracy, IoU and Dice over a whole data set.
 
     One matrix of counts M is the state: M[i, j] pixels of class i were called class j. The numbers
@@ -66,11 +67,7 @@ class SemanticMetrics:
         self.absent = absent
         self.per_image = per_image
         self.boundary = boundary
-        self.reset()
-
-    def reset(self) -> None:
-        """Forget everything."""
-        self._state: dict[str, Tensor] = {}
+        super().__init__()
 
     def update(self, pred: Tensor, target: Tensor) -> None:
         """Add a batch.
@@ -80,40 +77,23 @@ class SemanticMetrics:
             target: labels (N, *S) in [0, C) or ``ignore_index``, any integer type.
 
         Raises:
-            TypeError: a label tensor is not of an integer type.
-            ValueError: shapes or devices differ, or (on the CPU) a label is out of range.
+            TypeError: the target is not of an integer type.
+            ValueError: shapes or devices differ, or (on the CPU here, after a GPU in ``compute``) a
+                label is out of range or a logit NaN.
         """
-        pred = self._labels(pred, target)
+        pred, unknown = label_maps(pred, target, self.num_classes)
+        self._refuse(unknown, NOT_A_NUMBER)
         groups = zip(pred, target, strict=True) if self.per_image else [(pred, target)]
         # (C + 1, C + 1) for each group; the last row and column count labels out of range
         counts = torch.stack([self._count(p.flatten(), t.flatten()) for p, t in groups])
         if not counts.is_cuda:
-            self._check(counts.sum(0))
-        new = {"counts": counts.sum(0)}
+            self._check_range(counts.sum(0))
+        sums = {"counts": counts.sum(0)}
         if self.per_image:
-            new |= self._image_sums(counts[:, :-1, :-1])
+            sums["images"] = _image_sums(counts[:, :-1, :-1])
         if self.boundary is not None:
-            new["boundary"] = self._boundary_counts(pred, target)
-        self._add(new)
-
-    def _labels(self, pred: Tensor, target: Tensor) -> Tensor:
-        if pred.is_floating_point():
-            if pred.ndim != target.ndim + 1 or pred.shape[1] != self.num_classes:
-                raise ValueError(
-                    f"logits must be (N, {self.num_classes}, ...) for a target of shape "
-                    f"{tuple(target.shape)}, got {tuple(pred.shape)}"
-                )
-            pred = pred.argmax(1)
-        if target.is_floating_point():
-            raise TypeError(f"target must hold integer labels, got {target.dtype}")
-        if pred.shape != target.shape:
-            raise ValueError(
-                "pred and target must have the same shape, "
-                f"got {tuple(pred.shape)} and {tuple(target.shape)}"
-            )
-        if pred.device != target.device:
-            raise ValueError(f"pred is on {pred.device} but target is on {target.device}")
-        return pred
+            sums["boundary"] = self._boundary_counts(pred, target)
+        self._add(**sums)
 
     def _count(self, pred: Tensor, target: Tensor) -> Tensor:
         """Counts (C + 1, C + 1) of two flat label maps.
@@ -140,7 +120,7 @@ class SemanticMetrics:
         row = xp.where(target == self.ignore_index, c + 1, row)
         return row * (c + 1) + xp.where((pred >= 0) & (pred < c), pred, c)
 
-    def _check(self, counts: Tensor) -> None:
+    def _check_range(self, counts: Tensor) -> None:
         bad_targets, bad_preds = int(counts[-1].sum()), int(counts[:-1, -1].sum())
         if bad_targets:
             raise ValueError(
@@ -152,127 +132,126 @@ class SemanticMetrics:
                 f"pred has {bad_preds} pixels whose label is no class (0..{self.num_classes - 1})"
             )
 
-    def _image_sums(self, matrices: Tensor) -> dict[str, Tensor]:
-        """Sums over images (N, C, C) of their mean IoU and Dice, and the number of images."""
-        hit, in_target, in_pred = _margins(matrices.double())
-        both = in_target + in_pred
-        union = both - hit
-        occurs = union > 0
-        classes = occurs.sum(1)
-
-        def mean(part: Tensor, whole: Tensor) -> Tensor:
-            return (part / whole.clamp(min=1)).sum(1) / classes.clamp(min=1)
-
-        sums = torch.stack([mean(hit, union), mean(2 * hit, both), (classes > 0).double()])
-        return {"images": sums.sum(1)}
-
     def _boundary_counts(self, pred: Tensor, target: Tensor) -> Tensor:
         """Intersection and union (2, C) of the boundary pixels of each class."""
         diagonal = sum(side**2 for side in target.shape[1:]) ** 0.5
         distance = max(1, round(self.boundary * diagonal))
-        pred = torch.where(target == self.ignore_index, self.ignore_index, pred)
+        pred = torch.where(target == self.ignore_index, self.ignore_index, pred.long())
         counts = []
         for c in range(self.num_classes):
             p, t = (boundary_region(x == c, distance) for x in (pred, target))
             counts.append(torch.stack([(p & t).sum(), (p | t).sum()]))
         return torch.stack(counts, 1)
 
-    def _add(self, new: dict[str, Tensor]) -> None:
-        for name, value in new.items():
-            old = self._state.get(name)
-            self._state[name] = value.clone() if old is None else old + value.to(old.device)
-
-    def merge(self, other: SemanticMetrics) -> SemanticMetrics:
-        """Add what another instance saw, for example in another process; returns ``self``.
-
-        Raises:
-            ValueError: the two were not made with the same arguments.
-        """
-        names = ("num_classes", "ignore_index", "per_image", "boundary")
-        mine, theirs = ({name: getattr(m, name) for name in names} for m in (self, other))
-        if mine != theirs:
-            raise ValueError(f"merge needs the same settings, got {theirs} for {mine}")
-        self._add(other._state)
-        return self
-
     @property
     def confusion_matrix(self) -> Tensor:
         """Counts (C, C), int64: row = target, column = prediction."""
         c = self.num_classes
-        if not self._state:
+        if not self._sums:
             return torch.zeros(c, c, dtype=torch.int64)
-        return self._state["counts"][:c, :c]
+        return self._sums["counts"][:c, :c]
 
-    def compute(self) -> dict[str, float | Tensor]:
+    def compute(self) -> dict[str, Any]:
         """Read the numbers.
 
         Returns:
             ``pixel_accuracy``, ``mean_accuracy``, ``mean_iou``, ``frequency_weighted_iou``: floats
             in [0, 1] (NaN if nothing was counted); ``iou``, ``dice``: float64 (C,);
-            ``confusion_matrix``: int64 (C, C), row = target. Tensors are on the CPU. The keys of
-            ``per_image`` and ``boundary`` come last, where they were asked for.
+            ``confusion_matrix``: int64 (C, C), row = target. Tensors are on the CPU. Where they
+            were asked for, ``image_mean_iou`` and ``image_mean_dice``, ``boundary_iou`` (C,) and
+            ``mean_boundary_iou``. ``per_class``: class -> ``iou``, ``dice``, (``boundary_iou``,)
+            ``accuracy`` (share of the target's pixels that were found, recall), ``precision``
+            (share of the predicted pixels that were right) and ``pixels`` of the target.
 
         Raises:
-            ValueError: a label met on a GPU was out of range.
+            ValueError: a label met on a GPU was out of range, or a logit NaN.
         """
-        state = {name: value.cpu() for name, value in self._state.items()}
-        if state:
-            self._check(state["counts"])
+        self._check()
+        sums = {name: value.cpu() for name, value in self._sums.items()}
+        if sums:
+            self._check_range(sums["counts"])
         matrix = self.confusion_matrix.cpu()
         hit, in_target, in_pred = _margins(matrix.double())
         pixels = in_target.sum()
-        iou = self._score(hit, in_target + in_pred - hit)
         present = in_target > 0
+        iou = self._score(hit, in_target + in_pred - hit)
+        accuracy = self._score(hit, in_target)
+        classes = {"iou": iou, "dice": self._score(2 * hit, in_target + in_pred)}
         result = {
             "pixel_accuracy": (hit.sum() / pixels).item(),
-            "mean_accuracy": self._score(hit, in_target).nanmean().item(),
+            "mean_accuracy": accuracy.nanmean().item(),
             "mean_iou": iou.nanmean().item(),
             "frequency_weighted_iou": ((in_target * iou)[present].sum() / pixels).item(),
-            "iou": iou,
-            "dice": self._score(2 * hit, in_target + in_pred),
-            "confusion_matrix": matrix,
         }
         if self.per_image:
-            iou_sum, dice_sum, images = state.get("images", torch.zeros(3)).tolist()
-            result["image_mean_iou"] = iou_sum / images if images else float("nan")
-            result["image_mean_dice"] = dice_sum / images if images else float("nan")
+            *means, images = sums.get("images", torch.zeros(3)).double()
+            for name, mean in zip(("image_mean_iou", "image_mean_dice"), means, strict=True):
+                result[name] = (mean / images / UNITS).item()
         if self.boundary is not None:
-            both, union = state.get("boundary", torch.zeros(2, self.num_classes)).double()
-            result["boundary_iou"] = self._score(both, union)
-            result["mean_boundary_iou"] = result["boundary_iou"].nanmean().item()
-        return result
-
-    def per_class(self, names: Sequence[str] | None = None) -> list[dict[str, str | float]]:
-        """One row for each class with its IoU, Dice, accuracy, precision and number of pixels.
-
-        Keys: ``class``, ``iou``, ``dice``, ``accuracy``, ``precision``, ``pixels``.
-        ``accuracy`` is the share of the target's pixels that were found (recall), ``precision`` the
-        share of the predicted pixels that were right, ``pixels`` the number in the target.
-
-        Raises:
-            ValueError: the number of names is not the number of classes.
-        """
-        names = [str(c) for c in range(self.num_classes)] if names is None else list(names)
-        if len(names) != self.num_classes:
-            raise ValueError(f"names must have {self.num_classes} entries, got {len(names)}")
-        result = self.compute()
-        hit, in_target, in_pred = _margins(result["confusion_matrix"].double())
-        columns = {
-            "iou": result["iou"],
-            "dice": result["dice"],
-            "accuracy": self._score(hit, in_target),
-            "precision": self._score(hit, in_pred),
-        }
-        return [
-            {"class": name}
-            | {key: value[c].item() for key, value in columns.items()}
+            both, union = sums.get("boundary", torch.zeros(2, self.num_classes)).double()
+            classes["boundary_iou"] = self._score(both, union)
+            result["mean_boundary_iou"] = classes["boundary_iou"].nanmean().item()
+        rows = classes | {"accuracy": accuracy, "precision": self._score(hit, in_pred)}
+        per_class = {
+            c: {name: column[c].item() for name, column in rows.items()}
             | {"pixels": int(in_target[c])}
-            for c, name in enumerate(names)
-        ]
+            for c in range(self.num_classes)
+        }
+        return result | classes | {"confusion_matrix": matrix, "per_class": per_class}
 
     def _score(self, part: Tensor, whole: Tensor) -> Tensor:
         """``part / whole`` with the absent-class rule where there is no whole."""
         return torch.where(whole > 0, part / whole, ABSENT[self.absent])
+
+
+def _image_sums(matrices: Tensor) -> Tensor:
+    """Sums over images (N, C, C) of their mean IoU and Dice in UNITS, and their number: (3,)."""
+    hit, in_target, in_pred = _margins(matrices.double())
+    both = in_target + in_pred
+    union = both - hit
+    classes = (union > 0).sum(1)
+
+    def mean(part: Tensor, whole: Tensor) -> Tensor:
+        return (part / whole.clamp(min=1)).sum(1) / classes.clamp(min=1)
+
+    sums = torch.stack([mean(hit, union) * UNITS, mean(2 * hit, both) * UNITS, classes > 0])
+    return sums.round().long().sum(1)
+
+
+def score(
+    pred: Tensor | np.ndarray,
+    target: Tensor | np.ndarray,
+    num_classes: int,
+    ignore_index: int = 255,
+    **settings: Any,
+) -> dict[str, Any]:
+    """Scores of label maps in one call; over many batches use :class:`SemanticMetrics`.
+
+    Args:
+        pred: labels (H, W) of one image or (N, *S) of several, any integer type or bool, or logits
+            (C, H, W) or (N, C, *S), whose argmax is taken.
+        target: labels (H, W) or (N, *S) in [0, C) or ``ignore_index``.
+        num_classes: C.
+        ignore_index: label of the pixels left out.
+        **settings: ``absent``, ``per_image`` or ``boundary`` of :class:`SemanticMetrics`.
+
+    Returns:
+        What :meth:`SemanticMetrics.compute` returns.
+
+    Raises:
+        TypeError, ValueError: as :meth:`SemanticMetrics.update`.
+
+    Example:
+        >>> found = score(torch.tensor([[0, 1, 1]]), torch.tensor([[0, 0, 1]]), num_classes=2)
+        >>> found["mean_iou"], found["iou"].tolist()
+        (0.5, [0.5, 0.5])
+    """
+    pred, target = torch.as_tensor(pred), torch.as_tensor(target)
+    if target.ndim == 2:
+        pred, target = pred[None], target[None]
+    metric = SemanticMetrics(num_classes, ignore_index, **settings)
+    metric.update(pred, target)
+    return metric.compute()
 
 
 def boundary_region(mask: Tensor, distance: int) -> Tensor:

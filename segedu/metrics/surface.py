@@ -11,6 +11,8 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from segedu.metrics._labels import NOT_A_NUMBER, label_maps
+from segedu.metrics.base import Metric
 from segedu.ops.distance import check_spacing, distance_transform
 
 HD95 = ("pooled", "max", "weighted")
@@ -49,8 +51,14 @@ class SurfaceDistances(NamedTuple):
 
     def dice(self, tolerance: float) -> float:
         """Share of both surfaces within ``tolerance`` of the other (Nikolov et al. 2018)."""
+        _check_tolerance(tolerance)
         near = (self.pred_to_target <= tolerance).sum() + (self.target_to_pred <= tolerance).sum()
         return float(near / (len(self.pred_to_target) + len(self.target_to_pred)))
+
+
+def _check_tolerance(tolerance: float) -> None:
+    if not tolerance >= 0:
+        raise ValueError(f"tolerance must be >= 0, got {tolerance}")
 
 
 def surface_distances(
@@ -74,7 +82,8 @@ def surface_distances(
             DeepMind's surface-distance (Nikolov et al. 2018).
 
     Raises:
-        ValueError: shapes differ, are not 2-D or 3-D, or a mask is empty.
+        TypeError: a mask is not of an integer type or bool.
+        ValueError: shapes differ, are not 2-D or 3-D, or a mask is empty or has other values.
     """
     if pred.shape != target.shape or pred.ndim not in (2, 3):
         raise ValueError(
@@ -82,7 +91,7 @@ def surface_distances(
             f"got {tuple(pred.shape)} and {tuple(target.shape)}"
         )
     spacing = check_spacing(spacing, pred.ndim)
-    pred, target = pred.bool(), target.bool()
+    pred, target = _binary("pred", pred), _binary("target", target)
     box = _bounding_box(pred | target)
     masks = [_check_not_empty("pred", pred[box]), _check_not_empty("target", target[box])]
     if weighted:
@@ -107,6 +116,17 @@ def surface(mask: Tensor) -> Tensor:
         inside[step:] &= flat[:-step]
         inside[:-step] &= flat[step:]
     return (flat & ~inside).view(framed.shape)[(slice(1, -1),) * mask.ndim]
+
+
+def _binary(name: str, mask: Tensor) -> Tensor:
+    if mask.is_floating_point():
+        raise TypeError(f"{name} must be a bool mask or hold 0 and 1, got {mask.dtype}")
+    if mask.dtype != torch.bool and ((mask < 0) | (mask > 1)).any():
+        raise ValueError(
+            f"{name} must be a mask of 0 and 1, got {mask.unique().tolist()[:10]}: "
+            "choose a class with mask == class, or take mask > 0"
+        )
+    return mask.bool()
 
 
 def _check_not_empty(name: str, mask: Tensor) -> Tensor:
@@ -216,7 +236,7 @@ def _weighted_percentile(distance: np.ndarray, weight: np.ndarray, q: float) -> 
     return float(distance[order][min(place, len(order) - 1)])
 
 
-class SurfaceMetrics:
+class SurfaceMetrics(Metric):
     """Hausdorff distance, HD95, ASSD and surface Dice of each class in each image, and their means.
 
     HD95 goes by three definitions, which differ by a factor of 3 on the same masks:
@@ -257,21 +277,18 @@ class SurfaceMetrics:
             raise ValueError(f"num_classes must be at least 1, got {num_classes}")
         if hd95 not in HD95:
             raise ValueError(f"hd95 must be one of {HD95}, got {hd95!r}")
-        if tolerance is not None and tolerance < 0:
-            raise ValueError(f"tolerance must be >= 0, got {tolerance}")
+        if tolerance is not None:
+            _check_tolerance(tolerance)
+        if not missing >= 0:
+            raise ValueError(f"missing must be a distance >= 0 or infinite, got {missing}")
         self.num_classes = num_classes
-        self.spacing = spacing
+        self.spacing = None if spacing is None else check_spacing(spacing, len(spacing))
         self.tolerance = tolerance
         self.hd95 = hd95
         self.include_background = include_background
         self.ignore_index = ignore_index
         self.missing = missing
-        self.reset()
-
-    def reset(self) -> None:
-        """Forget everything."""
-        self.cases: list[dict[str, float]] = []
-        self._images = 0
+        super().__init__()
 
     def update(self, pred: Tensor, target: Tensor) -> None:
         """Add a batch.
@@ -281,31 +298,24 @@ class SurfaceMetrics:
             target: labels (N, *S).
 
         Raises:
-            ValueError: the shapes differ, or a label is out of range.
+            TypeError: the target is not of an integer type.
+            ValueError: shapes or devices differ, a label is out of range, or a logit NaN.
         """
-        if pred.is_floating_point():
-            pred = pred.argmax(1)
-        if pred.shape != target.shape:
-            raise ValueError(
-                "pred and target must have the same shape, "
-                f"got {tuple(pred.shape)} and {tuple(target.shape)}"
-            )
-        pred = torch.where(target == self.ignore_index, self.ignore_index, pred)
+        pred, unknown = label_maps(pred, target, self.num_classes)
+        if unknown.any():
+            raise ValueError(NOT_A_NUMBER)
+        pred = torch.where(target == self.ignore_index, self.ignore_index, pred.long())
         for name, labels in (("pred", pred), ("target", target)):
-            bad = (labels != self.ignore_index) & ((labels < 0) | (labels >= self.num_classes))
+            bad = (target != self.ignore_index) & ((labels < 0) | (labels >= self.num_classes))
             if bad.any():
                 raise ValueError(
                     f"{name} holds labels {labels[bad].unique().tolist()} that are no class"
                 )
-        first = 0 if self.include_background else 1
-        new = []
-        for i, (p, t) in enumerate(zip(pred, target, strict=True)):
-            for c in range(first, self.num_classes):
-                case = self._case(p == c, t == c)
-                if case:
-                    new.append({"image": self._images + i, "class": c} | case)
-        self.cases += new
-        self._images += len(pred)
+        classes = range(0 if self.include_background else 1, self.num_classes)
+        self._records += [
+            {c: case for c in classes if (case := self._case(p == c, t == c))}
+            for p, t in zip(pred, target, strict=True)
+        ]
 
     def _case(self, pred: Tensor, target: Tensor) -> dict[str, float]:
         there = bool(pred.any()), bool(target.any())
@@ -322,27 +332,24 @@ class SurfaceMetrics:
             d = surface_distances(pred, target, self.spacing, weighted=True)
         return case | {"hd95": d.percentile(95, self.hd95)}
 
-    def merge(self, other: SurfaceMetrics) -> SurfaceMetrics:
-        """Add the cases of another instance, for example of another process; returns ``self``."""
-        names = set(vars(self)) - {"cases", "_images"}
-        if any(getattr(self, name) != getattr(other, name) for name in names):
-            raise ValueError("merge needs the same settings")
-        self.cases += [case | {"image": case["image"] + self._images} for case in other.cases]
-        self._images += other._images
-        return self
-
     def compute(self) -> dict[str, Any]:
         """Read the numbers.
 
         Returns:
             ``hd``, ``hd95``, ``assd`` (and ``surface_dice``): mean over classes of the mean over
             the images in which the class occurs, NaN if there is none; ``per_class``: class -> the
-            same and ``images``; ``cases``: one dict for each image and class.
+            same and ``images``; ``cases``: for each image and class in it a dict of ``image``,
+            ``class`` and the same.
         """
+        cases = [
+            {"image": i, "class": c} | case
+            for i, image in enumerate(self._records)
+            for c, case in image.items()
+        ]
         keys = ["hd", "hd95", "assd"] + ["surface_dice"] * (self.tolerance is not None)
         per_class = {}
-        for c in sorted({case["class"] for case in self.cases}):
-            mine = [case for case in self.cases if case["class"] == c]
+        for c in sorted({case["class"] for case in cases}):
+            mine = [case for case in cases if case["class"] == c]
             # A sorted sum does not depend on the order in which the images came.
             means = {key: sum(sorted(case[key] for case in mine)) / len(mine) for key in keys}
             per_class[c] = means | {"images": len(mine)}
@@ -352,4 +359,4 @@ class SurfaceMetrics:
             else float("nan")
             for key in keys
         }
-        return result | {"per_class": per_class, "cases": list(self.cases)}
+        return result | {"per_class": per_class, "cases": cases}

@@ -170,7 +170,8 @@ def class_bars(
     """Draw bars per class, one group of bars for each class and one colour for each series.
 
     Args:
-        values: name of the series -> one number per class; NaN (absent class) is marked "–".
+        values: name of the series -> one number per class; NaN (absent class) is marked "–"
+            and infinity "∞".
         names: one text per class.
         label: what the numbers are.
         ax: where to draw.
@@ -183,9 +184,11 @@ def class_bars(
     thickness = 0.8 / len(series)
     for number, (name, row) in enumerate(series.items()):
         at = np.arange(len(names)) + (number - (len(series) - 1) / 2) * thickness
-        ax.barh(at, np.nan_to_num(row), thickness * 0.9, label=name, color=COLOR_CYCLE[number])
-        for place in np.flatnonzero(np.isnan(row)):
-            ax.text(0, at[place], "  –", va="center", color=COLOR_CYCLE[number])
+        finite = np.where(np.isfinite(row), row, 0)
+        ax.barh(at, finite, thickness * 0.9, label=name, color=COLOR_CYCLE[number])
+        for place in np.flatnonzero(~np.isfinite(row)):
+            mark = "  –" if np.isnan(row[place]) else "  ∞"
+            ax.text(0, at[place], mark, va="center", color=COLOR_CYCLE[number])
     ax.set_yticks(range(len(names)), names)
     ax.invert_yaxis()
     ax.set_xlabel(label)

@@ -56,9 +56,11 @@ def test_batches_and_merge_do_not_matter():
 
 def test_bad_input():
     logits, target = batch()
-    with pytest.raises(ValueError, match="logits must be floating point"):
+    with pytest.raises(ValueError, match=r"logits must be \(N, 4, ...\)"):
         CalibrationMetrics().update(logits, target[:1])
+    with pytest.raises(TypeError, match="logits must be floating point"):
+        CalibrationMetrics().update(target, target)
     with pytest.raises(ValueError, match="num_bins"):
         CalibrationMetrics(0)
-    with pytest.raises(ValueError, match="same num_bins"):
+    with pytest.raises(ValueError, match="same settings"):
         CalibrationMetrics(3).merge(CalibrationMetrics(4))

@@ -166,8 +166,16 @@ def test_known_answer_of_the_coco_sample():
 @pytest.mark.parametrize(
     ("pred", "target", "message"),
     [
-        (sample([[1, 2]], {1: 1}), sample([[1, 1]], {1: 1}), "1 pixels whose id is not in"),
-        (sample([[1, 1]], {1: 1, 2: 1}), sample([[1, 1]], {1: 1}), "ids without a pixel: \\[2\\]"),
+        (
+            sample([[1, 2]], {1: 1}),
+            sample([[1, 1]], {1: 1}),
+            r"no pixels whose id is not in segments_info, got \[1\]",
+        ),
+        (
+            sample([[1, 1]], {1: 1, 2: 1}),
+            sample([[1, 1]], {1: 1}),
+            r"ids without a pixel, got \[2\]",
+        ),
         (sample([[1, 1]], {1: 99}), sample([[1, 1]], {1: 1}), "unknown category ids \\[99\\]"),
         (sample([[1, 1]], {1: 1}), sample([[1, 1, 1]], {1: 1}), "same shape"),
         (sample([[0, 0]], {0: 1}), sample([[0, 0]], {}), "other than void"),
@@ -180,5 +188,5 @@ def test_bad_input(pred, target, message):
     with pytest.raises(ValueError, match=message):
         metric.update(pred, target)
     assert metric.compute()["num_categories"] == 0
-    with pytest.raises(ValueError, match="same categories"):
+    with pytest.raises(ValueError, match="same settings"):
         metric.merge(PanopticQuality({3: True}))

@@ -9,7 +9,7 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from segedu.metrics import SemanticMetrics
+from segedu.metrics import SemanticMetrics, score
 from segedu.metrics._counts import runs
 from segedu.metrics.semantic import boundary_region
 
@@ -21,6 +21,7 @@ KEYS = {
     "iou",
     "dice",
     "confusion_matrix",
+    "per_class",
 }
 
 
@@ -163,14 +164,13 @@ def test_per_image_and_per_class():
     assert got["image_mean_dice"] == pytest.approx(
         np.mean([e["dice"].nanmean().item() for e in each])
     )
-    rows = metric.per_class(["a", "b", "c", "d"])
-    assert [row["class"] for row in rows] == ["a", "b", "c", "d"]
-    assert [row["iou"] for row in rows] == got["iou"].tolist()
+    rows = got["per_class"]
+    assert list(rows) == [0, 1, 2, 3]
+    assert [row["iou"] for row in rows.values()] == got["iou"].tolist()
+    assert [row["dice"] for row in rows.values()] == got["dice"].tolist()
     assert rows[0]["pixels"] == (target == 0).sum()
     matrix = got["confusion_matrix"].double()
     assert rows[1]["precision"] == (matrix[1, 1] / matrix[:, 1].sum()).item()
-    with pytest.raises(ValueError, match="names must have 4"):
-        metric.per_class(["a"])
     assert math.isnan(SemanticMetrics(4, per_image=True).compute()["image_mean_iou"])
 
 
@@ -226,7 +226,9 @@ def test_known_answer_of_the_voc_predictions():
     for pair, count in expected["confusion_nonzero"].items():
         row, column = map(int, pair.split(","))
         assert got["confusion_matrix"][row, column] == count
-    zero = SemanticMetrics(21, absent="zero").merge(metric)
+    zero = SemanticMetrics(21, absent="zero")
+    for n in (1, 23, 114):
+        zero.update(read(f"{n}_pred.png"), read(f"{n}_target.png"))
     assert zero.compute()["mean_iou"] == pytest.approx(expected["miou_over_21_with_absent_as_zero"])
 
 
@@ -242,8 +244,30 @@ def test_cuda_equals_cpu_and_waits_for_nothing():
         gpu.update(pred, target)
     finally:
         torch.cuda.set_sync_debug_mode("default")
-    for key, value in cpu.compute().items():
-        torch.testing.assert_close(torch.as_tensor(gpu.compute()[key]), torch.as_tensor(value))
+    got, expected = gpu.compute(), cpu.compute()
+    assert str(got.pop("per_class")) == str(expected.pop("per_class"))
+    for key, value in expected.items():
+        torch.testing.assert_close(torch.as_tensor(got[key]), torch.as_tensor(value))
+
+
+def test_score_is_a_metric_that_has_seen_one_batch():
+    pred, target = maps()
+    metric = SemanticMetrics(4, per_image=True, boundary=0.1)
+    metric.update(pred, target)
+    expected = str(metric.compute())
+    logits = torch.nn.functional.one_hot(pred, 4).movedim(-1, 1).float()
+    for guess in (pred, pred.numpy(), pred.byte(), logits):
+        assert str(score(guess, target, 4, per_image=True, boundary=0.1)) == expected
+    # one image, (H, W), as array, mask or logits
+    one = score(pred[:1], target[:1], 4, boundary=0.1)
+    for guess in (pred[0], pred[0].numpy(), logits[0]):
+        assert str(score(guess, target[0], 4, boundary=0.1)) == str(one)
+    found = score(np.eye(3, dtype=bool), np.ones((3, 3), dtype=bool), 2)
+    assert found["iou"].tolist() == [0, 1 / 3]
+    assert math.isnan(score(pred[0], torch.full_like(pred[0], 255), 4)["mean_iou"])
+    assert score(pred, torch.where(target == 255, -1, target), 4, -1)["iou"].equal(
+        score(pred, target, 4)["iou"]
+    )
 
 
 def test_absent_rule():

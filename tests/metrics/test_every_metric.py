@@ -1,0 +1,236 @@
+"""What every metric promises, whatever it measures."""
+
+import pickle
+
+import numpy as np
+import pytest
+import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from torch._subclasses.fake_tensor import FakeTensorMode
+from torch.utils._python_dispatch import TorchDispatchMode
+
+from segedu import metrics
+from segedu.metrics.base import Metric
+
+# name -> (make, make with another setting)
+METRICS = {
+    "SemanticMetrics": (
+        lambda: metrics.SemanticMetrics(3, per_image=True, boundary=0.1),
+        lambda: metrics.SemanticMetrics(3, per_image=True, boundary=0.2),
+    ),
+    "CalibrationMetrics": (metrics.CalibrationMetrics, lambda: metrics.CalibrationMetrics(7)),
+    "SurfaceMetrics": (
+        lambda: metrics.SurfaceMetrics(3, [2.0, 1.0], tolerance=1.0),
+        lambda: metrics.SurfaceMetrics(3, tolerance=1.0),
+    ),
+    "PanopticQuality": (
+        lambda: metrics.PanopticQuality({0: False, 1: True, 2: True}),
+        lambda: metrics.PanopticQuality({0: False, 1: True, 2: False}),
+    ),
+    "AveragePrecision": (
+        metrics.AveragePrecision,
+        lambda: metrics.AveragePrecision("bbox"),
+    ),
+    "AveragePrecision(bbox)": (
+        lambda: metrics.AveragePrecision("bbox"),
+        metrics.AveragePrecision,
+    ),
+}
+every_metric = pytest.mark.parametrize("name", METRICS)
+
+
+def images(name, seed, count=5, device="cpu"):
+    """What ``update`` takes of each of some images: (prediction, target)."""
+    g = torch.Generator().manual_seed(seed)
+
+    def blobs():
+        return torch.nn.functional.interpolate(torch.randn(1, 3, 4, 4, generator=g), (12, 12))
+
+    pairs = []
+    for _ in range(count):
+        truth = blobs()
+        logits = truth + 0.7 * blobs()
+        target = truth.argmax(1)
+        if name.startswith("AveragePrecision"):
+            scores = torch.rand(3, generator=g).to(device)
+            pairs.append((objects(logits, device) | {"scores": scores}, objects(truth, device)))
+        elif name == "PanopticQuality":
+            pairs.append((segments(logits.argmax(1), device), segments(target, device)))
+        else:
+            target[:, 0, :3] = 255
+            pairs.append((logits.to(device), target.to(device)))
+    return pairs
+
+
+def segments(labels, device):
+    ids = labels[0] + 1
+    info = [{"id": i, "category_id": i - 1} for i in ids.unique().tolist()]
+    return {"panoptic_seg": ids.to(device), "segments_info": info}
+
+
+def objects(logits, device):
+    masks = logits[0] > 0.3
+    x0 = torch.arange(3) + logits.abs().sum((0, 2, 3)) % 3
+    boxes = torch.stack([x0, x0, x0 + 5, x0 + 7], 1)
+    parts = {"masks": masks, "boxes": boxes, "labels": torch.arange(3)}
+    return {key: part.to(device) for key, part in parts.items()}
+
+
+def batch(pairs):
+    """The arguments of ``update`` for some images at once."""
+    preds, targets = zip(*pairs, strict=True)
+    if isinstance(preds[0], torch.Tensor):
+        return torch.cat(preds), torch.cat(targets)
+    return preds, targets
+
+
+def seen(name, *batches):
+    """A metric that has seen these batches of images."""
+    metric = METRICS[name][0]()
+    for pairs in batches:
+        metric.update(*batch(pairs))
+    return metric
+
+
+def same(a, b):
+    if isinstance(a, dict):
+        return a.keys() == b.keys() and all(same(a[k], b[k]) for k in a)
+    if isinstance(a, (list, tuple)):
+        return len(a) == len(b) and all(same(x, y) for x, y in zip(a, b, strict=True))
+    return np.array_equal(np.asarray(a, dtype=float), np.asarray(b, dtype=float), equal_nan=True)
+
+
+def test_all_public_metrics_are_here():
+    public = {n for n in metrics.__all__ if isinstance(getattr(metrics, n), type)}
+    public = {n for n in public if issubclass(getattr(metrics, n), Metric)}
+    assert public - {"Metric"} == {name.partition("(")[0] for name in METRICS}
+
+
+@every_metric
+@settings(deadline=None, max_examples=8)
+@given(seed=st.integers(0, 2**31), cuts=st.sets(st.integers(1, 4)))
+def test_batches_do_not_matter(name, seed, cuts):
+    pairs = images(name, seed)
+    ends = [0, *sorted(cuts), 5]
+    parts = [pairs[a:b] for a, b in zip(ends, ends[1:], strict=False)]
+    assert same(seen(name, *parts).compute(), seen(name, pairs).compute())
+
+
+@every_metric
+@settings(deadline=None, max_examples=8)
+@given(seed=st.integers(0, 2**31), order=st.permutations(range(5)))
+def test_the_order_of_the_images_does_not_matter(name, seed, order):
+    pairs = images(name, seed)
+    got, expected = (seen(name, p).compute() for p in ([pairs[i] for i in order], pairs))
+    for result in (got, expected):
+        result.pop("cases", None)  # these stand in the order of the images
+    assert same(got, expected)
+
+
+@every_metric
+@settings(deadline=None, max_examples=8)
+@given(seed=st.integers(0, 2**31), cut=st.integers(0, 5))
+def test_merging_is_one_pass(name, seed, cut):
+    pairs = images(name, seed)
+    first, second = (seen(name, *[[p] for p in part]) for part in (pairs[:cut], pairs[cut:]))
+    before = second.compute()
+    second = pickle.loads(pickle.dumps(second))  # as it comes from another process
+    assert first.merge(second) is first
+    assert same(first.compute(), seen(name, pairs).compute())
+    assert same(second.compute(), before)
+
+
+@every_metric
+def test_reset_forgets_everything(name):
+    metric = seen(name, images(name, 0))
+    metric.reset()
+    assert same(metric.compute(), METRICS[name][0]().compute())
+    metric.update(*batch(images(name, 1)))
+    assert same(metric.compute(), seen(name, images(name, 1)).compute())
+
+
+@every_metric
+def test_merge_refuses_other_settings_and_other_metrics(name):
+    metric, other = seen(name, images(name, 0)), METRICS[name][1]()
+    before = metric.compute()
+    with pytest.raises(ValueError, match="same settings"):
+        metric.merge(other)
+    stranger = metrics.SemanticMetrics(9) if name != "SemanticMetrics" else other
+    with pytest.raises(ValueError, match="same settings"):
+        metric.merge(stranger)
+    assert same(metric.compute(), before)
+    assert metric.settings != other.settings
+
+
+@every_metric
+def test_the_same_twice_and_inputs_untouched(name):
+    pairs, again = images(name, 3), images(name, 3)
+    metric = seen(name, pairs)
+    first = metric.compute()
+    assert same(metric.compute(), first)
+    assert same(seen(name, pairs).compute(), first)
+    assert str(pairs) == str(again)
+
+
+@every_metric
+def test_the_result_keeps_to_the_contract(name):
+    """Floats by name, a table of the classes, and cases where there are any."""
+    result = seen(name, images(name, 0)).compute()
+    assert any(isinstance(value, float) for value in result.values())
+    rows = result["per_class"].values()
+    assert len({tuple(row) for row in rows}) <= 1
+    for row in rows:
+        assert all(isinstance(value, (float, int)) for value in row.values())
+    assert (len(rows) == 3) == (name not in ("CalibrationMetrics", "SurfaceMetrics"))
+    for case in result.get("cases", []):
+        assert {"image", "class"} < set(case)
+
+
+class NothingComesBack(TorchDispatchMode):
+    """Refuses what makes the host wait for the GPU."""
+
+    def __torch_dispatch__(self, func, types, args=(), kwargs=None):
+        if func is torch.ops.aten._pin_memory.default:  # memory of the host, which is not faked
+            return args[0]
+        result = func(*args, **(kwargs or {}))
+        inputs = [x for x in args if isinstance(x, torch.Tensor)]
+        back = isinstance(result, torch.Tensor) and not result.is_cuda
+        if any(x.is_cuda for x in inputs) and back:
+            raise AssertionError(f"{func} brings a tensor back to the host")
+        return result
+
+
+@pytest.mark.parametrize("name", [name for name in METRICS if name != "SurfaceMetrics"])
+def test_update_never_copies_to_the_host(name):
+    """On a GPU that is none: shapes and devices without numbers, so none can be read."""
+    pairs = images(name, 0)
+
+    def pretend(value):
+        if isinstance(value, dict):
+            return {key: pretend(item) for key, item in value.items()}
+        if isinstance(value, torch.Tensor):
+            return torch.empty(value.shape, dtype=value.dtype, device="cuda")
+        return value
+
+    metric = METRICS[name][0]()
+    with FakeTensorMode(), NothingComesBack():
+        metric.update(*batch([(pretend(p), pretend(t)) for p, t in pairs]))
+        metric.update(*batch([(pretend(p), pretend(t)) for p, t in pairs]))
+    state = [*metric._sums.values(), *metric._faults.values()]
+    state += [t for record in metric._records for t in record.values()]
+    assert state
+    assert {t.device.type for t in state} == {"cuda"}
+
+
+@pytest.mark.gpu
+@pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a CUDA device")
+@every_metric
+def test_cuda_equals_cpu_and_waits_for_nothing(name):
+    metric, pairs = METRICS[name][0](), images(name, 0, device="cuda")
+    try:
+        torch.cuda.set_sync_debug_mode("default" if name == "SurfaceMetrics" else "error")
+        metric.update(*batch(pairs))
+    finally:
+        torch.cuda.set_sync_debug_mode("default")
+    assert same(metric.compute(), seen(name, images(name, 0)).compute())

@@ -8,7 +8,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from segedu.losses._softmax import ClassSumLoss, ClassSums, class_sums
+from segedu.losses.fused import ClassSumLoss, ClassSums, class_sums
 
 
 class CombinedLoss(nn.Module):

@@ -16,7 +16,7 @@ from segedu.losses._inputs import (
     check_reduction,
     mean_of,
 )
-from segedu.losses._softmax import ClassSumLoss, ClassSums, log_prob
+from segedu.losses.fused import ClassSumLoss, ClassSums, log_prob
 
 
 class CrossEntropyLoss(ClassSumLoss):

@@ -4,19 +4,16 @@ from __future__ import annotations
 
 import torch
 from torch import Tensor, nn
-from torch.autograd.function import FunctionCtx, once_differentiable
-from torch.nn import functional as F
 
 from segedu.losses._inputs import (
     as_weight,
     check_binary,
     check_class_weight,
-    check_multiclass,
     check_reduction,
     mean_of,
 )
-from segedu.losses._softmax import _blocks, _flatten, log_prob
 from segedu.losses.cross_entropy import pixel_weight
+from segedu.losses.fused import focal, log_prob, sigmoid_focal
 
 NORMALIZERS = ("pixels", "weights", "positives")
 
@@ -64,7 +61,7 @@ class FocalLoss(nn.Module):
         check_class_weight(self.alpha, logits.shape[1])
         target = target.long()
         alpha = pixel_weight(target, self.alpha, self.ignore_index)
-        loss = _Focal.apply(log_p, self.gamma)  # 0 where ignored
+        loss = focal(log_p, self.gamma)  # 0 where ignored
         if self.alpha is not None:
             loss = alpha * loss
         if self.reduction == "none":
@@ -202,86 +199,17 @@ class SigmoidFocalLoss(nn.Module):
 
     def forward(self, logits: Tensor, target: Tensor) -> Tensor:
         """Return the loss of ``logits (N, C, *S)`` for ``target (N, *S)``."""
-        logits, target = check_multiclass(logits, target, self.ignore_index)
-        flat, label, valid = _flatten(logits, target, self.ignore_index)
         weights = (1.0, 1.0) if self.alpha is None else (1 - self.alpha, self.alpha)
-        loss = _SigmoidFocal.apply(flat, label, valid, self.gamma, weights)
+        loss = sigmoid_focal(logits, target, self.ignore_index, self.gamma, weights)
         if self.reduction == "none":
-            return loss.view(target.shape)
+            return loss
         if self.reduction == "sum":
             return loss.sum()
+        valid = target != self.ignore_index
         if self.normalizer == "positives":
-            return loss.sum() / (valid & (label != 0)).sum().clamp(min=1)
+            return loss.sum() / (valid & (target != 0)).sum().clamp(min=1)
         per_pixel = logits.shape[1] if self.normalizer == "elements" else 1
         return mean_of(loss.sum(), valid.sum() * per_pixel)
-
-
-def focal_term(log_p: Tensor, gamma: float | Tensor) -> Tensor:
-    """``(1 - p) ** gamma * -log p`` from log p, exact near p = 1."""
-    # The bound keeps the derivative of the power finite at p = 1 for a gamma below 1.
-    wrong = (-torch.expm1(log_p)).clamp(min=torch.finfo(log_p.dtype).tiny)
-    return wrong**gamma * -log_p
-
-
-class _Focal(torch.autograd.Function):
-    """``focal_term`` of a map (N, *S), of which only the slope is kept and not every step."""
-
-    @staticmethod
-    def forward(ctx: FunctionCtx, log_p: Tensor, gamma: float | Tensor) -> Tensor:
-        wrong = torch.expm1(log_p).neg_().clamp_(min=torch.finfo(log_p.dtype).tiny)  # 1 - p
-        power = wrong**gamma
-        # d/dlog p of (1 - p) ** γ (-log p) = (1 - p) ** γ (γ p log p / (1 - p) - 1)
-        slope = (1 - wrong).mul_(log_p).div_(wrong).mul_(gamma).sub_(1).mul_(power)
-        ctx.save_for_backward(slope)
-        return power.mul_(log_p).neg_()
-
-    @staticmethod
-    @once_differentiable
-    def backward(ctx: FunctionCtx, d: Tensor) -> tuple[Tensor, None]:
-        return d * ctx.saved_tensors[0], None
-
-
-class _SigmoidFocal(torch.autograd.Function):
-    """Per-pixel sum over the classes, (N, P); keeps nothing but the gradient (see ``_softmax``)."""
-
-    @staticmethod
-    def forward(
-        ctx: FunctionCtx,
-        z: Tensor,
-        label: Tensor,
-        valid: Tensor,
-        gamma: float,
-        weights: tuple[float, float],
-    ) -> Tensor:
-        z_t = z.gather(1, label[:, None])[:, 0]  # (N, P)
-        negative = z_t.new_empty(z_t.shape)
-        for b in _blocks(z):
-            negative[b] = focal_term(F.logsigmoid(-z[b]), gamma).sum(1)
-        negative -= focal_term(F.logsigmoid(-z_t), gamma)  # the target class is no negative
-        positive = focal_term(F.logsigmoid(z_t), gamma)
-        ctx.save_for_backward(z, label, valid)
-        ctx.gamma, ctx.weights = gamma, weights
-        return (weights[0] * negative + weights[1] * positive) * valid
-
-    @staticmethod
-    @once_differentiable
-    def backward(ctx: FunctionCtx, d: Tensor) -> tuple[Tensor | None, ...]:
-        z, label, valid = ctx.saved_tensors
-        d = d * valid
-        grad = torch.empty_like(z)
-        for b in _blocks(z):
-            torch.mul(_focal_slope(z[b], ctx.gamma), ctx.weights[0] * d[b, None], out=grad[b])
-        z_t = z.gather(1, label[:, None])
-        at_target = -ctx.weights[1] * d[:, None] * _focal_slope(-z_t, ctx.gamma)
-        grad.scatter_(1, label[:, None], at_target)
-        return grad, None, None, None, None
-
-
-def _focal_slope(z: Tensor, gamma: float) -> Tensor:
-    """Derivative of q**gamma * softplus(z) with q = sigmoid(z): the term of a negative class."""
-    q = torch.sigmoid(z)
-    slope = F.softplus(z).mul_(1 - q).mul_(gamma).add_(q)
-    return slope.mul_(q.pow_(gamma))
 
 
 def _check_gamma(gamma: float) -> float:

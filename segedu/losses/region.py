@@ -1,6 +1,6 @@
 """Losses that compare regions: the overlap of the soft prediction with the target, class by class.
 
-All are formulas of the sums of ``_softmax``: with P = Σ p_c (``prob``), G = number of target pixels
+All are formulas of the sums of ``fused``: with P = Σ p_c (``prob``), G = number of target pixels
 (``count``) and TP = Σ p_c over the target pixels (``hit``), FP = P − TP and FN = G − TP.
 """
 
@@ -18,7 +18,7 @@ from segedu.losses._inputs import (
     check_reduction,
     mean_of,
 )
-from segedu.losses._softmax import ClassSumLoss, ClassSums
+from segedu.losses.fused import ClassSumLoss, ClassSums
 
 ABSENT = ("skip", "count")
 

@@ -21,7 +21,7 @@ from segedu.losses import (
     TverskyLoss,
     class_weights,
 )
-from segedu.losses.focal import focal_term
+from segedu.losses.fused import plain_focal
 
 
 def batch(classes=3, seed=0):
@@ -179,7 +179,7 @@ def test_square_root_weights_are_called_focal():
 def test_focal_gradient_formula():
     """dL/dp = 2 (1 − p) ln p − (1 − p)² / p, which is −3.319 at p = 0.3 (not −3.967)."""
     p = torch.tensor(0.3, dtype=torch.float64, requires_grad=True)
-    focal_term(p.log(), 2.0).backward()
+    plain_focal(p.log(), 2.0).backward()
     assert p.grad.item() == pytest.approx(-3.319, abs=5e-4)
     by_formula = 2 * 0.7 * torch.log(torch.tensor(0.3)) - 0.7**2 / 0.3
     assert p.grad.item() == pytest.approx(by_formula.item(), rel=1e-6)
@@ -202,7 +202,7 @@ def test_adaptive_focal_learns_its_gamma_and_collapses():
     seen = []
     for _ in range(50):
         optimizer.zero_grad()
-        value = focal_term(log_p, gamma).mean()
+        value = plain_focal(log_p, gamma).mean()
         value.backward()
         assert gamma.grad < 0
         optimizer.step()

@@ -6,7 +6,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from segedu.losses import LovaszHingeLoss, LovaszSoftmaxLoss
-from segedu.losses.lovasz import _falling_keys, lovasz_slopes
+from segedu.losses.fused import falling_keys, lovasz_slopes
 
 
 def jaccard_loss(wrong, foreground):
@@ -64,7 +64,7 @@ def test_hard_predictions_cost_one_minus_iou():
 def test_keys_sort_as_the_floats_do(values):
     errors = torch.tensor(values)
     valid = torch.ones(len(values), dtype=torch.bool)
-    order = torch.sort(_falling_keys(errors, valid)).indices
+    order = torch.sort(falling_keys(errors, valid)).indices
     assert torch.equal(errors[order], errors.sort(descending=True).values)
 
 

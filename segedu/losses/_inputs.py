@@ -33,6 +33,13 @@ def check_labels(enabled: bool = True) -> Iterator[None]:
         _check_labels_on_cuda = before
 
 
+def check_non_negative(name: str, value: float) -> float:
+    """Return ``value`` as a float if it is finite and >= 0, else raise ``ValueError``."""
+    if not 0 <= value < float("inf"):
+        raise ValueError(f"{name} must be >= 0 and finite, got {value}")
+    return float(value)
+
+
 def check_reduction(reduction: str) -> str:
     """Return ``reduction`` if it is a known one, else raise ``ValueError``."""
     if reduction not in REDUCTIONS:

@@ -7,7 +7,7 @@ from collections.abc import Callable
 import torch
 from torch import Tensor, nn
 
-from segedu.losses._inputs import check_multiclass, check_reduction, mean_of
+from segedu.losses._inputs import check_multiclass, check_non_negative, check_reduction, mean_of
 from segedu.ops.distance import distance_transform
 
 
@@ -96,7 +96,7 @@ class HausdorffDTLoss(_DistanceLoss):
         super().__init__(ignore_index, include_background, reduction)
         if not alpha > 0:
             raise ValueError(f"alpha must be > 0, got {alpha}")
-        self.alpha = alpha
+        self.alpha = check_non_negative("alpha", alpha)
 
     def cost(self, p: Tensor, onehot: Tensor) -> Tensor:
         """Squared error times distances."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping, Sequence
 
 import torch
@@ -34,7 +35,7 @@ class CombinedLoss(nn.Module):
         if not parts:
             raise ValueError("parts must name at least one loss, got an empty mapping")
         self.losses = nn.ModuleDict({name: loss for name, (loss, _) in parts.items()})
-        self.weights = {name: float(weight) for name, (_, weight) in parts.items()}
+        self.weights = {name: _finite(name, weight) for name, (_, weight) in parts.items()}
         self.parts: dict[str, Tensor] = {}
 
     def forward(self, logits: Tensor, target: Tensor) -> Tensor:
@@ -59,6 +60,12 @@ class CombinedLoss(nn.Module):
             ignore_index: class_sums(logits, target, ignore_index, wanted)
             for ignore_index, wanted in tables.items()
         }
+
+
+def _finite(name: str, weight: float) -> float:
+    if not math.isfinite(weight):
+        raise ValueError(f"{name}: the weight of a part must be finite, got {weight}")
+    return float(weight)
 
 
 def _shares(loss: nn.Module) -> bool:
@@ -89,7 +96,7 @@ class AuxiliaryLoss(nn.Module):
         if not weights:
             raise ValueError("weights must hold one factor for each output, got none")
         self.loss = loss
-        self.weights = tuple(float(weight) for weight in weights)
+        self.weights = tuple(_finite("weights", weight) for weight in weights)
         self.parts: dict[str, Tensor] = {}
 
     def forward(self, logits: Tensor | Sequence[Tensor], target: Tensor) -> Tensor:

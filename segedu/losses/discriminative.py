@@ -5,7 +5,7 @@ from __future__ import annotations
 import torch
 from torch import Tensor, nn
 
-from segedu.losses._inputs import mean_of
+from segedu.losses._inputs import check_non_negative, mean_of
 from segedu.ops.precision import full_precision
 
 
@@ -46,10 +46,11 @@ class DiscriminativeLoss(nn.Module):
         ignore_index: int = 255,
     ) -> None:
         super().__init__()
-        if delta_var < 0 or delta_dist < 0:
-            raise ValueError(f"margins must be >= 0, got {delta_var} and {delta_dist}")
-        self.delta_var, self.delta_dist = delta_var, delta_dist
-        self.alpha, self.beta, self.gamma = alpha, beta, gamma
+        self.delta_var = check_non_negative("delta_var", delta_var)
+        self.delta_dist = check_non_negative("delta_dist", delta_dist)
+        self.alpha = check_non_negative("alpha", alpha)
+        self.beta = check_non_negative("beta", beta)
+        self.gamma = check_non_negative("gamma", gamma)
         self.background = background
         self.ignore_index = ignore_index
         self.parts: dict[str, Tensor] = {}

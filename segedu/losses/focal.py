@@ -9,6 +9,7 @@ from segedu.losses._inputs import (
     as_weight,
     check_binary,
     check_class_weight,
+    check_non_negative,
     check_reduction,
     mean_of,
 )
@@ -47,7 +48,7 @@ class FocalLoss(nn.Module):
         reduction: str = "mean",
     ) -> None:
         super().__init__()
-        self.gamma = _check_gamma(gamma)
+        self.gamma = check_non_negative("gamma", gamma)
         if normalizer not in NORMALIZERS:
             raise ValueError(f"normalizer must be one of {NORMALIZERS}, got {normalizer!r}")
         self.register_buffer("alpha", as_weight(alpha))
@@ -103,7 +104,7 @@ class AdaptiveFocalLoss(FocalLoss):
         super().__init__(0.0, alpha, normalizer, ignore_index, reduction)
         if not 0.0 <= momentum < 1.0:
             raise ValueError(f"momentum must be in [0, 1), got {momentum}")
-        self.max_gamma = _check_gamma(max_gamma)
+        self.max_gamma = check_non_negative("max_gamma", max_gamma)
         self.momentum = momentum
         self.register_buffer("mean_probability", torch.tensor(float("nan")))
 
@@ -192,7 +193,7 @@ class SigmoidFocalLoss(nn.Module):
         allowed = ("elements", "pixels", "positives")
         if normalizer not in allowed:
             raise ValueError(f"normalizer must be one of {allowed}, got {normalizer!r}")
-        self.gamma, self.alpha = _check_gamma(gamma), _check_alpha(alpha)
+        self.gamma, self.alpha = check_non_negative("gamma", gamma), _check_alpha(alpha)
         self.normalizer = normalizer
         self.ignore_index = ignore_index
         self.reduction = check_reduction(reduction)
@@ -210,12 +211,6 @@ class SigmoidFocalLoss(nn.Module):
             return loss.sum() / (valid & (target != 0)).sum().clamp(min=1)
         per_pixel = logits.shape[1] if self.normalizer == "elements" else 1
         return mean_of(loss.sum(), valid.sum() * per_pixel)
-
-
-def _check_gamma(gamma: float) -> float:
-    if not gamma >= 0:
-        raise ValueError(f"gamma must be >= 0, got {gamma}")
-    return gamma
 
 
 def _check_alpha(alpha: float | None) -> float | None:

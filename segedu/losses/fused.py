@@ -237,7 +237,7 @@ def plain_focal(log_p: Tensor, gamma: float | Tensor) -> Tensor:
 
 
 class _Focal(torch.autograd.Function):
-    """``focal_term`` of a map (N, *S), of which only the slope is kept and not every step."""
+    """``plain_focal`` of a map (N, *S), of which only the slope is kept and not every step."""
 
     @staticmethod
     def forward(ctx: FunctionCtx, log_p: Tensor, gamma: float | Tensor) -> Tensor:
@@ -365,10 +365,13 @@ def plain_lovasz(
 ) -> tuple[Tensor, Tensor]:
     """:func:`lovasz` as autograd would have it: Berman et al. 2018, Algorithm 1."""
     t = one_hot(target, logits.shape[1], ignore_index)  # (N, C, *S)
-    p, valid = logits.softmax(1), target != ignore_index
-    groups = [[i] for i in range(len(t))] if per_image else [list(range(len(t)))]
-    rows = [_extensions(p[group], t[group], valid[group]) for group in groups]
-    return torch.stack(rows), torch.stack([t[group].flatten(2).sum((0, 2)) for group in groups])
+    size = 1 if per_image else len(t)
+    groups = zip(
+        *(x.split(size) for x in (logits.softmax(1), t, target != ignore_index)), strict=True
+    )
+    rows = [(_extensions(*group), group[1].flatten(2).sum((0, 2))) for group in groups]
+    losses, pixels = zip(*rows, strict=True)
+    return torch.stack(losses), torch.stack(pixels)
 
 
 def _extensions(p: Tensor, t: Tensor, valid: Tensor) -> Tensor:

@@ -15,6 +15,7 @@ from segedu.losses._inputs import (
     as_weight,
     check_binary,
     check_class_weight,
+    check_non_negative,
     check_reduction,
     mean_of,
 )
@@ -45,7 +46,7 @@ class _OverlapLoss(ClassSumLoss):
         self.per_image = per_image
         self.include_background = include_background
         self.absent = absent
-        self.smooth = _non_negative("smooth", smooth)
+        self.smooth = check_non_negative("smooth", smooth)
         self.reduction = check_reduction(reduction)
 
     def overlap(self, sums: ClassSums) -> Tensor:
@@ -145,7 +146,7 @@ class TverskyLoss(_OverlapLoss):
         self, alpha: float = 0.3, beta: float = 0.7, ignore_index: int = 255, **settings: Any
     ) -> None:
         super().__init__(ignore_index, **settings)
-        self.alpha, self.beta = _non_negative("alpha", alpha), _non_negative("beta", beta)
+        self.alpha, self.beta = check_non_negative("alpha", alpha), check_non_negative("beta", beta)
 
     def overlap(self, sums: ClassSums) -> Tensor:
         """Tversky index from the sums."""
@@ -175,7 +176,7 @@ class FocalTverskyLoss(TverskyLoss):
         super().__init__(alpha, beta, ignore_index, **settings)
         if not gamma > 0:
             raise ValueError(f"gamma must be > 0, got {gamma}")
-        self.gamma = gamma
+        self.gamma = check_non_negative("gamma", gamma)
 
     def class_loss(self, overlap: Tensor) -> Tensor:
         """Loss of a class from its Tversky index."""
@@ -220,7 +221,7 @@ class GeneralizedDiceLoss(ClassSumLoss):
         self.weighting = weighting
         self.per_image = per_image
         self.include_background = include_background
-        self.smooth = _non_negative("smooth", smooth)
+        self.smooth = check_non_negative("smooth", smooth)
         self.reduction = check_reduction(reduction)
 
     def from_sums(self, sums: ClassSums) -> Tensor:
@@ -296,12 +297,6 @@ def _over_batch(sums: ClassSums) -> ClassSums:
 
 
 def _ratio(numerator: Tensor, denominator: Tensor) -> Tensor:
-    """Quotient that is 0, with a gradient of 0, where the denominator is 0."""
-    positive = denominator > 0
-    return torch.where(positive, numerator, 0) / torch.where(positive, denominator, 1)
-
-
-def _non_negative(name: str, value: float) -> float:
-    if not value >= 0:
-        raise ValueError(f"{name} must be >= 0, got {value}")
-    return value
+    """Quotient that is 0, with a gradient of 0, where the denominator is 0; NaN stays NaN."""
+    usable = denominator != 0
+    return torch.where(usable, numerator, 0) / torch.where(usable, denominator, 1)

@@ -51,9 +51,9 @@ def class_weights(
         ValueError: an unknown strategy, a negative count, no pixels at all, or a size that differs.
     """
     counts = torch.as_tensor(pixel_counts, dtype=torch.float64)
-    if counts.ndim != 1 or (counts < 0).any() or counts.sum() == 0:
+    if counts.ndim != 1 or not ((counts >= 0) & counts.isfinite()).all() or counts.sum() == 0:
         raise ValueError(
-            "pixel_counts must be a vector of counts >= 0, not all of them 0, "
+            "pixel_counts must be a vector of finite counts >= 0, not all of them 0, "
             f"got {counts.tolist()}"
         )
     if strategy not in STRATEGIES:
@@ -67,7 +67,7 @@ def class_weights(
         if strategy != "median_frequency":
             raise ValueError(f"image_pixels is only used by median_frequency, not by {strategy!r}")
         whole = torch.as_tensor(image_pixels, dtype=torch.float64)
-        if whole.shape != counts.shape or (whole < counts).any():
+        if whole.shape != counts.shape or not ((whole >= counts) & whole.isfinite()).all():
             raise ValueError(
                 "image_pixels must have one number for each class, none below its pixel count, "
                 f"got {whole.tolist()} for {counts.tolist()}"

@@ -80,5 +80,5 @@ def test_bad_arguments():
         DiscriminativeLoss()(x, ids[:1])
     with pytest.raises(TypeError, match="target integer"):
         DiscriminativeLoss()(x, ids.float())
-    with pytest.raises(ValueError, match="margins"):
+    with pytest.raises(ValueError, match="delta_var must be >= 0"):
         DiscriminativeLoss(delta_var=-1.0)

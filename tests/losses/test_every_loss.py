@@ -178,6 +178,16 @@ def test_saturated_logits_stay_finite(name):
 
 
 @every_loss
+@pytest.mark.parametrize("place", [7, -1])
+def test_a_logit_that_is_no_number_is_not_hidden(name, place):
+    """The loss is NaN, which ``fit`` reports; a finite one would let a broken network train on."""
+    loss = EVERY[name].train()
+    logits, target = batch(name)
+    logits.view(-1)[place] = float("nan")
+    assert loss(logits, target).isnan()
+
+
+@every_loss
 def test_backward_twice_gives_the_same_gradient(name):
     logits, target = batch(name)
     value = EVERY[name].eval()(logits.requires_grad_(), target)
@@ -217,6 +227,38 @@ def test_wrong_input_is_named(name):
         loss(logits.long(), target)
     with pytest.raises(TypeError, match="target must hold integer"):
         loss(logits, target.float())
+
+
+NAN, INFINITY = float("nan"), float("inf")
+BAD_SETTINGS = [
+    *((losses.FocalLoss, {"gamma": bad}) for bad in (NAN, INFINITY, -1.0)),
+    (losses.SigmoidFocalLoss, {"gamma": NAN}),
+    (losses.SigmoidFocalLoss, {"alpha": NAN}),
+    (losses.BinaryFocalLoss, {"gamma": INFINITY}),
+    (losses.AdaptiveFocalLoss, {"max_gamma": NAN}),
+    (losses.AdaptiveFocalLoss, {"momentum": NAN}),
+    (losses.DiceLoss, {"smooth": NAN}),
+    (losses.DiceLoss, {"smooth": INFINITY}),
+    (losses.GeneralizedDiceLoss, {"smooth": NAN}),
+    (losses.TverskyLoss, {"beta": INFINITY}),
+    (losses.FocalTverskyLoss, {"gamma": INFINITY}),
+    (losses.HausdorffDTLoss, {"alpha": INFINITY}),
+    (losses.CrossEntropyLoss, {"label_smoothing": NAN}),
+    (losses.CrossEntropyLoss, {"weight": [1.0, NAN]}),
+    (losses.OHEMLoss, {"threshold": NAN}),
+    *((losses.DiscriminativeLoss, {key: NAN}) for key in ("delta_var", "delta_dist", "alpha")),
+    (losses.CombinedLoss, {"parts": {"dice": (losses.DiceLoss(), NAN)}}),
+    (losses.AuxiliaryLoss, {"loss": losses.DiceLoss(), "weights": (1.0, NAN)}),
+    (losses.class_weights, {"pixel_counts": [1.0, NAN]}),
+    (losses.class_weights, {"pixel_counts": [1.0, INFINITY]}),
+    (losses.class_weights, {"pixel_counts": [1.0, 2.0], "image_pixels": [3.0, NAN]}),
+]
+
+
+@pytest.mark.parametrize(("make", "setting"), BAD_SETTINGS)
+def test_settings_that_are_no_numbers_are_refused(make, setting):
+    with pytest.raises(ValueError, match=r"got .*(nan|inf|-1\.0)"):
+        make(**setting)
 
 
 @settings(deadline=None, max_examples=25)

@@ -212,6 +212,7 @@ TABLE: dict[str, tuple[Callable[[], object], type[Exception], str]] = {
         ValueError,
         r"masks.*\(N, H, W\).*\(4, 4\)",
     ),
+    "binary_masks": (lambda: ops.binary_masks(TARGET - 1), ValueError, "0 and 1 only.*-1 to -1"),
     "mask_iou": (
         lambda: ops.mask_iou(TARGET, TARGET[:, :2]),
         ValueError,

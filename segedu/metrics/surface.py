@@ -13,6 +13,7 @@ from torch import Tensor
 
 from segedu.metrics._labels import NOT_A_NUMBER, label_maps
 from segedu.metrics.base import Metric
+from segedu.ops import binary_masks
 from segedu.ops.distance import check_spacing, distance_transform
 
 HD95 = ("pooled", "max", "weighted")
@@ -82,7 +83,6 @@ def surface_distances(
             DeepMind's surface-distance (Nikolov et al. 2018).
 
     Raises:
-        TypeError: a mask is not of an integer type or bool.
         ValueError: shapes differ, are not 2-D or 3-D, or a mask is empty or has other values.
     """
     if pred.shape != target.shape or pred.ndim not in (2, 3):
@@ -91,7 +91,7 @@ def surface_distances(
             f"got {tuple(pred.shape)} and {tuple(target.shape)}"
         )
     spacing = check_spacing(spacing, pred.ndim)
-    pred, target = _binary("pred", pred), _binary("target", target)
+    pred, target = binary_masks(pred, "pred"), binary_masks(target, "target")
     box = _bounding_box(pred | target)
     masks = [_check_not_empty("pred", pred[box]), _check_not_empty("target", target[box])]
     if weighted:
@@ -116,17 +116,6 @@ def surface(mask: Tensor) -> Tensor:
         inside[step:] &= flat[:-step]
         inside[:-step] &= flat[step:]
     return (flat & ~inside).view(framed.shape)[(slice(1, -1),) * mask.ndim]
-
-
-def _binary(name: str, mask: Tensor) -> Tensor:
-    if mask.is_floating_point():
-        raise TypeError(f"{name} must be a bool mask or hold 0 and 1, got {mask.dtype}")
-    if mask.dtype != torch.bool and ((mask < 0) | (mask > 1)).any():
-        raise ValueError(
-            f"{name} must be a mask of 0 and 1, got {mask.unique().tolist()[:10]}: "
-            "choose a class with mask == class, or take mask > 0"
-        )
-    return mask.bool()
 
 
 def _check_not_empty(name: str, mask: Tensor) -> Tensor:

@@ -24,7 +24,7 @@ from segedu.models.mask_inference import (
 )
 from segedu.models.mask_losses import dice_loss, pairwise_dice_loss
 from segedu.models.targets import VOID, Target, batch_images, check_images, things_of
-from segedu.ops import hungarian
+from segedu.ops import binary_masks, hungarian
 
 TASKS = ("semantic", "instance", "panoptic")
 
@@ -47,15 +47,15 @@ def segments_of(target: Target, num_classes: int, image: Tensor) -> Segments:
     """Read a target of any task as a set of segments.
 
     Args:
-        target: ``masks`` (M, H, W) and ``labels`` (M,) of an instance sample; ``panoptic_seg``
-            (H, W) and ``segments_info`` of a panoptic one (crowds are left out); or ``mask``
-            (H, W) of a semantic one, 255 is void: one segment for each class.
+        target: ``masks`` (M, H, W), bool or 0 and 1, and ``labels`` (M,) of an instance sample;
+            ``panoptic_seg`` (H, W) and ``segments_info`` of a panoptic one (crowds are left out);
+            or ``mask`` (H, W) of a semantic one, 255 is void: one segment for each class.
         num_classes: classes are 0 ... ``num_classes`` - 1.
         image: (3, H, W), for its size and device.
 
     Raises:
-        ValueError: other keys, a size unlike the image's, a label out of range, or not as many
-            labels as masks.
+        ValueError: other keys, a size unlike the image's, a label out of range, other values than 0
+            and 1 in masks, or not as many labels as masks.
     """
     if "masks" in target and "labels" in target:
         masks, labels = target["masks"], target["labels"]
@@ -74,7 +74,7 @@ def segments_of(target: Target, num_classes: int, image: Tensor) -> Segments:
             "targets must have masks and labels, panoptic_seg and segments_info, or mask, "
             f"got {sorted(target)}"
         )
-    masks = torch.as_tensor(masks).to(image.device, torch.float32)
+    masks = binary_masks(torch.as_tensor(masks)).to(image.device, torch.float32)
     labels = torch.as_tensor(labels).to(image.device, torch.int64)
     if masks.shape != (len(labels), *image.shape[1:]):
         raise ValueError(

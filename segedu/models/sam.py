@@ -14,6 +14,7 @@ from segedu.models.sam_decoder import MaskDecoder, PromptEncoder
 from segedu.models.sam_encoder import ImageEncoder
 from segedu.models.targets import IMAGE_MEAN, IMAGE_STD, normalize
 from segedu.models.transformer import initialize
+from segedu.ops import binary_masks
 
 
 class Masks(NamedTuple):
@@ -231,11 +232,12 @@ def losses(prediction: Masks, target: Tensor) -> dict[str, Tensor]:
         predicted IoU; means over the prompts, 0 without any.
 
     Raises:
-        ValueError: the target does not fit.
+        ValueError: the target does not fit, or holds other values than 0 and 1.
     """
     n, p, k, *size = prediction.logits.shape
     if target.shape != (n, p, *size):
         raise ValueError(f"target must be {(n, p, *size)}, got {tuple(target.shape)}")
+    target = binary_masks(target, "target")
     logits = prediction.logits.float().flatten(3).flatten(0, 2)  # (NPK, HW)
     wanted = target.float().flatten(2)[:, :, None].expand(-1, -1, k, -1).flatten(0, 2)  # (NPK, HW)
     focal, dice = 20 * focal_loss(logits, wanted), dice_loss(logits, wanted)  # (NPK,)

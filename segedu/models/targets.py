@@ -5,6 +5,8 @@ from typing import Any
 
 from torch import Tensor
 
+from segedu.ops import binary_masks
+
 VOID = 255  # class of a pixel that teaches nothing
 IMAGE_MEAN = (0.485, 0.456, 0.406)  # of ImageNet, RGB in [0, 1]
 IMAGE_STD = (0.229, 0.224, 0.225)
@@ -49,8 +51,9 @@ def check_instances(
 
     Raises:
         TypeError: an entry is not a tensor.
-        ValueError: a key is missing, shapes do not fit, a box has no area, or a label is not in
-            1, ..., ``num_classes`` - 1 (0 is the background).
+        ValueError: a key is missing, shapes do not fit, a box has no area or is not finite, masks
+            hold other values than 0 and 1, or a label is not in 1, ..., ``num_classes`` - 1 (0 is
+            the background).
     """
     _require(target, keys, name)
     for key in keys:
@@ -64,11 +67,13 @@ def check_instances(
             raise ValueError(
                 f"{name}[{key!r}] must be {expected[key]}, got {tuple(target[key].shape)}"
             )
-    if not bool((boxes[:, 2:] > boxes[:, :2]).all()):
+    if not bool((boxes[:, 2:] > boxes[:, :2]).all() & boxes.isfinite().all()):
         raise ValueError(f"{name}['boxes'] must be xyxy with an area, got {boxes.tolist()}")
     for key in keys[1:]:
         if target[key].is_floating_point():
             raise ValueError(f"{name}[{key!r}] must be integer or bool, got {target[key].dtype}")
+    if "masks" in keys:
+        binary_masks(target["masks"], f"{name}['masks']")
     if count and not 1 <= int(labels.min()) <= int(labels.max()) < num_classes:
         raise ValueError(
             f"{name}['labels'] must be in 1, ..., {num_classes - 1} (0 is the background), "

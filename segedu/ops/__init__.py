@@ -13,6 +13,7 @@ from segedu.ops.boxes import (
 )
 from segedu.ops.distance import distance_transform
 from segedu.ops.masks import (
+    binary_masks,
     crop_masks,
     mask_iou,
     paste_masks,
@@ -27,6 +28,7 @@ __all__ = [
     "BoxCoder",
     "balanced_sample",
     "batched_nms",
+    "binary_masks",
     "box_area",
     "box_convert",
     "box_iou",

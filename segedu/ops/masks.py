@@ -16,6 +16,21 @@ from segedu.ops import rle
 from segedu.ops.boxes import box_convert
 
 
+def binary_masks(masks: Tensor, name: str = "masks") -> Tensor:
+    """Masks of any shape as bool, if that is what they are.
+
+    Raises:
+        ValueError: a value is neither 0 nor 1: 0 and 255, ids of objects, probabilities, NaN.
+    """
+    if masks.dtype != torch.bool and not bool(((masks == 0) | (masks == 1)).all()):
+        low, high = (x.item() for x in masks.aminmax())
+        raise ValueError(
+            f"{name} must be bool or hold 0 and 1 only, got values from {low} to {high}: take "
+            "masks > 0 of 0 and 255, masks == id of ids"
+        )
+    return masks.bool()
+
+
 def paste_masks(masks: Tensor, boxes: Tensor, size: tuple[int, int]) -> Tensor:
     """Put the masks of boxes into the image, as torchvision's Mask R-CNN does.
 
@@ -78,16 +93,19 @@ def crop_masks(masks: Tensor, boxes: Tensor, padding: float = 0.0) -> Tensor:
 
 
 def mask_iou(masks1: Tensor, masks2: Tensor) -> Tensor:
-    """IoU of every pair of bool masks (N, H, W) and (M, H, W), float32 (N, M); 0 if both are empty.
+    """IoU of every pair of masks (N, H, W) and (M, H, W), float32 (N, M); 0 if both are empty.
+
+    Masks are bool or hold 0 and 1.
 
     Raises:
-        ValueError: shapes that do not fit.
+        ValueError: shapes that do not fit, or other values.
     """
     if masks1.ndim != 3 or masks2.ndim != 3 or masks1.shape[1:] != masks2.shape[1:]:
         raise ValueError(
             "masks1 must be (N, H, W) and masks2 (M, H, W), "
             f"got {tuple(masks1.shape)} and {tuple(masks2.shape)}"
         )
+    masks1, masks2 = binary_masks(masks1, "masks1"), binary_masks(masks2, "masks2")
     one, two = masks1.flatten(1).float(), masks2.flatten(1).float()  # exact below 2^24 pixels
     intersection = one @ two.T
     union = one.sum(1)[:, None] + two.sum(1) - intersection

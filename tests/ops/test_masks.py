@@ -6,6 +6,7 @@ from hypothesis import strategies as st
 from torchvision.models.detection.roi_heads import paste_masks_in_image
 
 from segedu.ops import (
+    binary_masks,
     crop_masks,
     mask_iou,
     masks_to_boxes,
@@ -89,6 +90,11 @@ class TestIoU:
         (lambda: paste_masks(torch.zeros(1, 7, 7), torch.zeros(1, 4), (0, 4)), "size .* got .0, 4"),
         (lambda: crop_masks(torch.zeros(7, 7), torch.zeros(7, 4)), r"masks must be \(N, H, W\)"),
         (lambda: mask_iou(torch.zeros(1, 2, 3), torch.zeros(1, 3, 2)), r"masks2 \(M, H, W\)"),
+        (lambda: mask_iou(torch.ones(1, 2, 3), 255 * torch.eye(3)[None, :2]), "masks2 .*to 255.0"),
+        (
+            lambda: binary_masks(torch.tensor([0.0, float("nan")])),
+            "masks must be .*nan to nan",
+        ),
     ],
 )
 def test_bad_input(call, message):

@@ -252,7 +252,7 @@ def test_help(command, capsys):
     with pytest.raises(SystemExit) as stop:
         main([*command, "--help"])
     assert stop.value.code == 0
-    assert "usage: python -m segedu" in capsys.readouterr().out
+    assert "python -m segedu" in capsys.readouterr().out
 
 
 def test_models_are_listed(capsys):

@@ -4,6 +4,7 @@ import os
 import subprocess
 import sys
 from pathlib import Path
+from xml.etree import ElementTree
 
 import nbformat
 import pytest
@@ -41,6 +42,7 @@ def execute(root: Path) -> subprocess.CompletedProcess:
         "no:cacheprovider",
     ]
     command += ["-p", "tests.chapters.nbval_results", "--dist", "loadfile", "--color=no"]
+    command += ["--junitxml", "report.xml"]
     environment = os.environ | {"PYTHONPATH": str(ROOT), "COLUMNS": "200"}
     return subprocess.run(
         command, cwd=root, env=environment, capture_output=True, text=True, timeout=200
@@ -61,8 +63,10 @@ def test_execution_passes_the_good_and_fails_the_broken(tmp_path):
     done = execute(tmp_path)
 
     assert done.returncode == 1, done.stdout + done.stderr
-    assert "3 failed, 3 passed" in done.stdout
-    assert "assert reference_output == test_output failed" in done.stdout
+    cases = ElementTree.parse(tmp_path / "report.xml").iter("testcase")
+    verdicts = [(case.get("classname"), case.find("failure") is None) for case in cases]
+    assert [passed for name, passed in verdicts if "01-good" in name] == [True] * 3
+    assert [passed for name, passed in verdicts if "02-bad" in name] == [False] * 3
     assert "ZeroDivisionError" in done.stdout
     assert (
         f"{BAD}: dice is not in expected.yml; iou = 0.7, expected 0.6 ± 0.05; "

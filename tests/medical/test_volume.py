@@ -299,7 +299,9 @@ def test_views_are_radiological():
 
 def test_geometry_cannot_be_changed_by_accident():
     volume = make()
-    with pytest.raises(ValueError, match="read-only"):
+    before = volume.direction.copy()
+    with pytest.raises(ValueError):  # numpy's, in its words
         volume.direction[0, 0] = 2
+    assert np.array_equal(volume.direction, before)
     with pytest.raises(AttributeError):
         volume.spacing = (1, 1, 1)

@@ -145,10 +145,10 @@ class TestCoder:
         torch.testing.assert_close(coder.decode(coder.encode(boxes, anchors), anchors), boxes)
 
     def test_clamp(self):
-        anchor = torch.tensor([[0.0, 0.0, 16.0, 16.0]])
-        box = BoxCoder().decode(torch.tensor([[0.0, 0.0, 500.0, 500.0]]), anchor)
-        assert (box[0, 2] - box[0, 0]).item() == pytest.approx(1000, rel=1e-5)
-        assert BoxCoder().clamp == pytest.approx(math.log(62.5))
+        anchor = torch.tensor([[0.0, 0.0, 16.0, 16.0]], dtype=torch.float64)
+        box = BoxCoder().decode(torch.tensor([[0.0, 0.0, 500.0, 500.0]]).double(), anchor)
+        assert (box[0, 2] - box[0, 0]).item() == pytest.approx(1000, rel=1e-12)
+        assert BoxCoder().clamp == pytest.approx(math.log(62.5), rel=1e-12)
 
     def test_proposals_from_anchors_have_an_area(self):
         """A tutorial draws random corners for its proposals: most have x2 <= x1 or y2 <= y1."""

@@ -76,15 +76,16 @@ def test_a_fraction_of_a_pixel_is_not_lost():
 
     def truncated(box):
         x0, y0, x1, y1 = (int(v) for v in box)
-        crop = RAMP[:, :, y0:y1, x0:x1]
+        crop = ramp[:, :, y0:y1, x0:x1]
         return torch.nn.functional.interpolate(crop, (2, 2), mode="bilinear")[0, 0]
 
-    whole, shifted = torch.tensor([1.0, 1, 5, 5]), torch.tensor([1.55, 1.55, 5.55, 5.55])
+    ramp = RAMP.double()
+    whole, shifted = torch.tensor([[1.0, 1, 5, 5], [1.55, 1.55, 5.55, 5.55]], dtype=ramp.dtype)
     assert torch.equal(truncated(whole), truncated(shifted))
-    aligned = [roi_align(RAMP, [b[None]], 2, aligned=True)[0, 0] for b in (whole, shifted)]
+    aligned = [roi_align(ramp, [b[None]], 2, aligned=True)[0, 0] for b in (whole, shifted)]
     torch.testing.assert_close(truncated(whole), aligned[0])
-    torch.testing.assert_close(aligned[1] - aligned[0], torch.full((2, 2), 0.55 * 9))
-    assert aligned[1][0, 0].item() == pytest.approx(18.45, abs=1e-5)
+    torch.testing.assert_close(aligned[1] - aligned[0], ramp.new_full((2, 2), 0.55 * 9))
+    assert aligned[1][0, 0].item() == pytest.approx(18.45, rel=1e-12)
 
 
 def test_boxes_are_those_of_the_image():

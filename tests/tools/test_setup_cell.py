@@ -1,6 +1,7 @@
 """The setup cell finds segedu, installs it where it is missing, and touches nothing else."""
 
 import os
+import re
 import subprocess
 from pathlib import Path
 
@@ -42,10 +43,19 @@ def run(python: Path, cwd: Path, code: str, url: str = "") -> subprocess.Complet
         "PIP_NO_INDEX": "1",
         "PIP_NO_BUILD_ISOLATION": "0",  # sic: pip reads it as "build isolation: no"
         "PIP_DISABLE_PIP_VERSION_CHECK": "1",
+        "PIP_CONFIG_FILE": os.devnull,  # this machine's settings, too, could name an index
     }
     return subprocess.run(
         [python, "-c", code], cwd=cwd, env=environment, capture_output=True, text=True, timeout=120
     )
+
+
+def refusal(done: subprocess.CompletedProcess) -> str:
+    """What pip said, as the error of the cell shows it."""
+    assert done.returncode == 1
+    _, separator, said = done.stderr.rpartition("无法安装 segedu\n")
+    assert separator
+    return said
 
 
 def test_is_small_and_valid():
@@ -87,9 +97,7 @@ def test_a_folder_of_the_same_name_is_not_the_package(tmp_path, bare_python):
 def test_a_failing_install_shows_what_pip_said(tmp_path, bare_python):
     (tmp_path / "empty").mkdir()
     done = run(bare_python, tmp_path / "empty", setup_cell(f"file://{tmp_path}/nowhere@main"))
-    assert done.returncode == 1
-    assert "无法安装 segedu" in done.stderr
-    assert "does not exist" in done.stderr or "not appear to be a git repository" in done.stderr
+    assert f"{tmp_path}/nowhere" in refusal(done)
 
 
 @pytest.mark.slow  # pip clones, builds and installs the package
@@ -117,7 +125,5 @@ def test_refuses_a_package_that_would_replace_torch(tmp_path, bare_python, sourc
     committed(source)
     before = fingerprint()
     done = run(bare_python, tmp_path / "empty", setup_cell(f"file://{source}@main"))
-    assert done.returncode == 1
-    assert "无法安装 segedu" in done.stderr
-    assert "The user requested (constraint) torch==" in done.stderr
+    assert re.search(r"\btorch\b", refusal(done))
     assert fingerprint() == before

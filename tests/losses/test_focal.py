@@ -81,6 +81,18 @@ def test_adaptive_gamma_is_bounded_and_survives_an_empty_batch():
     assert loss.mean_probability.isfinite()
 
 
+def test_adaptive_gamma_comes_back_with_the_state():
+    """What a resumed training or a judgement reads is the γ that the training had."""
+    logits, target = batch()
+    loss = AdaptiveFocalLoss().double().train()
+    for scale in (1, 3, 9):
+        loss(scale * logits, target)
+    again = AdaptiveFocalLoss().double()
+    again.load_state_dict(loss.state_dict())
+    torch.testing.assert_close(again.eval()(logits, target), loss.eval()(logits, target))
+    assert again.gamma == loss.gamma > 0
+
+
 def test_bad_arguments():
     with pytest.raises(ValueError, match="gamma must be >= 0"):
         FocalLoss(gamma=-1.0)

@@ -1,5 +1,3 @@
-import math
-
 import pytest
 import torch
 
@@ -39,19 +37,6 @@ def test_equals_torchmetrics(norm, key):
     ours = CalibrationMetrics(10)
     ours.update(logits, target)
     assert ours.compute()[key] == pytest.approx(theirs(logits, target).item(), abs=1e-6)
-
-
-def test_batches_and_merge_do_not_matter():
-    logits, target = batch()
-    whole, a, b = (CalibrationMetrics() for _ in range(3))
-    whole.update(logits, target)
-    a.update(logits[2:], target[2:])
-    b.update(logits[:2], target[:2])
-    assert a.merge(b).compute()["ece"] == pytest.approx(whole.compute()["ece"], abs=1e-12)
-    assert torch.equal(a.compute()["count"], whole.compute()["count"])
-    a.reset()
-    assert math.isnan(a.compute()["ece"])
-    assert math.isnan(a.compute()["mce"])
 
 
 def test_bad_input():

@@ -12,93 +12,9 @@ from torch.utils._python_dispatch import TorchDispatchMode
 
 from segedu import metrics
 from segedu.metrics.base import Metric
+from tests.metrics.every_metric import METRICS, batch, images, same, seen
 
-# name -> (make, make with another setting)
-METRICS = {
-    "SemanticMetrics": (
-        lambda: metrics.SemanticMetrics(3, per_image=True, boundary=0.1),
-        lambda: metrics.SemanticMetrics(3, per_image=True, boundary=0.2),
-    ),
-    "CalibrationMetrics": (metrics.CalibrationMetrics, lambda: metrics.CalibrationMetrics(7)),
-    "SurfaceMetrics": (
-        lambda: metrics.SurfaceMetrics(3, [2.0, 1.0], tolerance=1.0),
-        lambda: metrics.SurfaceMetrics(3, tolerance=1.0),
-    ),
-    "PanopticQuality": (
-        lambda: metrics.PanopticQuality({0: False, 1: True, 2: True}),
-        lambda: metrics.PanopticQuality({0: False, 1: True, 2: False}),
-    ),
-    "AveragePrecision": (
-        metrics.AveragePrecision,
-        lambda: metrics.AveragePrecision("bbox"),
-    ),
-    "AveragePrecision(bbox)": (
-        lambda: metrics.AveragePrecision("bbox"),
-        metrics.AveragePrecision,
-    ),
-}
 every_metric = pytest.mark.parametrize("name", METRICS)
-
-
-def images(name, seed, count=5, device="cpu"):
-    """What ``update`` takes of each of some images: (prediction, target)."""
-    g = torch.Generator().manual_seed(seed)
-
-    def blobs():
-        return torch.nn.functional.interpolate(torch.randn(1, 3, 4, 4, generator=g), (12, 12))
-
-    pairs = []
-    for _ in range(count):
-        truth = blobs()
-        logits = truth + 0.7 * blobs()
-        target = truth.argmax(1)
-        if name.startswith("AveragePrecision"):
-            scores = torch.rand(3, generator=g).to(device)
-            pairs.append((objects(logits, device) | {"scores": scores}, objects(truth, device)))
-        elif name == "PanopticQuality":
-            pairs.append((segments(logits.argmax(1), device), segments(target, device)))
-        else:
-            target[:, 0, :3] = 255
-            pairs.append((logits.to(device), target.to(device)))
-    return pairs
-
-
-def segments(labels, device):
-    ids = labels[0] + 1
-    info = [{"id": i, "category_id": i - 1} for i in ids.unique().tolist()]
-    return {"panoptic_seg": ids.to(device), "segments_info": info}
-
-
-def objects(logits, device):
-    masks = logits[0] > 0.3
-    x0 = torch.arange(3) + logits.abs().sum((0, 2, 3)) % 3
-    boxes = torch.stack([x0, x0, x0 + 5, x0 + 7], 1)
-    parts = {"masks": masks, "boxes": boxes, "labels": torch.arange(3)}
-    return {key: part.to(device) for key, part in parts.items()}
-
-
-def batch(pairs):
-    """The arguments of ``update`` for some images at once."""
-    preds, targets = zip(*pairs, strict=True)
-    if isinstance(preds[0], torch.Tensor):
-        return torch.cat(preds), torch.cat(targets)
-    return preds, targets
-
-
-def seen(name, *batches):
-    """A metric that has seen these batches of images."""
-    metric = METRICS[name][0]()
-    for pairs in batches:
-        metric.update(*batch(pairs))
-    return metric
-
-
-def same(a, b):
-    if isinstance(a, dict):
-        return a.keys() == b.keys() and all(same(a[k], b[k]) for k in a)
-    if isinstance(a, (list, tuple)):
-        return len(a) == len(b) and all(same(x, y) for x, y in zip(a, b, strict=True))
-    return np.array_equal(np.asarray(a, dtype=float), np.asarray(b, dtype=float), equal_nan=True)
 
 
 def test_all_public_metrics_are_here():
@@ -148,6 +64,14 @@ def test_reset_forgets_everything(name):
     assert same(metric.compute(), METRICS[name][0]().compute())
     metric.update(*batch(images(name, 1)))
     assert same(metric.compute(), seen(name, images(name, 1)).compute())
+
+
+@every_metric
+def test_nothing_seen_is_no_score(name):
+    empty = METRICS[name][0]().compute()
+    scores = [value for value in empty.values() if isinstance(value, float)]
+    assert scores
+    assert np.isnan(scores).all()
 
 
 @every_metric

@@ -1,5 +1,4 @@
 import json
-import math
 import os
 from pathlib import Path
 
@@ -67,21 +66,6 @@ def test_equals_panopticapi_on_twenty_small_maps_with_void_and_crowd():
     for category, (tp, fp, fn) in expected["counts"].items():
         row = got["per_class"][int(category)]
         assert (row["tp"], row["fp"], row["fn"]) == (tp, fp, fn)
-
-
-def test_batches_order_and_merge_do_not_matter():
-    categories, pairs, _ = golden()
-    preds, targets = zip(*pairs, strict=True)
-    whole, a, b = (PanopticQuality(categories) for _ in range(3))
-    whole.update(preds, targets)
-    a.update(preds[7:], targets[7:])
-    b.update(preds[:7], targets[:7])
-    a.merge(b)
-    for key, value in whole.compute().items():
-        if key != "per_class":
-            assert a.compute()[key] == pytest.approx(value, abs=1e-12)
-    a.reset()
-    assert math.isnan(a.compute()["pq"])
 
 
 @settings(deadline=None, max_examples=30)

@@ -148,19 +148,6 @@ def test_metrics_average_images_then_classes_and_state_the_empty_rule():
     assert infinite.compute()["hd"] == math.inf
 
 
-def test_merge_is_one_run():
-    pred = torch.stack([blob(i, (12, 12)) for i in range(4)]).long()
-    target = torch.stack([blob(i + 9, (12, 12)) for i in range(4)]).long()
-    target[2, :3] = 255
-    whole, a, b = (SurfaceMetrics(2, tolerance=1.0) for _ in range(3))
-    whole.update(pred, target)
-    a.update(pred[:1], target[:1])
-    b.update(pred[1:], target[1:])
-    assert a.merge(b).compute() == whole.compute()
-    with pytest.raises(ValueError, match="same settings"):
-        a.merge(SurfaceMetrics(3))
-
-
 @pytest.mark.parametrize("spacing", [(1.0, 1.0, 1.0), (2.0, 0.5, 1.5)])
 def test_distance_transform_of_the_gpu_equals_scipy(spacing):
     mask = blob(3, (9, 10, 11))

@@ -92,11 +92,11 @@ class Report:
         """Every chart that the numbers allow: name -> axes, each on its own figure.
 
         ``confusion_matrix`` if there is one; ``bars_…`` for each column of the classes; for each
-        column of the cases ``distribution_…``, ``boxes_…`` and ``cumulative_…`` by class, and
+        column of the cases ``distribution_…``, ``box_plot_…`` and ``cumulative_…`` by class, and
         ``scatter`` of the first two columns.
         """
         from segedu.viz import (
-            boxes,
+            box_plot,
             class_bars,
             confusion_matrix,
             cumulative,
@@ -121,7 +121,7 @@ class Report:
                 if np.isfinite(mine := [x[key] for x in self.cases if x["class"] == c]).any()
             }
             axes[f"distribution_{key}"] = distribution(values, label=key)
-            axes[f"boxes_{key}"] = boxes(groups, label=key)
+            axes[f"box_plot_{key}"] = box_plot(groups, label=key)
             axes[f"cumulative_{key}"] = cumulative(groups, label=key)
         if len(columns) > 1:
             pair = ([case[key] for case in self.cases] for key in columns[:2])

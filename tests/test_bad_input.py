@@ -289,20 +289,29 @@ TABLE: dict[str, tuple[Callable[[], object], type[Exception], str]] = {
         "names|matrix",
     ),
     "benchmark_ratios": (lambda: viz.benchmark_ratios({}), ValueError, "rows .* got none"),
+    "binary_errors": (
+        lambda: viz.binary_errors(IMAGE, MASK, MASK[:2]),
+        ValueError,
+        r"same shape, got \(4, 4\) and \(2, 4\)",
+    ),
     "class_bars": (lambda: viz.class_bars({"a": [1.0]}, ["x", "y"]), ValueError, "'a'"),
     "distribution": (lambda: viz.distribution([np.inf]), ValueError, "values must hold a finite"),
-    "boxes": (lambda: viz.boxes({"a": []}), ValueError, "a must hold a finite"),
+    "box_plot": (lambda: viz.box_plot({"a": []}), ValueError, "a must hold a finite"),
     "cumulative": (lambda: viz.cumulative({"a": []}), ValueError, "a must hold a finite"),
     "scatter": (lambda: viz.scatter([1.0], [1.0, 2.0]), ValueError, "same length"),
     "schedules": (lambda: viz.schedules({}), ValueError, "curves"),
     "receptive_field": (lambda: viz.receptive_field([]), ValueError, "layers"),
-    "receptive_fields": (lambda: viz.receptive_fields([(3, 0)]), ValueError, "stride|layer"),
+    "receptive_fields": (lambda: ops.receptive_fields([(3, 0)]), ValueError, "stride|layer"),
     "effective_receptive_field": (
         lambda: viz.effective_receptive_field(np.zeros(4)),
         ValueError,
         "gradient",
     ),
-    "effective_size": (lambda: viz.effective_size(np.ones((4, 4)), share=2.0), ValueError, "share"),
+    "effective_field": (
+        lambda: ops.effective_field(torch.ones(4, 4), share=2.0),
+        ValueError,
+        "share",
+    ),
     "kernel": (lambda: viz.kernel(3, stride=0), ValueError, "stride"),
     "frames": (lambda: viz.frames([IMAGE], ["one"], "a ｜ 甲"), ValueError, "2 to 12"),
     "explore": (lambda: viz.explore(lambda v: IMAGE, [1], "a ｜ 甲"), ValueError, "2 to 12"),
@@ -363,7 +372,8 @@ NO_ROW = {
     *("CheckpointError", "History", "plateau_lr", "step_lr", "tensorboard", "seed_everything"),
     *("save_checkpoint",),  # what it refuses is in tests/engine/test_checkpoint.py
     "Metric",  # the base of the others
-    *("check_labels", "SurfaceDistances", "ERROR_COLORS", "instance_colors", "use_style"),
+    *("check_labels", "SurfaceDistances", "BINARY_COLORS", "ERROR_COLORS", "instance_colors"),
+    "use_style",
 }
 
 

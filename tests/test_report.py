@@ -71,7 +71,7 @@ def test_charts(semantic, surface):
     columns = ("iou", "dice", "accuracy", "precision", "pixels")
     assert set(semantic.charts()) == {"confusion_matrix", *(f"bars_{key}" for key in columns)}
     plt.close("all")
-    names = {f"{kind}_{key}" for kind in ("distribution", "boxes", "cumulative", "bars")
+    names = {f"{kind}_{key}" for kind in ("distribution", "box_plot", "cumulative", "bars")
              for key in ("hd", "hd95", "assd", "surface_dice")}  # fmt: skip
     axes = surface.charts()
     assert set(axes) == names | {"bars_images", "scatter"}

@@ -207,7 +207,7 @@ def _chart(cases: Sequence[dict[str, Any]], names: Sequence[str]) -> str:
     labels = (HEADS["true_volume_ml"], HEADS["volume_ml"])
     axes = [_axes() for _ in range(3)]
     viz.distribution([case["dice"] for case in cases], label="Dice", ax=axes[0])
-    viz.boxes(by_class("dice"), label="Dice", ax=axes[1])
+    viz.box_plot(by_class("dice"), label="Dice", ax=axes[1])
     viz.scatter(*volumes, labels=labels, ax=axes[2]).axline((0, 0), slope=1, color="0.6", lw=1)
     titles = [
         "Histogram of Dice ｜ Dice 的直方图",

@@ -22,6 +22,7 @@ from segedu.ops.masks import (
 )
 from segedu.ops.matching import balanced_sample, hungarian, match_iou
 from segedu.ops.nms import batched_nms, fast_nms, matrix_nms, nms, nms_reference, soft_nms
+from segedu.ops.receptive_field import effective_field, receptive_fields
 from segedu.ops.roi_align import roi_align, roi_align_reference, roi_pool
 
 __all__ = [
@@ -36,6 +37,7 @@ __all__ = [
     "clip_boxes",
     "crop_masks",
     "distance_transform",
+    "effective_field",
     "fast_nms",
     "generalized_box_iou",
     "grid_anchors",
@@ -49,6 +51,7 @@ __all__ = [
     "paste_masks",
     "polygon_to_mask",
     "pyramid_anchors",
+    "receptive_fields",
     "rle",
     "roi_align",
     "roi_align_reference",

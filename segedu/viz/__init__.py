@@ -1,23 +1,14 @@
 """Pictures: overlays, charts and explorers. It draws arrays and knows no model."""
 
-from segedu.viz.cases import boxes, cumulative, distribution, scatter
-from segedu.viz.charts import (
-    benchmark_ratios,
-    class_bars,
-    confusion_matrix,
-    effective_receptive_field,
-    effective_size,
-    kernel,
-    learning_curves,
-    live_curves,
-    receptive_field,
-    receptive_fields,
-    schedules,
-)
+from segedu.viz.cases import box_plot, cumulative, distribution, scatter
+from segedu.viz.convolutions import effective_receptive_field, kernel, receptive_field
+from segedu.viz.curves import learning_curves, live_curves, schedules
 from segedu.viz.explorers import explore, frames, source
 from segedu.viz.fonts import use_style
 from segedu.viz.overlays import (
+    BINARY_COLORS,
     ERROR_COLORS,
+    binary_errors,
     colorize,
     colorize_panoptic,
     error_map,
@@ -29,11 +20,14 @@ from segedu.viz.overlays import (
     show_instances,
     show_row,
 )
+from segedu.viz.scores import benchmark_ratios, class_bars, confusion_matrix
 
 __all__ = [
+    "BINARY_COLORS",
     "ERROR_COLORS",
     "benchmark_ratios",
-    "boxes",
+    "binary_errors",
+    "box_plot",
     "class_bars",
     "colorize",
     "colorize_panoptic",
@@ -41,7 +35,6 @@ __all__ = [
     "cumulative",
     "distribution",
     "effective_receptive_field",
-    "effective_size",
     "error_map",
     "explore",
     "frames",
@@ -54,7 +47,6 @@ __all__ = [
     "overlay_instances",
     "overlay_panoptic",
     "receptive_field",
-    "receptive_fields",
     "scatter",
     "schedules",
     "show_instances",

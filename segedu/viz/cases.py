@@ -12,7 +12,7 @@ from matplotlib.axes import Axes
 from matplotlib.ticker import MaxNLocator
 from numpy.typing import ArrayLike, NDArray
 
-from segedu.viz.fonts import COLOR_CYCLE
+from segedu.viz.fonts import COLOR_CYCLE, bilingual
 
 # Columns of the metrics' cases; other labels are drawn as they are given.
 CASE_NAMES = {
@@ -24,6 +24,7 @@ CASE_NAMES = {
 LINE_STYLES = ("-", "--", ":")
 
 
+@bilingual
 def distribution(
     values: ArrayLike, *, label: str = "", bins: int = 20, ax: Axes | None = None
 ) -> Axes:
@@ -38,7 +39,8 @@ def distribution(
     return ax
 
 
-def boxes(groups: Mapping[str, ArrayLike], *, label: str = "", ax: Axes | None = None) -> Axes:
+@bilingual
+def box_plot(groups: Mapping[str, ArrayLike], *, label: str = "", ax: Axes | None = None) -> Axes:
     """One box (quartiles, whiskers at 1.5 interquartile ranges) for each named group of values."""
     named = [_finite(values, name) for name, values in groups.items()]
     ax = ax or plt.subplots()[1]
@@ -54,6 +56,7 @@ def boxes(groups: Mapping[str, ArrayLike], *, label: str = "", ax: Axes | None =
     return ax
 
 
+@bilingual
 def cumulative(groups: Mapping[str, ArrayLike], *, label: str = "", ax: Axes | None = None) -> Axes:
     """Share of the cases with at most each value; one line for each named group."""
     ax = ax or plt.subplots()[1]
@@ -70,6 +73,7 @@ def cumulative(groups: Mapping[str, ArrayLike], *, label: str = "", ax: Axes | N
     return ax
 
 
+@bilingual
 def scatter(
     x: ArrayLike, y: ArrayLike, *, labels: tuple[str, str] = ("", ""), ax: Axes | None = None
 ) -> Axes:

@@ -1,12 +1,17 @@
 """The look of the book's figures, and the font that makes Chinese labels work everywhere."""
 
+import functools
 import logging
 import warnings
+from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import matplotlib
+import numpy as np
 from cycler import cycler
 from matplotlib import font_manager
+from matplotlib.text import Text
 
 from segedu.viz.compact import store_figures_small
 
@@ -76,10 +81,38 @@ def use_style() -> None:
         UserWarning: later, when a figure with a missing glyph in plain text is drawn.
         ValueError: later, when the missing glyph stands in a string with ``$math$``.
     """
-    known = {entry.fname for entry in font_manager.fontManager.ttflist}
-    if str(FONT_FILE) not in known:
-        font_manager.fontManager.addfont(FONT_FILE)
+    _register_font()
     matplotlib.rcParams.update(STYLE)
     warnings.filterwarnings("error", message="Glyph .* missing from", category=UserWarning)
     logging.getLogger("matplotlib.mathtext").addHandler(_raise_on_missing_glyph)
     store_figures_small()
+
+
+def bilingual(draw: Callable[..., Any]) -> Callable[..., Any]:
+    """Decorate a function that draws, so that its Chinese labels show in any style.
+
+    The texts of the figure keep their fonts; the packaged one is asked for what these lack.
+
+    Args:
+        draw: returns an artist, or an array of axes, of the figure that it drew.
+    """
+
+    @functools.wraps(draw)
+    def drawn(*args: Any, **settings: Any) -> Any:
+        result = draw(*args, **settings)
+        _register_font()
+        for text in np.ravel(result)[0].figure.findobj(Text):
+            families = text.get_fontfamily()
+            if FONT_FAMILY not in families:
+                # In a string with $math$ matplotlib looks at the first family alone.
+                first = "$" in text.get_text()
+                text.set_fontfamily([FONT_FAMILY, *families] if first else [*families, FONT_FAMILY])
+        return result
+
+    return drawn
+
+
+def _register_font() -> None:
+    known = {entry.fname for entry in font_manager.fontManager.ttflist}
+    if str(FONT_FILE) not in known:
+        font_manager.fontManager.addfont(FONT_FILE)

@@ -16,9 +16,17 @@ from matplotlib.legend import Legend
 from matplotlib.patches import Patch, Rectangle
 from numpy.typing import ArrayLike, NDArray
 
+from segedu.viz.fonts import bilingual
+
 Image = NDArray[np.uint8]
 IGNORE_INDEX = 255
 IGNORE_COLOR = (128, 128, 128)
+BINARY_COLORS = {
+    "hit ｜ 命中": (0, 158, 115),
+    "false alarm ｜ 误报": (255, 150, 0),
+    "miss ｜ 漏报": (0, 60, 255),
+    "ignored ｜ 忽略": IGNORE_COLOR,
+}
 ERROR_COLORS = {
     "right ｜ 正确": (206, 224, 240),
     "wrong ｜ 错误": (213, 94, 0),
@@ -192,6 +200,7 @@ def overlay_instances(
     return _blend(base, palette[labels], labels, alpha, True, labels > 0)
 
 
+@bilingual
 def show_instances(
     image: Any,
     masks: Any,
@@ -284,19 +293,53 @@ def overlay_panoptic(
     return _blend(image, colored, ids, alpha, True, np.ones(ids.shape, dtype=bool))
 
 
+def _same_shape(predicted: NDArray, wanted: NDArray) -> None:
+    if predicted.shape != wanted.shape:
+        raise ValueError(
+            "prediction and target must have the same shape, "
+            f"got {predicted.shape} and {wanted.shape}"
+        )
+
+
 def error_map(prediction: Any, target: Any, *, ignore_index: int = IGNORE_INDEX) -> Image:
     """Return an image (H, W, 3) of the right, wrong and ignored pixels of ``prediction``.
 
     The colours and their names stand in :data:`ERROR_COLORS`, ready for :func:`legend`.
     """
     predicted, wanted = _labels(prediction), _labels(target)
-    if predicted.shape != wanted.shape:
-        raise ValueError(
-            "prediction and target must have the same shape, "
-            f"got {predicted.shape} and {wanted.shape}"
-        )
+    _same_shape(predicted, wanted)
     verdict = np.where(wanted == ignore_index, 2, predicted != wanted)
     return np.asarray(list(ERROR_COLORS.values()), dtype=np.uint8)[verdict]
+
+
+def binary_errors(
+    image: Any,
+    prediction: Any,
+    target: Any,
+    label: int = 1,
+    alpha: float = 0.7,
+    *,
+    ignore_index: int = IGNORE_INDEX,
+) -> Image:
+    """Return ``image`` with the hits, false alarms and misses of one class laid over it.
+
+    The colours and their names stand in `BINARY_COLORS`, ready for `legend`; where prediction and
+    target both say another class the image stays as it is.
+
+    Args:
+        image: the image, see the head of the module.
+        prediction: labels (H, W), or a bool map of the class.
+        target: labels or a bool map (H, W); pixels of ``ignore_index`` are grey.
+        label: the class in question; 1 is that of bool maps.
+        alpha: strength of the colours.
+        ignore_index: label of the pixels that do not count.
+    """
+    predicted, wanted = _labels(prediction), _labels(target)
+    _same_shape(predicted, wanted)
+    found, there = predicted == label, wanted == label
+    verdicts = [wanted == ignore_index, found & there, found, there]
+    labels = np.select(verdicts, [4, 1, 2, 3], default=0)  # (H, W), 0: neither
+    return overlay(image, labels, [(0, 0, 0), *BINARY_COLORS.values()], alpha, hide=(0,))
 
 
 def two_lines(text: str) -> str:
@@ -304,6 +347,7 @@ def two_lines(text: str) -> str:
     return "\n".join(part.strip() for part in text.split("｜"))
 
 
+@bilingual
 def show_row(
     images: Sequence[Any],
     titles: Sequence[str] | None = None,
@@ -345,6 +389,7 @@ def show_row(
     return grid[: len(arrays)]
 
 
+@bilingual
 def legend(
     names: Sequence[str], colors: ArrayLike, *, columns: int = 4, ax: Axes | None = None
 ) -> Legend:

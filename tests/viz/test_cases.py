@@ -1,7 +1,7 @@
 import numpy as np
 import pytest
 
-from segedu.viz import boxes, cumulative, distribution, scatter
+from segedu.viz import box_plot, cumulative, distribution, scatter
 from segedu.viz.cases import CASE_NAMES, LINE_STYLES
 from segedu.viz.fonts import COLOR_CYCLE
 
@@ -15,8 +15,8 @@ def test_distribution_shows_every_finite_case_and_counts_the_others():
     assert ax.get_xlabel() == CASE_NAMES["hd"] + " (+1 ∞)"
 
 
-def test_boxes_are_in_the_order_given_from_the_top():
-    ax = boxes(GROUPS, label="mm")
+def test_box_plot_is_in_the_order_given_from_the_top():
+    ax = box_plot(GROUPS, label="mm")
     assert [text.get_text() for text in ax.get_yticklabels()] == ["liver (+1 ∞)", "aorta"]
     assert ax.yaxis_inverted()
     assert ax.get_xlabel() == "mm"

@@ -116,11 +116,11 @@ def test_explore_live_is_a_widget_over_all_values(monkeypatch):
 
 
 def test_source_shows_code_and_place():
-    shown = viz.source(viz.legend)
+    shown = viz.source(viz.overlay)
     assert shown.markdown.startswith(
-        "`segedu/viz/overlays.py` · `legend`\n\n```python\ndef legend("
+        "`segedu/viz/overlays.py` · `overlay`\n\n```python\ndef overlay("
     )
-    assert repr(shown) == "Source('segedu.viz.overlays: legend')"
+    assert repr(shown) == "Source('segedu.viz.overlays: overlay')"
     assert shown._repr_markdown_() == shown.markdown
 
 

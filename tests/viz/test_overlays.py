@@ -171,3 +171,21 @@ def test_show_row_and_legend_refuse_unequal_lists():
 def test_two_lines():
     assert two_lines("photo ｜ 照片") == "photo\n照片"
     assert two_lines("photo") == "photo"
+
+
+def test_binary_errors_tell_hits_false_alarms_and_misses():
+    target = np.array([[2, 2, 0, 0, 255]])
+    prediction = np.array([[2, 0, 2, 1, 2]])
+    image = np.full((1, 5, 3), 7, dtype=np.uint8)
+    drawn = viz.binary_errors(image, prediction, target, label=2, alpha=1.0)
+    hit, alarm, miss, ignored = viz.BINARY_COLORS.values()
+    assert drawn[0].tolist() == [list(hit), list(miss), list(alarm), [7, 7, 7], list(ignored)]
+
+
+def test_binary_errors_of_bool_maps():
+    found, there = torch.tensor([[True, True]]), torch.tensor([[True, False]])
+    drawn = viz.binary_errors(np.zeros((1, 2), dtype=np.uint8), found, there, alpha=1.0)
+    hit, alarm, *_ = viz.BINARY_COLORS.values()
+    assert drawn[0].tolist() == [list(hit), list(alarm)]
+    with pytest.raises(ValueError, match=r"same shape, got \(1, 2\) and \(1, 1\)"):
+        viz.binary_errors(np.zeros((1, 2)), found, there[:, :1])

@@ -2,6 +2,7 @@
 
 import hashlib
 from math import pi
+from typing import NamedTuple
 
 import numpy as np
 from numpy.random.bit_generator import ISeedSequence
@@ -18,6 +19,22 @@ DECK = (
     "animal",
 )  # fmt: skip
 RARITY = {"tree": 0.0, "car": 0.0, "person": 0.75, "sign": 0.92, "animal": 0.96}
+
+
+class Draws(NamedTuple):
+    """The eight random numbers in 0..1 of a slot, each for one decision.
+
+    A slot draws them all, whatever stands in it, so that no decision shifts another.
+    """
+
+    distance: float
+    across: float
+    size: float
+    side: float  # which way a thing faces or drives
+    kind: float
+    offset: float
+    flight: float
+    rarity: float
 
 
 class _PartSeed(ISeedSequence):
@@ -91,7 +108,13 @@ class Layout:
         stuff.street(canvas, self.road_x, self.half, self.pavement, self.rng("road"))
         for side, kind in zip((-1, 1), self.sides, strict=True):
             edge = self.road_x + side * (self.half + self.pavement)
-            getattr(self, f"_{kind}")(side, edge, self.rng(f"side{side}"))
+            paint = {
+                "houses": self._houses,
+                "wall": self._wall,
+                "lawn": self._lawn,
+                "canal": self._canal,
+            }[kind]
+            paint(side, edge, self.rng(f"side{side}"))
         stuff.litter(canvas, self.road_x, self.half, self.rng("litter"))
 
     def _houses(self, side: int, edge: float, rng: np.random.Generator) -> None:
@@ -159,25 +182,31 @@ class Layout:
     def things(self) -> list[Thing]:
         """All things, far ones first."""
         deck = self.rng("deck").permutation(DECK).tolist()
+        make = {
+            "tree": self._tree,
+            "car": self._car,
+            "person": self._person,
+            "sign": self._sign,
+            "animal": self._animal,
+        }
         things = []
         for slot in range(9 + round(10 * self.config.clutter)):
             group = deck[slot % len(deck)]
-            u = self.rng(f"slot{slot}").random(8).tolist()
-            if u[7] < RARITY[group] * self.config.imbalance:
-                continue
-            things.append(getattr(self, f"_{group}")(slot, *self._spot(slot, u), u))
+            draws = Draws(*self.rng(f"slot{slot}").random(len(Draws._fields)).tolist())
+            if draws.rarity >= RARITY[group] * self.config.imbalance:
+                things.append(make[group](slot, *self._spot(slot, draws), draws))
         _walk_dogs(things)
         return sorted(things, key=lambda thing: -thing.z)
 
-    def _spot(self, slot: int, u: list[float]) -> tuple[float, float]:
+    def _spot(self, slot: int, draws: Draws) -> tuple[float, float]:
         """x and z of a slot: apart from the others, or crowded, as the occlusion knob says."""
         config = self.config
         place, distance, offset = self.rng("crowd").random(3).tolist()
         ratio = 1 + 2.2 * config.scale_range
-        z = 8.5 * ratio ** (2 * u[0] - 1)
+        z = 8.5 * ratio ** (2 * draws.distance - 1)
         # apart: the golden ratio spreads any number of slots evenly over the picture's width
-        apart = ((slot * 0.618034 + offset + 0.08 * u[1]) % 1.0 - 0.5) * 0.94
-        crowd = 0.6 * (place - 0.5) + 0.16 * (u[1] - 0.5)
+        apart = ((slot * 0.618034 + offset + 0.08 * draws.across) % 1.0 - 0.5) * 0.94
+        crowd = 0.6 * (place - 0.5) + 0.16 * (draws.across - 0.5)
         across = (apart + (crowd - apart) * config.occlusion) * self.aspect
         middle = 0.5 * self.aspect - self.canvas.camera.center
         return (across + middle) * z / self.canvas.camera.focal, z
@@ -203,47 +232,49 @@ class Layout:
         new_z = pz + 1.3 * rz if z > pz else max(3.6, pz - 1.3 * rz)
         return x * new_z / z, new_z
 
-    def _tree(self, slot: int, x: float, z: float, u: list[float]) -> Thing:
-        kind = ("tree", "tree", "conifer", "poplar")[int(4 * u[4])]
+    def _tree(self, slot: int, x: float, z: float, draws: Draws) -> Thing:
+        kind = ("tree", "tree", "conifer", "poplar")[int(4 * draws.kind)]
         z *= 1.15
         if self.is_street:
-            x, z = self._beside(x, z, self.pavement + 0.3 + 1.2 * u[5])
+            x, z = self._beside(x, z, self.pavement + 0.3 + 1.2 * draws.offset)
         elif z > self.road_z - 2:
             z, x = self.road_z - 2, x * (self.road_z - 2) / z
-        return Thing(slot, kind, *self._on_land(x, z), size=0.85 + 0.3 * u[2])
+        return Thing(slot, kind, *self._on_land(x, z), size=0.85 + 0.3 * draws.size)
 
-    def _car(self, slot: int, x: float, z: float, u: list[float]) -> Thing:
-        size, away = 0.94 + 0.12 * u[2], u[3] < 0.5
+    def _car(self, slot: int, x: float, z: float, draws: Draws) -> Thing:
+        size, away = 0.94 + 0.12 * draws.size, draws.side < 0.5
         if self.is_street:
-            lane = 0.5 * self.half + 0.3 * (u[5] - 0.5)
+            lane = 0.5 * self.half + 0.3 * (draws.offset - 0.5)
             x = self.road_x + (lane if away else -lane)
             return Thing(slot, "car", x, max(z, 6.5), size, heading=pi / 2 if away else -pi / 2)
         lane_z = self.road_z + (1.2 if away else 3.4)
-        heading = (0.0 if away else pi) + 0.1 * (u[5] - 0.5)
+        heading = (0.0 if away else pi) + 0.1 * (draws.offset - 0.5)
         return Thing(slot, "car", x * lane_z / z, lane_z, 1.15 * size, heading=heading)
 
-    def _person(self, slot: int, x: float, z: float, u: list[float]) -> Thing:
-        if self.is_street and u[4] < 0.75:
-            x, z = self._beside(x, z, (0.2 + 0.6 * u[5]) * self.pavement)
+    def _person(self, slot: int, x: float, z: float, draws: Draws) -> Thing:
+        if self.is_street and draws.kind < 0.75:
+            x, z = self._beside(x, z, (0.2 + 0.6 * draws.offset) * self.pavement)
         x, z = self._on_land(x, z)
-        return Thing(slot, "person", x, z, 1.0 + 0.2 * u[2], 1 if u[3] < 0.5 else -1)
+        return Thing(slot, "person", x, z, 1.0 + 0.2 * draws.size, 1 if draws.side < 0.5 else -1)
 
-    def _sign(self, slot: int, x: float, z: float, u: list[float]) -> Thing:
+    def _sign(self, slot: int, x: float, z: float, draws: Draws) -> Thing:
         if self.is_street:
             x, z = self._beside(x, z, 0.4)
-        return Thing(slot, "sign", *self._on_land(x, z), size=1.0 + 0.2 * u[2])
+        return Thing(slot, "sign", *self._on_land(x, z), size=1.0 + 0.2 * draws.size)
 
-    def _animal(self, slot: int, x: float, z: float, u: list[float]) -> Thing:
-        kind = ("dog", "dog", "cow", "bird")[int(4 * u[4])]
+    def _animal(self, slot: int, x: float, z: float, draws: Draws) -> Thing:
+        kind = ("dog", "dog", "cow", "bird")[int(4 * draws.kind)]
         if self.is_street:
             kind = "dog" if kind == "cow" else kind
-            x, z = self._beside(x, z, (0.3 + 0.5 * u[5]) * self.pavement)
-        flies = kind == "bird" and u[6] < 0.5
+            x, z = self._beside(x, z, (0.3 + 0.5 * draws.offset) * self.pavement)
+        flies = kind == "bird" and draws.flight < 0.5
         if not flies:
             x, z = self._on_land(x, z)
-        size = (1.6 if kind == "bird" else 1.15) + 0.2 * u[2]
-        facing = 1 if u[3] < 0.5 else -1
-        return Thing(slot, kind, x, z, size, facing, lift=2.2 + 1.6 * u[5] if flies else 0.0)
+        size = (1.6 if kind == "bird" else 1.15) + 0.2 * draws.size
+        facing = 1 if draws.side < 0.5 else -1
+        return Thing(
+            slot, kind, x, z, size, facing, lift=2.2 + 1.6 * draws.offset if flies else 0.0
+        )
 
 
 def _walk_dogs(things: list[Thing]) -> None:

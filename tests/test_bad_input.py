@@ -235,6 +235,7 @@ TABLE: dict[str, tuple[Callable[[], object], type[Exception], str]] = {
         "spacing.*2",
     ),
     # models
+    "cost": (lambda: models.cost(MODEL, 0), ValueError, "size .*0"),
     "get_model": (lambda: models.get_model("unett", 2), ValueError, "unett.*unet"),
     "get_model classes": (lambda: models.get_model("unet", 0), ValueError, "num_classes.*0"),
     # engine
@@ -301,6 +302,7 @@ TABLE: dict[str, tuple[Callable[[], object], type[Exception], str]] = {
     "scatter": (lambda: viz.scatter([1.0], [1.0, 2.0]), ValueError, "same length"),
     "schedules": (lambda: viz.schedules({}), ValueError, "curves"),
     "receptive_field": (lambda: viz.receptive_field([]), ValueError, "layers"),
+    "dry_run": (lambda: ops.dry_run(MODEL, (4, 0)), ValueError, r"size .*\(4, 0\)"),
     "receptive_fields": (lambda: ops.receptive_fields([(3, 0)]), ValueError, "stride|layer"),
     "effective_receptive_field": (
         lambda: viz.effective_receptive_field(np.zeros(4)),

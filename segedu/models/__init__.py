@@ -14,6 +14,9 @@ from typing import Any
 from torch import nn
 
 from segedu.models.catalogue import MODELS, ModelInfo
+from segedu.models.counting import Cost, cost
+
+__all__ = ["Cost", "ModelInfo", "cost", "get_model", "list_models"]
 
 
 def list_models(task: str | None = None) -> dict[str, ModelInfo]:

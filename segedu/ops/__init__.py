@@ -12,6 +12,7 @@ from segedu.ops.boxes import (
     masks_to_boxes,
 )
 from segedu.ops.distance import distance_transform
+from segedu.ops.dry_run import dry_run
 from segedu.ops.masks import (
     binary_masks,
     crop_masks,
@@ -37,6 +38,7 @@ __all__ = [
     "clip_boxes",
     "crop_masks",
     "distance_transform",
+    "dry_run",
     "effective_field",
     "fast_nms",
     "generalized_box_iou",

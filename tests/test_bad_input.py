@@ -259,6 +259,16 @@ TABLE: dict[str, tuple[Callable[[], object], type[Exception], str]] = {
         ValueError,
         "window",
     ),
+    "predict_labels": (
+        lambda: engine.predict_labels(MODEL, torch.zeros(4, 4)),
+        ValueError,
+        r"\(N,3,H,W\).*\(4, 4\)",
+    ),
+    "train": (
+        lambda: engine.train(lambda: MODEL, [], epochs=1, batch_size=1, schedule="step"),
+        ValueError,
+        "cosine.*poly.*step",
+    ),
     "predict_tta": (
         lambda: engine.predict_tta(MODEL, torch.zeros(3, 8, 8)),
         ValueError,
@@ -321,6 +331,7 @@ TABLE: dict[str, tuple[Callable[[], object], type[Exception], str]] = {
     # data
     "SceneConfig": (lambda: scenes.SceneConfig(clutter=2), ValueError, r"clutter.*\[0, 1\].*2"),
     "SceneDataset": (lambda: scenes.SceneDataset(4, task="depth"), ValueError, "task.*depth"),
+    "splits": (lambda: scenes.splits(4, 0, 64), ValueError, "num_images must be >= 1; got 0"),
     "generate": (lambda: scenes.generate(-1), ValueError, "seed"),
     "photos.load": (lambda: photos.load("mona lisa"), ValueError, "coffee.*mona lisa"),
     "photos.info": (lambda: photos.info("mona lisa"), ValueError, "coffee.*mona lisa"),

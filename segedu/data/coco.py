@@ -17,8 +17,9 @@ from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
-from torch.utils.data import Dataset
 
+from segedu.data.coco_names import chinese_name
+from segedu.data.naming import NamedDataset
 from segedu.data.pairs import check_folder, read_image
 from segedu.data.segments import (
     BACKGROUND,
@@ -95,7 +96,7 @@ def draw_polygon(polygon: Sequence[float], height: int, width: int) -> NDArray[n
     return rle.decode({"size": [height, width], "counts": counts})
 
 
-class CocoInstances(Dataset):
+class CocoInstances(NamedDataset):
     """Images with the objects of a COCO json; a sample is an instance sample (``data.segments``).
 
     Category ids may have gaps (COCO's 80 classes have ids up to 90). Unless ``contiguous`` is
@@ -163,7 +164,7 @@ class CocoInstances(Dataset):
             BACKGROUND[0],
             *(categories.get(c, {"name": NO_CLASS})["name"] for c in self.category_ids[1:]),
         )
-        self.classes_zh = (BACKGROUND[1], *self.classes[1:])
+        self.classes_zh = (BACKGROUND[1], *map(chinese_name, self.classes[1:]))
         self.colors = tuple(colormap(self.num_classes))
         self._objects: dict[int, list[dict[str, Any]]] = {i: [] for i in records}
         for place, entry in enumerate(content["annotations"]):

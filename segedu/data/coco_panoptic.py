@@ -17,6 +17,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from segedu.data.coco_names import chinese_name
 from segedu.data.pairs import check_folder, open_image
 from segedu.data.segments import (
     Category,
@@ -79,7 +80,12 @@ class CocoPanoptic(SegmentDataset):
         self.category_ids = tuple(rows)
         place_of = {category: place for place, category in enumerate(rows)}
         categories = [
-            Category(row["name"], row["name"], tuple(row.get("color", color)), bool(row["isthing"]))
+            Category(
+                row["name"],
+                chinese_name(row["name"]),
+                tuple(row.get("color", color)),
+                bool(row["isthing"]),
+            )
             for row, color in zip(rows.values(), colormap(len(rows)), strict=True)
         ]
         items = {}

@@ -15,8 +15,8 @@ from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
-from torch.utils.data import Dataset
 
+from segedu.data.naming import NamedDataset
 from segedu.data.pairs import check_folder, read_image, read_values
 from segedu.data.segments import (
     BACKGROUND,
@@ -33,7 +33,7 @@ from segedu.data.segments import (
 NUCLEUS = Category("nucleus", "细胞核", (60, 180, 255), isthing=True)
 
 
-class ObjectFolders(Dataset):
+class ObjectFolders(NamedDataset):
     """Images with a mask file per object, all of one class; instance or panoptic samples.
 
     Masks may overlap in instance samples, but not in panoptic ones. All objects are taken to be

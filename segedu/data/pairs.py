@@ -9,8 +9,9 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 from PIL import Image, ImageOps
-from torch.utils.data import Dataset
 from torchvision import tv_tensors
+
+from segedu.data.naming import NamedDataset
 
 IGNORE_INDEX = 255
 
@@ -70,7 +71,7 @@ def read_values(path: Path) -> NDArray[np.uint8]:
     return np.array(image).astype(np.uint8)
 
 
-class PairDataset(Dataset):
+class PairDataset(NamedDataset):
     """Images with a label file each: what the loaders of real data sets have in common.
 
     Args:

@@ -20,9 +20,9 @@ from typing import Any, NamedTuple
 
 import numpy as np
 import torch
-from torch.utils.data import Dataset
 from torchvision import tv_tensors
 
+from segedu.data.naming import NamedDataset
 from segedu.ops.masks import segmentation_to_mask
 
 TASKS = ("semantic", "instance", "panoptic")
@@ -203,7 +203,7 @@ def load(name: str, task: str = "semantic") -> dict[str, Any]:
     return sample
 
 
-class PhotoDataset(Dataset):
+class PhotoDataset(NamedDataset):
     """The photographs as a dataset of samples as :func:`load` gives them.
 
     Args:
@@ -213,6 +213,9 @@ class PhotoDataset(Dataset):
 
     Raises:
         ValueError: if there is no such photograph or task.
+
+    Attributes:
+        classes, classes_zh, colors: of all categories, in the order of their ids.
     """
 
     def __init__(
@@ -230,6 +233,9 @@ class PhotoDataset(Dataset):
             self.names = tuple(_image_record(name)["name"] for name in names)
         self.task = task
         self.transforms = transforms
+        self.classes = tuple(c.name for c in categories())
+        self.classes_zh = tuple(c.name_zh for c in categories())
+        self.colors = tuple(c.color for c in categories())
 
     def __len__(self) -> int:
         return len(self.names)

@@ -18,9 +18,9 @@ from typing import Any, NamedTuple
 import numpy as np
 import torch
 from numpy.typing import NDArray
-from torch.utils.data import Dataset
 from torchvision import tv_tensors
 
+from segedu.data.naming import NamedDataset
 from segedu.data.pairs import open_image, read_image
 from segedu.files import read_json
 from segedu.ops.boxes import masks_to_boxes
@@ -136,7 +136,7 @@ def count_ids(ids: NDArray[np.int32]) -> dict[int, int]:
     return dict(zip(values.tolist(), counts.tolist(), strict=True))
 
 
-class SegmentDataset(Dataset):
+class SegmentDataset(NamedDataset):
     """Images whose segments come as a map of ids, as instance or as panoptic samples.
 
     Args:

@@ -4,9 +4,10 @@ from segedu.engine.checkpoint import CheckpointError, load_checkpoint, save_chec
 from segedu.engine.evaluation import evaluate
 from segedu.engine.fit import fit
 from segedu.engine.history import History, tensorboard
-from segedu.engine.inference import predict_tta, sliding_window
+from segedu.engine.inference import predict_labels, predict_tta, sliding_window
 from segedu.engine.loader import make_loader, seed_everything
 from segedu.engine.optim import cosine_lr, parameter_groups, plateau_lr, poly_lr, step_lr
+from segedu.engine.recipe import train
 
 __all__ = [
     "CheckpointError",
@@ -19,10 +20,12 @@ __all__ = [
     "parameter_groups",
     "plateau_lr",
     "poly_lr",
+    "predict_labels",
     "predict_tta",
     "save_checkpoint",
     "seed_everything",
     "sliding_window",
     "step_lr",
     "tensorboard",
+    "train",
 ]

@@ -1,12 +1,13 @@
-"""Predicting large images piece by piece, and averaging over views of an image."""
+"""Predicting label maps, large images piece by piece, and averages over views of an image."""
 
 import itertools
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 
 import torch
 import torch.nn.functional as F
-from torch import Tensor
+from torch import Tensor, nn
+from torch.utils.data import DataLoader, Dataset
 
 Predictor = Callable[[Tensor], Tensor]
 
@@ -14,6 +15,62 @@ Predictor = Callable[[Tensor], Tensor]
 def probabilities(logits: Tensor) -> Tensor:
     """Logits (N,C,*S) as probabilities: softmax over the classes, or sigmoid if C is 1."""
     return logits.sigmoid() if logits.shape[1] == 1 else logits.softmax(dim=1)
+
+
+@torch.no_grad()
+def predict_labels(
+    model: nn.Module, images: Tensor | Dataset | DataLoader, *, batch_size: int = 8
+) -> Tensor:
+    """The label maps that ``model`` (left in eval mode, where it is) gives to images.
+
+    Args:
+        model: maps (N,3,H,W) to logits (N,C,H,W).
+        images: one image (3,H,W), several (N,3,H,W), a data set of samples with ``image``, or a
+            loader of such batches. All must have one size.
+        batch_size: images that the model sees at once; those of a loader come in its batches.
+
+    Returns:
+        Labels, int64 on the CPU: the class with the largest logit or, if C is 1, 1 where the logit
+        is positive. (N,H,W), for one image (H,W).
+
+    Raises:
+        ValueError: if there are no images, or they have another shape or several sizes.
+
+    Example:
+        >>> predict_labels(nn.Conv2d(3, 5, 1), torch.zeros(2, 3, 4, 6)).shape
+        torch.Size([2, 4, 6])
+    """
+    if isinstance(images, Tensor) and images.ndim == 3:
+        return predict_labels(model, images[None])[0]
+    model.eval()
+    device = next((parameter.device for parameter in model.parameters()), "cpu")
+    labels = []
+    for batch in _batches(images, batch_size):
+        _check_images(batch)
+        logits = model(batch.to(device))  # (N, C, H, W)
+        found = (logits[:, 0] > 0).long() if logits.shape[1] == 1 else logits.argmax(1)
+        labels.append(found.cpu())
+    if not labels:
+        raise ValueError("images holds no image")
+    sizes = {tuple(part.shape[1:]) for part in labels}
+    if len(sizes) > 1:
+        raise ValueError(f"images must have one size, got {sorted(sizes)}: predict one at a time")
+    return torch.cat(labels)  # (N, H, W)
+
+
+def _batches(images: Tensor | Dataset | DataLoader, batch_size: int) -> Iterator[Tensor]:
+    if isinstance(images, DataLoader):
+        return (batch["image"] for batch in images)
+    if isinstance(images, Tensor):
+        return iter(images.split(batch_size))
+    return (batch["image"] for batch in DataLoader(images, batch_size, collate_fn=_only_images))
+
+
+def _only_images(samples: list[dict[str, Tensor]]) -> dict[str, Tensor]:
+    sizes = {tuple(sample["image"].shape) for sample in samples}
+    if len(sizes) > 1:
+        raise ValueError(f"images must have one size, got {sorted(sizes)}: predict one at a time")
+    return {"image": torch.stack([sample["image"] for sample in samples])}
 
 
 @torch.no_grad()

@@ -98,11 +98,13 @@ def test_labels_and_category_ids(load):
     data = load()
     assert data.classes == ("background", "dog", "cup")
     assert data.category_ids == (0, 4, 9)
-    assert data.num_classes == len(data.classes_zh) == len(data.colors) == 3
+    assert data.num_classes == len(data.colors) == 3
+    assert data.labels == ("background ｜ 背景", "dog ｜ 狗", "cup ｜ 杯子")
     data = load(contiguous=False)
     assert data[1]["labels"].tolist() == [9, 4, 4]
     assert data.num_classes == 10 and len(data.colors) == 10
     assert data.classes[4] == "dog" and data.classes[9] == "cup" and data.classes[8] == "N/A"
+    assert data.labels[8] == "N/A"  # the same in both languages
 
 
 def test_crowds_can_be_left_out(load):

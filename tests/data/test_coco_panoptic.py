@@ -167,6 +167,7 @@ def test_real_samples_have_the_areas_of_the_json():
                 row[k] for k in ("id", "area", "iscrowd")
             ]
         assert sum(segment["iscrowd"] for segment in sample["segments_info"]) == crowds
+    assert all(" ｜ " in label for label in data.labels)  # every class has a Chinese name
     assert data.num_classes == 133 and sum(data.isthing.values()) == 80
 
 

@@ -70,6 +70,7 @@ def test_dataset_of_pairs(tmp_path):
     data = dataset(tmp_path, np.eye(4, 5), transforms=lambda sample: {**sample, "seen": True})
     assert len(data) == 1
     assert (data.num_classes, data.classes, data.classes_zh) == (2, ("a", "b"), ("甲", "乙"))
+    assert data.labels == ("a ｜ 甲", "b ｜ 乙")
     sample = data[0]
     assert sample["image"].shape == (3, 4, 5)
     assert sample["mask"].tolist() == np.eye(4, 5).tolist()

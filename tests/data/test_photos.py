@@ -239,3 +239,9 @@ class TestErrors:
         monkeypatch.setattr(data, "cat", lambda: np.zeros((10, 20, 3), np.uint8))
         with pytest.raises(ValueError, match="cat must be 300 x 451 pixels .* got 10 x 20"):
             photos.load("cat")
+
+
+def test_labels_and_colors_follow_the_category_ids():
+    data = photos.PhotoDataset(["coins"])
+    assert data.labels[14] == "coin ｜ 硬币"
+    assert data.colors == tuple(c.color for c in photos.categories())

@@ -10,8 +10,9 @@ from hypothesis import strategies as st
 from torchvision import tv_tensors
 from torchvision.transforms import v2
 
-from segedu.data.scenes import CLASSES, VOID, Scene, SceneConfig, SceneDataset, generate
+from segedu.data.scenes import CLASSES, VOID, Scene, SceneConfig, SceneDataset, generate, splits
 from segedu.data.scenes import dataset as scenes_dataset
+from segedu.data.transforms import training
 
 SMALL = SceneConfig(size=64)
 KNOBS = ("boundary_blur", "scale_range", "occlusion", "imbalance", "fine_detail", "clutter")
@@ -444,3 +445,28 @@ def test_colour_says_something_about_the_class_but_not_all():
             for k in range(len(CLASSES))]  # fmt: skip
     assert 0.2 < np.mean(ious) < 0.45
     assert 0.45 < (nearest == labels).mean() < 0.7
+
+
+def test_splits_share_no_scene_and_are_ready_for_a_network():
+    sets = [*splits(3, 3, 32, seed=4, clutter=0.0), *splits(3, 3, 32, seed=5, clutter=0.0)]
+    images = [sample["image"] for data in sets for sample in data]
+    assert images[0].dtype == torch.float32 and images[0].min() < 0  # normalised
+    different = {image.numpy().tobytes() for image in images}
+    assert len(different) == 12
+    assert torch.equal(splits(3, 1, 32, seed=4, clutter=0.0)[0][2]["image"], images[2])
+
+
+def test_splits_augment_the_training_scenes_alone():
+    train_set, val_set = splits(2, 2, (48, 32), transforms=training(40), classes=["sky", "car"])
+    assert train_set[0]["image"].shape == (3, 40, 40)
+    assert val_set[0]["image"].shape == (3, 48, 32)
+    assert train_set.classes == val_set.classes == ("sky", "car")
+
+
+def test_splits_of_objects_are_images_in_0_to_1():
+    sample = splits(2, 2, 48, task="instance")[1][0]
+    assert sample["image"].min() >= 0 and sample["image"].max() <= 1
+
+
+def test_labels_are_bilingual():
+    assert SceneDataset(1, classes=["car", "sky"]).labels == ("car ｜ 汽车", "sky ｜ 天空")

@@ -1,4 +1,4 @@
-"""Sliding windows and test-time augmentation."""
+"""Label maps, sliding windows and test-time augmentation."""
 
 import pytest
 import torch
@@ -6,7 +6,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from torch import nn
 
-from segedu.engine import predict_tta, sliding_window
+from segedu.engine import make_loader, predict_labels, predict_tta, sliding_window
 from segedu.engine.inference import _profile, window_starts
 
 IMAGES = torch.rand(2, 3, 23, 31, generator=torch.Generator().manual_seed(0))
@@ -144,3 +144,38 @@ def test_one_channel_is_a_sigmoid():
 def test_bad_input(call, message):
     with pytest.raises(ValueError, match=message):
         call()
+
+
+class Largest(nn.Module):
+    """Its label is the channel of the image with the largest value."""
+
+    def forward(self, images):
+        assert not self.training
+        return images * 2
+
+
+def test_labels_of_one_image_of_several_of_a_data_set_and_of_a_loader():
+    wanted = IMAGES.argmax(1)  # (2, 23, 31)
+    samples = [{"image": image} for image in IMAGES]
+    loader = make_loader(samples, 2)
+    for images in (IMAGES, samples, loader):
+        assert torch.equal(predict_labels(Largest(), images, batch_size=1), wanted)
+    assert torch.equal(predict_labels(Largest(), IMAGES[1]), wanted[1])
+
+
+def test_labels_of_a_binary_network_are_where_the_logit_is_positive():
+    model = nn.Conv2d(3, 1, 1)
+    labels = predict_labels(model, IMAGES)
+    assert torch.equal(labels, (model(IMAGES)[:, 0] > 0).long())
+    assert not model.training
+
+
+def test_labels_refuse_images_of_several_sizes():
+    samples = [{"image": torch.zeros(3, 4, 4)}, {"image": torch.zeros(3, 4, 5)}]
+    for batch_size in (1, 2):
+        with pytest.raises(ValueError, match="one size"):
+            predict_labels(Largest(), samples, batch_size=batch_size)
+    with pytest.raises(ValueError, match=r"\(N,3,H,W\)"):
+        predict_labels(Largest(), torch.zeros(4, 4))
+    with pytest.raises(ValueError, match="no image"):
+        predict_labels(Largest(), [])

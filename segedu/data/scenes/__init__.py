@@ -4,11 +4,12 @@ from segedu.data.scenes import CLASSES, SceneConfig, SceneDataset, generate
 
 scene = generate(seed=7)                          # numpy arrays
 dataset = SceneDataset(256, SceneConfig(size=96)) # torch samples
+train_set, val_set = splits(96, 24, size=64)      # normalised, no scene in both
 """
 
 from segedu.data.scenes.classes import CLASSES, VOID, SceneClass
 from segedu.data.scenes.config import SceneConfig
-from segedu.data.scenes.dataset import SceneDataset
+from segedu.data.scenes.dataset import SceneDataset, splits
 from segedu.data.scenes.generator import Instances, Scene, generate
 
 __all__ = [
@@ -20,4 +21,5 @@ __all__ = [
     "SceneConfig",
     "SceneDataset",
     "generate",
+    "splits",
 ]

@@ -5,18 +5,19 @@ from typing import Any
 
 import numpy as np
 import torch
-from torch.utils.data import Dataset
 from torchvision import tv_tensors
 
+from segedu.data.naming import NamedDataset
 from segedu.data.scenes.classes import CLASSES, VOID, SceneClass
 from segedu.data.scenes.config import SceneConfig
 from segedu.data.scenes.generator import Scene, generate
+from segedu.data.transforms import evaluation, instances
 
 Sample = dict[str, Any]
 TASKS = ("semantic", "instance", "panoptic")
 
 
-class SceneDataset(Dataset):
+class SceneDataset(NamedDataset):
     """`num_images` scenes; number i depends on `seed` and i alone.
 
     A scene is painted when it is first asked for and then kept in memory (as bytes: about 5 bytes
@@ -41,6 +42,7 @@ class SceneDataset(Dataset):
     Attributes:
         classes, classes_zh: the names of the classes in English and Chinese.
         colors: their display colours.
+        labels: the names as figures need them, ``English ｜ 中文``.
         num_classes: how many there are.
     """
 
@@ -96,6 +98,48 @@ class SceneDataset(Dataset):
             k: v.clone() if torch.is_tensor(v) else [dict(s) for s in v] for k, v in sample.items()
         }
         return self.transforms(sample) if self.transforms else sample
+
+
+def splits(
+    train: int,
+    val: int,
+    size: int | tuple[int, int],
+    *,
+    seed: int = 0,
+    task: str = "semantic",
+    transforms: Callable[[Sample], Sample] | None = None,
+    classes: Sequence[str] | None = None,
+    **knobs: Any,
+) -> tuple[SceneDataset, SceneDataset]:
+    """Scenes to train on and scenes to judge on, ready for a network; none is in both.
+
+    Each scene is painted once and kept in memory, see `SceneDataset`.
+
+    Args:
+        train: number of training scenes.
+        val: number of validation scenes.
+        size: height and width in pixels, or one number for a square.
+        seed: data sets of different seeds share no scene, neither in training nor in validation.
+        task: what the samples hold, see `SceneDataset`.
+        transforms: of the training scenes, such as ``segedu.data.transforms.training(64)``; if not
+            given, those of the validation scenes: normalised for ``"semantic"``, in 0..1 for the
+            other tasks, whose networks normalise themselves.
+        classes: names of the classes to learn; all twelve if not given.
+        **knobs: of `SceneConfig`, such as ``occlusion=1.0``.
+
+    Raises:
+        ValueError: for fewer than one scene, a negative seed, an unknown task or class, or a knob
+            out of range.
+
+    Example:
+        >>> train_set, val_set = splits(8, 4, 64, occlusion=0.5)
+        >>> train_set[0]["image"].shape, val_set[0]["mask"].shape
+        (torch.Size([3, 64, 64]), torch.Size([64, 64]))
+    """
+    config = SceneConfig(size=size, **knobs)
+    plain = evaluation() if task == "semantic" else instances()
+    train_set = SceneDataset(train, config, 2 * seed, task, transforms or plain, classes)
+    return train_set, SceneDataset(val, config, 2 * seed + 1, task, plain, classes)
 
 
 def _find_classes(names: Sequence[str] | None) -> tuple[SceneClass, ...]:

@@ -1,5 +1,6 @@
 """Attention: over positions, over channels, over both; and DANet, built on it."""
 
+from collections.abc import Sequence
 from typing import Any
 
 import torch
@@ -37,6 +38,12 @@ def _tokens(x: Tensor) -> Tensor:
     return x.flatten(2).transpose(1, 2).unsqueeze(1)
 
 
+def _attend(tokens: tuple[Tensor, Tensor, Tensor], size: torch.Size) -> Tensor:
+    """Query, key, value (N, 1, hw, C), products not scaled -> (N, C, h, w), ``size`` is h, w."""
+    y = F.scaled_dot_product_attention(*tokens, scale=1.0)  # (N, 1, hw, C)
+    return y.squeeze(1).transpose(1, 2).unflatten(2, size)
+
+
 class NonLocal2d(nn.Module):
     """Non-local block, embedded Gaussian (Wang et al., CVPR 2018, arXiv:1711.07971, figure 2).
 
@@ -64,13 +71,21 @@ class NonLocal2d(nn.Module):
         self.out = nn.Sequential(nn.Conv2d(width, channels, 1), nn.BatchNorm2d(channels))
         nn.init.zeros_(self.out[1].weight)
 
+    def _project(self, x: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+        """Query (N, 1, hw, C/2), key and value (N, 1, hw or hw/4, C/2)."""
+        maps = (self.theta(x), self.pool(self.phi(x)), self.pool(self.g(x)))
+        return tuple(_tokens(y) for y in maps)
+
+    def attention(self, x: Tensor) -> Tensor:
+        """(N, C, h, w) -> weights (N, hw, hw), how much each position takes from each other.
+
+        With ``subsample`` (N, hw, hw/4), the columns being the pooled positions.
+        """
+        return scaled_dot_product_attention(*self._project(x), scale=1.0)[1].squeeze(1)
+
     def forward(self, x: Tensor) -> Tensor:
         """(N, C, h, w) -> (N, C, h, w)."""
-        query = _tokens(self.theta(x))  # (N, 1, hw, C/2)
-        key, value = _tokens(self.pool(self.phi(x))), _tokens(self.pool(self.g(x)))
-        y = F.scaled_dot_product_attention(query, key, value, scale=1.0)  # (N, 1, hw, C/2)
-        y = y.squeeze(1).transpose(1, 2).unflatten(2, x.shape[-2:])  # (N, C/2, h, w)
-        return x + self.out(y)
+        return x + self.out(_attend(self._project(x), x.shape[-2:]))
 
 
 class PositionAttention(nn.Module):
@@ -88,12 +103,17 @@ class PositionAttention(nn.Module):
         self.value = nn.Conv2d(channels, channels, 1)
         self.gamma = nn.Parameter(torch.zeros(1))
 
+    def _project(self, x: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+        """Query and key (N, 1, hw, C/8), value (N, 1, hw, C)."""
+        return tuple(_tokens(conv(x)) for conv in (self.query, self.key, self.value))
+
+    def attention(self, x: Tensor) -> Tensor:
+        """(N, C, h, w) -> weights (N, hw, hw), how much each position takes from each other."""
+        return scaled_dot_product_attention(*self._project(x), scale=1.0)[1].squeeze(1)
+
     def forward(self, x: Tensor) -> Tensor:
         """(N, C, h, w) -> (N, C, h, w)."""
-        query, key, value = (_tokens(conv(x)) for conv in (self.query, self.key, self.value))
-        y = F.scaled_dot_product_attention(query, key, value, scale=1.0)  # (N, 1, hw, C)
-        y = y.squeeze(1).transpose(1, 2).unflatten(2, x.shape[-2:])  # (N, C, h, w)
-        return self.gamma * y + x
+        return self.gamma * _attend(self._project(x), x.shape[-2:]) + x
 
 
 class ChannelAttention(nn.Module):
@@ -106,6 +126,11 @@ class ChannelAttention(nn.Module):
     def __init__(self) -> None:
         super().__init__()
         self.gamma = nn.Parameter(torch.zeros(1))
+
+    def attention(self, x: Tensor) -> Tensor:
+        """(N, C, h, w) -> weights (N, C, C), how much each channel takes from each other."""
+        channels = x.flatten(2)  # (N, C, hw)
+        return scaled_dot_product_attention(-channels, channels, channels, scale=1.0)[1]
 
     def forward(self, x: Tensor) -> Tensor:
         """(N, C, h, w) -> (N, C, h, w)."""
@@ -128,10 +153,14 @@ class SqueezeExcitation(nn.Module):
         self.fc1 = nn.Conv2d(channels, width, 1)
         self.fc2 = nn.Conv2d(width, channels, 1)
 
+    def attention(self, x: Tensor) -> Tensor:
+        """(N, C, h, w) -> gates (N, C, 1, 1) in (0, 1)."""
+        squeezed = x.mean(dim=(2, 3), keepdim=True)  # (N, C, 1, 1)
+        return self.fc2(F.relu(self.fc1(squeezed))).sigmoid()
+
     def forward(self, x: Tensor) -> Tensor:
         """(N, C, h, w) -> (N, C, h, w)."""
-        squeezed = x.mean(dim=(2, 3), keepdim=True)  # (N, C, 1, 1)
-        return x * self.fc2(F.relu(self.fc1(squeezed))).sigmoid()
+        return x * self.attention(x)
 
 
 class CBAM(nn.Module):
@@ -149,12 +178,20 @@ class CBAM(nn.Module):
         self.conv = nn.Conv2d(2, 1, 7, padding=3, bias=False)
         self.norm = nn.BatchNorm2d(1)
 
+    def channel_attention(self, x: Tensor) -> Tensor:
+        """(N, C, h, w) -> gates (N, C, 1, 1) in (0, 1)."""
+        pooled = (x.mean(dim=(2, 3), keepdim=True), x.amax(dim=(2, 3), keepdim=True))
+        return sum(self.fc2(F.relu(self.fc1(p))) for p in pooled).sigmoid()
+
+    def position_attention(self, x: Tensor) -> Tensor:
+        """(N, C, h, w), channels gated -> gates (N, 1, h, w) in (0, 1)."""
+        pooled = torch.cat([x.mean(dim=1, keepdim=True), x.amax(dim=1, keepdim=True)], dim=1)
+        return self.norm(self.conv(pooled)).sigmoid()
+
     def forward(self, x: Tensor) -> Tensor:
         """(N, C, h, w) -> (N, C, h, w)."""
-        pooled = (x.mean(dim=(2, 3), keepdim=True), x.amax(dim=(2, 3), keepdim=True))
-        x = x * sum(self.fc2(F.relu(self.fc1(p))) for p in pooled).sigmoid()  # (N, C, 1, 1)
-        pooled = torch.cat([x.mean(dim=1, keepdim=True), x.amax(dim=1, keepdim=True)], dim=1)
-        return x * self.norm(self.conv(pooled)).sigmoid()  # (N, 1, h, w)
+        x = x * self.channel_attention(x)
+        return x * self.position_attention(x)
 
 
 class DANetHead(nn.Module):
@@ -190,12 +227,13 @@ class DANet(nn.Module):
 
     Args:
         num_classes: classes, including the background.
-        multi_grid: factors on the dilations of the last stage, one per block, or None.
+        multi_grid: factors on the dilations of the last stage, one per block, or None; a shorter
+            last stage takes the first of them.
         **resnet: ``depth``, ``in_channels``, ``base_width``, ``layers`` and ``weights``, see
             `segedu.models.backbones.ResNetFeatures`.
 
     Example:
-        >>> model = DANet(5, base_width=4, layers=(1, 1, 1, 1), multi_grid=None).eval()
+        >>> model = DANet(5, base_width=4, layers=(1, 1, 1, 1)).eval()
         >>> model(torch.zeros(1, 3, 97, 131)).shape
         torch.Size([1, 5, 97, 131])
     """
@@ -204,10 +242,12 @@ class DANet(nn.Module):
         self,
         num_classes: int,
         *,
-        multi_grid: tuple[int, ...] | None = (1, 2, 4),
+        multi_grid: Sequence[int] | None = (1, 2, 4),
         **resnet: Any,
     ) -> None:
         super().__init__()
+        if multi_grid is not None and resnet.get("layers"):
+            multi_grid = multi_grid[: resnet["layers"][-1]]
         self.backbone = ResNetFeatures(output_stride=8, multi_grid=multi_grid, **resnet)
         self.head = DANetHead(self.backbone.channels[-1], num_classes)
 

@@ -10,7 +10,8 @@ from segedu.models.backbones import MobileNetV3Features, ResNetFeatures, Weights
 from segedu.models.blocks import PooledBranch, conv_bn_relu, resize
 from segedu.models.heads import FCNHead, SegmentationNetwork
 
-RATES = {16: (6, 12, 18), 8: (12, 24, 36)}  # v3, section 3.3: doubled when the map is twice as fine
+# v3, section 3.3: doubled when the map is twice as fine (the paper has 16 and 8 only)
+RATES = {32: (3, 6, 9), 16: (6, 12, 18), 8: (12, 24, 36)}
 
 
 def separable_conv_bn_relu(
@@ -86,17 +87,12 @@ class DeepLabHead(nn.Sequential):
         )
 
 
-def _rates(output_stride: int) -> tuple[int, ...]:
-    if output_stride not in RATES:
-        raise ValueError(f"output_stride must be 8 or 16, got {output_stride}")
-    return RATES[output_stride]
-
-
 def deeplab_v3_resnet(
     depth: int,
     num_classes: int,
     *,
     output_stride: int = 8,
+    rates: Sequence[int] | None = None,
     aux_loss: bool = False,
     **resnet: Any,
 ) -> SegmentationNetwork:
@@ -113,7 +109,8 @@ def deeplab_v3_resnet(
     Args:
         depth: of the ResNet, 50 or 101.
         num_classes: classes, including the background.
-        output_stride: 8 or 16.
+        output_stride: 8, 16 or 32.
+        rates: dilations in the ASPP; by default those of the stride, see `RATES`.
         aux_loss: a second head on ``layer3`` in training.
         **resnet: ``in_channels``, ``base_width``, ``layers``, ``multi_grid`` and ``weights`` of the
             backbone, see `segedu.models.backbones.ResNetFeatures`.
@@ -123,8 +120,8 @@ def deeplab_v3_resnet(
         >>> model(torch.zeros(1, 3, 97, 131)).shape
         torch.Size([1, 5, 97, 131])
     """
-    rates = _rates(output_stride)
     backbone = ResNetFeatures(depth, output_stride=output_stride, **resnet)
+    rates = RATES[output_stride] if rates is None else rates
     *_, middle, last = backbone.channels
     classifier = DeepLabHead(last, num_classes, rates, 4 * backbone.width)
     aux = FCNHead(middle, num_classes) if aux_loss else None
@@ -176,7 +173,8 @@ class DeepLabV3Plus(nn.Module):
 
     Args:
         num_classes: classes, including the background.
-        output_stride: 8 or 16.
+        output_stride: 8, 16 or 32.
+        rates: dilations in the ASPP; by default those of the stride, see `RATES`.
         separable: depthwise-separable convolutions in the ASPP and the decoder.
         decoder_convs: number of 3x3 convolutions in the decoder.
         **resnet: ``depth``, ``in_channels``, ``base_width``, ``layers``, ``multi_grid`` and
@@ -193,13 +191,14 @@ class DeepLabV3Plus(nn.Module):
         num_classes: int,
         *,
         output_stride: int = 16,
+        rates: Sequence[int] | None = None,
         separable: bool = True,
         decoder_convs: int = 2,
         **resnet: Any,
     ) -> None:
         super().__init__()
-        rates = _rates(output_stride)
         self.backbone = ResNetFeatures(output_stride=output_stride, **resnet)
+        rates = RATES[output_stride] if rates is None else rates
         low, *_, last = self.backbone.channels
         width = 4 * self.backbone.width  # 256
         low_width = 3 * width // 16  # 48

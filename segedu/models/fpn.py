@@ -23,6 +23,8 @@ class FeaturePyramid(nn.Module):
         extra_level: append a level of half the size (every second pixel of the last), as detectors
             want.
         upsample: mode of the upsampling; "nearest" is the paper's.
+        top_down: add the coarser results; if False, each level knows its own map only (table 1d
+            of the paper).
 
     Example:
         >>> import torch
@@ -38,9 +40,10 @@ class FeaturePyramid(nn.Module):
         extra_level: bool = False,
         *,
         upsample: str = "nearest",
+        top_down: bool = True,
     ) -> None:
         super().__init__()
-        self.extra_level, self.upsample = extra_level, upsample
+        self.extra_level, self.upsample, self.top_down = extra_level, upsample, top_down
         self.inner_blocks = nn.ModuleList(
             nn.Sequential(nn.Conv2d(channels, out_channels, 1)) for channels in in_channels
         )
@@ -55,9 +58,10 @@ class FeaturePyramid(nn.Module):
     def forward(self, features: Sequence[Tensor]) -> list[Tensor]:
         """Maps (N, C_i, h_i, w_i), finest first -> maps (N, out_channels, h_i, w_i)."""
         lateral = [block(x) for block, x in zip(self.inner_blocks, features, strict=True)]
-        for i in range(len(lateral) - 2, -1, -1):  # top-down: from the coarsest but one
-            size = lateral[i].shape[-2:]
-            lateral[i] = lateral[i] + F.interpolate(lateral[i + 1], size, mode=self.upsample)
+        if self.top_down:
+            for i in range(len(lateral) - 2, -1, -1):  # from the coarsest but one
+                size = lateral[i].shape[-2:]
+                lateral[i] = lateral[i] + F.interpolate(lateral[i + 1], size, mode=self.upsample)
         levels = [block(x) for block, x in zip(self.layer_blocks, lateral, strict=True)]
         if self.extra_level:
             levels.append(F.max_pool2d(levels[-1], 1, stride=2))
@@ -68,23 +72,26 @@ class SemanticBranch(nn.Module):
     """Every level brought to stride 4 in steps of 2, then summed (semantic FPN, figure 3).
 
     A step is a 3x3 convolution, group normalisation, ReLU and bilinear upsampling by 2: three for
-    stride 32, two for 16, one for 8, and one without upsampling for stride 4.
+    stride 32, two for 16, one for 8, and one without upsampling for stride 4. A group of the
+    normalisation has 4 channels.
 
     Args:
         in_channels: channels of each level.
-        width: channels of the sum.
+        width: channels of the sum, a multiple of 4; 128 is the paper's.
         levels: number of levels.
-        groups: of the normalisation; 32 is the paper's.
+
+    Raises:
+        ValueError: a width that is no multiple of 4.
     """
 
-    def __init__(
-        self, in_channels: int, width: int = 128, levels: int = 4, groups: int = 32
-    ) -> None:
+    def __init__(self, in_channels: int, width: int = 128, levels: int = 4) -> None:
         super().__init__()
+        if width < 4 or width % 4:
+            raise ValueError(f"width must be a multiple of 4 (channels to a group), got {width}")
 
         def step(channels: int) -> nn.Sequential:
             conv = nn.Conv2d(channels, width, 3, padding=1, bias=False)
-            return nn.Sequential(conv, nn.GroupNorm(groups, width), nn.ReLU(inplace=True))
+            return nn.Sequential(conv, nn.GroupNorm(width // 4, width), nn.ReLU(inplace=True))
 
         self.levels = nn.ModuleList(
             nn.ModuleList(step(width if i else in_channels) for i in range(max(level, 1)))
@@ -110,9 +117,10 @@ class SemanticFPN(nn.Module):
 
     Args:
         num_classes: classes, including the background.
+        top_down: as of `FeaturePyramid`.
         **resnet: ``depth``, ``in_channels``, ``base_width``, ``layers`` and ``weights``, see
-            `segedu.models.backbones.ResNetFeatures`.
-            The pyramid has ``4 * base_width`` channels, the branch half as many.
+            `segedu.models.backbones.ResNetFeatures`. ``base_width`` must be even:
+            the pyramid has ``4 * base_width`` channels, the branch half as many.
 
     Example:
         >>> import torch
@@ -121,13 +129,14 @@ class SemanticFPN(nn.Module):
         torch.Size([1, 5, 97, 131])
     """
 
-    def __init__(self, num_classes: int, **resnet: Any) -> None:
+    def __init__(self, num_classes: int, *, top_down: bool = True, **resnet: Any) -> None:
         super().__init__()
         self.backbone = ResNetFeatures(**resnet)
         w = self.backbone.width
-        self.fpn = FeaturePyramid(self.backbone.channels, 4 * w)
-        # 4 channels per group, as in the paper (128 / 32)
-        self.branch = SemanticBranch(4 * w, 2 * w, groups=w // 2)
+        if w % 2:
+            raise ValueError(f"base_width must be even, got {w}")
+        self.fpn = FeaturePyramid(self.backbone.channels, 4 * w, top_down=top_down)
+        self.branch = SemanticBranch(4 * w, 2 * w)
         self.classifier = nn.Conv2d(2 * w, num_classes, 1)
 
     def forward(self, images: Tensor) -> Tensor:

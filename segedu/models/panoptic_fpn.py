@@ -25,12 +25,12 @@ class SemanticHead(nn.Module):
     Args:
         channels: of the pyramid.
         num_classes: 1 + the classes of stuff.
-        width: channels of the sum; 128 is the paper's, 4 to a group of the normalisation.
+        width: channels of the sum, a multiple of 4; 128 is the paper's.
     """
 
     def __init__(self, channels: int, num_classes: int, width: int = 128) -> None:
         super().__init__()
-        self.branch = SemanticBranch(channels, width, LEVELS, groups=width // 4)
+        self.branch = SemanticBranch(channels, width, LEVELS)
         self.classifier = nn.Conv2d(width, num_classes, 1)
 
     def forward(self, levels: Sequence[Tensor], images: Tensor) -> Tensor:

@@ -15,10 +15,16 @@ class PyramidPooling(nn.Module):
     """The map itself beside its averages over 1x1, 2x2, 3x3 and 6x6 regions (figure 3).
 
     Args:
-        in_channels: channels of the map; each of the L levels is reduced to 1/L of them, so that
-            the output has twice as many.
+        in_channels: channels of the map; each of the L levels is reduced to 1/L of them, rounded
+            down.
         bins: regions per side at each level.
         align_corners: of the bilinear upsampling; True is the released code's.
+
+    Attributes:
+        out_channels: of the output: twice ``in_channels`` if L divides them.
+
+    Raises:
+        ValueError: if there is no level, or there are more levels than channels.
 
     Example:
         >>> PyramidPooling(8).eval()(torch.zeros(1, 8, 12, 15)).shape
@@ -29,6 +35,10 @@ class PyramidPooling(nn.Module):
         self, in_channels: int, bins: Sequence[int] = (1, 2, 3, 6), align_corners: bool = True
     ) -> None:
         super().__init__()
+        if not 1 <= len(bins) <= in_channels:
+            raise ValueError(
+                f"bins must name 1 to {in_channels} levels, one channel each, got {tuple(bins)}"
+            )
         width = in_channels // len(bins)
         self.levels = nn.ModuleList(
             PooledBranch(in_channels, width, size, align_corners) for size in bins
@@ -36,7 +46,7 @@ class PyramidPooling(nn.Module):
         self.out_channels = in_channels + width * len(bins)
 
     def forward(self, x: Tensor) -> Tensor:
-        """(N, C, h, w) -> (N, 2C, h, w)."""
+        """(N, C, h, w) -> (N, out_channels, h, w)."""
         return torch.cat([x, *(level(x) for level in self.levels)], dim=1)
 
 
@@ -67,7 +77,7 @@ def pspnet(
     Args:
         depth: of the ResNet, 50 or 101.
         num_classes: classes, including the background.
-        bins: regions per side at each level of the pyramid.
+        bins: regions per side at each level of the pyramid; ``()`` leaves the pyramid out.
         deep_stem: False for torchvision's 7x7 stem, which its weights need.
         aux_loss: whether training returns ``(logits, aux_logits)``.
         **resnet: ``in_channels``, ``base_width``, ``layers`` and ``weights``, see
@@ -82,7 +92,8 @@ def pspnet(
         depth, output_stride=8, first_block="own", deep_stem=deep_stem, **resnet
     )
     *_, middle, last = backbone.channels
-    pyramid = PyramidPooling(last, bins)
-    classifier = nn.Sequential(pyramid, *_head(pyramid.out_channels, last // 4, num_classes))
+    pyramid = PyramidPooling(last, bins) if bins else nn.Identity()
+    width = pyramid.out_channels if bins else last
+    classifier = nn.Sequential(pyramid, *_head(width, last // 4, num_classes))
     aux = nn.Sequential(*_head(middle, middle // 4, num_classes)) if aux_loss else None
     return SegmentationNetwork(backbone, classifier, aux, align_corners=True)

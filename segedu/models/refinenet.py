@@ -14,16 +14,21 @@ def _conv3x3(in_channels: int, out_channels: int, bias: bool = False) -> nn.Conv
 
 
 class ResidualConvUnit(nn.Module):
-    """RCU: ReLU, 3x3, ReLU, 3x3, plus the input. No normalisation, no ReLU on the sum (fig. 3b)."""
+    """RCU: ReLU, 3x3, ReLU, 3x3, plus the input. No normalisation, no ReLU on the sum (fig. 3b).
 
-    def __init__(self, channels: int) -> None:
+    Without ``identity`` the input is not added (for an ablation).
+    """
+
+    def __init__(self, channels: int, identity: bool = True) -> None:
         super().__init__()
+        self.identity = identity
         self.conv1 = _conv3x3(channels, channels, bias=True)
         self.conv2 = _conv3x3(channels, channels)
 
     def forward(self, x: Tensor) -> Tensor:
         """(N, C, h, w) -> (N, C, h, w)."""
-        return x + self.conv2(F.relu(self.conv1(F.relu(x))))
+        y = self.conv2(F.relu(self.conv1(F.relu(x))))
+        return x + y if self.identity else y
 
 
 class MultiResolutionFusion(nn.Module):
@@ -58,12 +63,14 @@ class ChainedResidualPooling(nn.Module):
 class RefineNetBlock(nn.Module):
     """Two RCUs on the features, fusion with the coarser block, CRP, three RCUs (fig. 3a)."""
 
-    def __init__(self, channels: int, coarse_channels: int | None, pooling_stages: int) -> None:
+    def __init__(
+        self, channels: int, coarse_channels: int | None, pooling_stages: int, identity: bool = True
+    ) -> None:
         super().__init__()
-        self.adapt = nn.Sequential(*(ResidualConvUnit(channels) for _ in range(2)))
+        self.adapt = nn.Sequential(*(ResidualConvUnit(channels, identity) for _ in range(2)))
         self.fusion = MultiResolutionFusion(channels, coarse_channels) if coarse_channels else None
         self.pooling = ChainedResidualPooling(channels, pooling_stages)
-        self.output = nn.Sequential(*(ResidualConvUnit(channels) for _ in range(3)))
+        self.output = nn.Sequential(*(ResidualConvUnit(channels, identity) for _ in range(3)))
 
     def forward(self, features: Tensor, coarse: Tensor | None) -> Tensor:
         """(N, C, h, w), coarse (N, C', h/2, w/2) or None -> (N, C, h, w)."""
@@ -86,6 +93,7 @@ class RefineNet(nn.Module):
     Args:
         num_classes: classes, including the background.
         pooling_stages: links of the chained residual pooling.
+        identity: if False, the RCUs do not add their input (for an ablation).
         **resnet: ``depth``, ``in_channels``, ``base_width``, ``layers`` and ``weights``, see
             `segedu.models.backbones.ResNetFeatures`.
             The blocks have ``4 * base_width`` channels, the coarsest twice as many.
@@ -97,7 +105,9 @@ class RefineNet(nn.Module):
         torch.Size([1, 5, 97, 131])
     """
 
-    def __init__(self, num_classes: int, *, pooling_stages: int = 4, **resnet: Any) -> None:
+    def __init__(
+        self, num_classes: int, *, pooling_stages: int = 4, identity: bool = True, **resnet: Any
+    ) -> None:
         super().__init__()
         self.backbone = ResNetFeatures(**resnet)
         w = 4 * self.backbone.width
@@ -107,7 +117,7 @@ class RefineNet(nn.Module):
             for channels, width in zip(self.backbone.channels[::-1], widths, strict=True)
         )
         self.blocks = nn.ModuleList(
-            RefineNetBlock(width, coarse, pooling_stages)
+            RefineNetBlock(width, coarse, pooling_stages, identity)
             for width, coarse in zip(widths, (None, *widths), strict=False)
         )
         self.dropout = nn.Dropout(0.5)

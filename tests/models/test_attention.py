@@ -2,6 +2,7 @@ import pytest
 import torch
 import torch.nn.functional as F
 
+from segedu.models import get_model
 from segedu.models.attention import (
     CBAM,
     ChannelAttention,
@@ -67,3 +68,49 @@ def test_gates_only_shrink(block):
     x = torch.randn(2, 32, 6, 7)
     assert (block(x).abs() <= x.abs()).all()
     assert block(x).shape == x.shape
+
+
+@pytest.mark.parametrize("block", [NonLocal2d(8), NonLocal2d(8, subsample=True)])
+def test_weights_of_the_non_local_block_give_its_output(block):
+    torch.nn.init.ones_(block.out[1].weight)
+    x = torch.randn(2, 8, 4, 6)
+    weights = block.eval().attention(x)
+    assert weights.shape == (2, 24, 6 if isinstance(block.pool, torch.nn.MaxPool2d) else 24)
+    assert torch.allclose(weights.sum(-1), torch.ones(2, 24))
+    value = block.pool(block.g(x)).flatten(2)  # (N, C/2, hw or hw/4)
+    y = (value @ weights.transpose(1, 2)).unflatten(2, (4, 6))
+    assert torch.allclose(block(x), x + block.out(y), atol=1e-5)
+
+
+def test_weights_of_danet_give_its_outputs():
+    x = torch.randn(2, 8, 4, 6)
+    position, channel = PositionAttention(8), ChannelAttention()
+    for block in (position, channel):
+        torch.nn.init.ones_(block.gamma)
+    weights = position.attention(x)
+    assert weights.shape == (2, 24, 24)
+    y = (position.value(x).flatten(2) @ weights.transpose(1, 2)).view_as(x)
+    assert torch.allclose(position(x), x + y, atol=1e-5)
+    weights = channel.attention(x)
+    assert weights.shape == (2, 8, 8)
+    assert torch.allclose(weights.sum(-1), torch.ones(2, 8))
+    assert torch.allclose(channel(x), x + (weights @ x.flatten(2)).view_as(x), atol=1e-5)
+
+
+def test_gates_give_the_outputs():
+    x = torch.randn(2, 32, 6, 7)
+    squeeze, cbam = SqueezeExcitation(32), CBAM(32).eval()
+    assert squeeze.attention(x).shape == (2, 32, 1, 1)
+    assert torch.equal(squeeze(x), x * squeeze.attention(x))
+    channels = cbam.channel_attention(x)
+    positions = cbam.position_attention(x * channels)
+    assert (channels.shape, positions.shape) == ((2, 32, 1, 1), (2, 1, 6, 7))
+    assert torch.equal(cbam(x), x * channels * positions)
+
+
+@pytest.mark.parametrize(("blocks", "factors"), [(1, [4]), (2, [4, 8]), (3, [4, 8, 16])])
+def test_a_short_last_stage_takes_the_first_dilations(blocks, factors):
+    model = get_model("danet_resnet50", 5, base_width=4, layers=(1, 1, 1, blocks))
+    assert [block.conv2.dilation[0] for block in model.backbone.layer4] == factors
+    with pytest.raises(ValueError, match="multi_grid needs 3 factors, got 1"):
+        get_model("danet_resnet50", 5, multi_grid=(1,), base_width=4, layers=(1, 1, 1, 3))

@@ -47,7 +47,7 @@ NARROW = {
         "first_width": 16,
         "decoder_widths": (32, 32, 32, 16, 16),
     },
-    "danet_resnet50": RESNET | {"multi_grid": None},
+    "danet_resnet50": RESNET,
     "semantic_fpn_resnet50": RESNET,
     "hrnet_w18": {"width": 8, "stem_width": 8, "modules": (1, 1, 1), "blocks": 1},
     "enet": {"base_width": 8},

@@ -29,3 +29,12 @@ def test_the_papers_chains_of_two_are_smaller():
     fewer = 2 * 9 * (512**2 + 3 * 256**2)
     count = [sum(p.numel() for p in model.parameters()) for model in (four, two)]
     assert count[0] - count[1] == fewer
+
+
+def test_without_the_identity_a_unit_without_weights_passes_nothing():
+    model = RefineNet(2, identity=False, base_width=4, layers=(1, 1, 1, 1))
+    units = [unit for unit in model.modules() if isinstance(unit, ResidualConvUnit)]
+    assert len(units) == 4 * 5
+    for unit in units:
+        torch.nn.init.zeros_(unit.conv2.weight)
+        assert not unit(torch.randn(1, unit.conv1.in_channels, 5, 5)).any()

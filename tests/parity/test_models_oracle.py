@@ -97,8 +97,8 @@ def test_semantic_branch_equals_smp(monkeypatch):
     monkeypatch.setattr(
         F, "interpolate", lambda x, **how: interpolate(x, **how | {"align_corners": False})
     )
-    reference = [fill(SegmentationBlock(24, 64, n_upsamples=n)) for n in range(4)]
-    model = SemanticBranch(24, 64)
+    reference = [fill(SegmentationBlock(24, 128, n_upsamples=n)) for n in range(4)]
+    model = SemanticBranch(24, 128)
     for ours, theirs in zip(model.levels, reference, strict=True):
         ours.load_state_dict(
             dict(zip(ours.state_dict(), theirs.state_dict().values(), strict=True))

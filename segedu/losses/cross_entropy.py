@@ -183,7 +183,7 @@ class OHEMLoss(nn.Module):
             raise ValueError(f"rule must be one of {RULES}, got {rule!r}")
         if not 0 < threshold <= 1:
             raise ValueError(f"threshold must be in (0, 1], got {threshold}")
-        if min_kept < 0:
+        if not min_kept >= 0:
             raise ValueError(f"min_kept must be >= 0, got {min_kept}")
         for name, share in (("min_fraction", min_fraction), ("fraction", fraction)):
             if not 0 < share <= 1:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping, Sequence
 from numbers import Integral
 from typing import Any
@@ -135,7 +136,8 @@ class PanopticQuality(Metric):
         Returns:
             ``pq``, ``sq``, ``rq`` and the same with ``_things`` and ``_stuff`` (NaN if there is no
             such category with a segment), ``num_categories`` (of the first mean), and
-            ``per_class``: category id -> ``pq, sq, rq, tp, fp, fn``.
+            ``per_class``: category id -> ``pq, sq, rq, tp, fp, fn``, the first three NaN without a
+            segment, and ``sq`` 0 without a match.
 
         Raises:
             ValueError: what ``update`` could not refuse on a GPU.
@@ -145,10 +147,11 @@ class PanopticQuality(Metric):
         per_class = {}
         for category, (units, tp, fp, fn) in zip(self.categories, scores, strict=True):
             iou, size = units / UNITS, tp + fp / 2 + fn / 2
+            none = 0.0 if size else math.nan
             per_class[category] = {
-                "pq": iou / size if size else 0.0,
-                "sq": iou / tp if tp else 0.0,
-                "rq": tp / size if size else 0.0,
+                "pq": iou / size if size else none,
+                "sq": iou / tp if tp else none,
+                "rq": tp / size if size else none,
                 "tp": int(tp),
                 "fp": int(fp),
                 "fn": int(fn),
@@ -162,7 +165,7 @@ class PanopticQuality(Metric):
             ]
             for key in ("pq", "sq", "rq"):
                 values = [row[key] for row in seen]
-                result[key + suffix] = sum(values) / len(values) if values else float("nan")
+                result[key + suffix] = sum(values) / len(values) if values else math.nan
             if not suffix:
                 result["num_categories"] = len(seen)
         return result | {"per_class": per_class}

@@ -1,4 +1,5 @@
 import json
+import math
 import os
 from pathlib import Path
 
@@ -47,6 +48,9 @@ def test_by_hand():
     assert got["pq_stuff"] == 1
     assert got["pq"] == pytest.approx((2 / 3 + 1) / 2)  # category 2 has no segment at all
     assert got["num_categories"] == 2
+    absent = got["per_class"][2]
+    assert all(math.isnan(absent[key]) for key in ("pq", "sq", "rq"))  # and no failure
+    assert absent["tp"] == absent["fp"] == absent["fn"] == 0
     assert got["per_class"][1] == pytest.approx(
         {"pq": 2 / 3, "sq": 2 / 3, "rq": 1, "tp": 2, "fp": 0, "fn": 0}
     )

@@ -7,8 +7,8 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from segedu.metrics._labels import NOT_A_NUMBER, check_logits
 from segedu.metrics.base import Metric
+from segedu.metrics.labels import NOT_A_NUMBER, check_logits
 
 # Confidences are summed as whole multiples of 2^-30: room for 2^33 pixels.
 UNITS = 2**30

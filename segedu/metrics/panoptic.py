@@ -11,8 +11,8 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from segedu.metrics._counts import runs, scatter_counts
 from segedu.metrics.base import UNITS, Metric
+from segedu.metrics.counts import runs, scatter_counts
 
 Segment = Mapping[str, Any]
 

@@ -10,9 +10,9 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-from segedu.metrics._counts import runs, scatter_counts
-from segedu.metrics._labels import NOT_A_NUMBER, label_maps
 from segedu.metrics.base import UNITS, Metric
+from segedu.metrics.counts import runs, scatter_counts
+from segedu.metrics.labels import NOT_A_NUMBER, label_maps
 
 ABSENT = {"skip": float("nan"), "zero": 0.0, "one": 1.0}
 

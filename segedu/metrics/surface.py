@@ -11,8 +11,8 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from segedu.metrics._labels import NOT_A_NUMBER, label_maps
 from segedu.metrics.base import Metric
+from segedu.metrics.labels import NOT_A_NUMBER, label_maps
 from segedu.ops import binary_masks
 from segedu.ops.distance import check_spacing, distance_transform
 
@@ -97,7 +97,7 @@ def surface_distances(
     if weighted:
         codes = [_cell_codes(m) for m in masks]
         surfaces = [(c > 0) & (c < 2**2**pred.ndim - 1) for c in codes]
-        sizes = _element_sizes(spacing)
+        sizes = element_sizes(spacing)
         weights = [sizes[c[s].cpu().numpy()] for c, s in zip(codes, surfaces, strict=True)]
     else:
         surfaces = [surface(m) for m in masks]
@@ -161,7 +161,7 @@ def _cell_codes(mask: Tensor) -> Tensor:
     return codes
 
 
-def _element_sizes(spacing: tuple[float, ...]) -> np.ndarray:
+def element_sizes(spacing: tuple[float, ...]) -> np.ndarray:
     """Length or area of the surface element of each code of ``_cell_codes``."""
     # A face grows with the spacing along all axes but the one it looks along.
     scale = np.prod(spacing) / np.array(spacing)

@@ -31,7 +31,7 @@ def distance_transform(mask: Tensor, spacing: Sequence[float] | None = None) -> 
     if bool(mask.all()):
         return torch.full(mask.shape, torch.inf, dtype=torch.float64, device=mask.device)
     if mask.is_cuda:
-        return _separable(mask, spacing)
+        return separable_transform(mask, spacing)
     from scipy.ndimage import distance_transform_edt
 
     return torch.from_numpy(distance_transform_edt(mask.numpy(), sampling=spacing))
@@ -45,7 +45,7 @@ def check_spacing(spacing: Sequence[float] | None, ndim: int) -> tuple[float, ..
     return spacing
 
 
-def _separable(mask: Tensor, spacing: tuple[float, ...]) -> Tensor:
+def separable_transform(mask: Tensor, spacing: tuple[float, ...]) -> Tensor:
     """Squared distances grow axis by axis: D(i) = min over j of D(j) + (s (i - j))²."""
     squared = torch.where(mask, torch.inf, 0.0).double()
     for axis, step in enumerate(spacing):

@@ -5,13 +5,13 @@ Each case stands beside the right value that the same call gives once the input 
 
 import math
 
-import numpy as np
 import pytest
 import torch
 
 from segedu.metrics import (
     AveragePrecision,
     CalibrationMetrics,
+    Metric,
     PanopticQuality,
     SemanticMetrics,
     SurfaceMetrics,
@@ -175,21 +175,36 @@ def test_masks_of_surfaces():
         surface_distances(mask, mask).dice(NAN)
 
 
+class Sum(Metric):
+    """The smallest metric there is."""
+
+    def update(self, x):
+        self._refuse(x.isnan(), "x must be a number", x)
+        self._add(total=x.nansum())
+
+    def compute(self):
+        self._check()
+        return {"sum": self._sums["total"].item() if self._sums else NAN, "per_class": {}}
+
+
+class Asynchronous(torch.Tensor):
+    """A tensor of the CPU that says it is on a GPU."""
+
+    is_cuda = True
+
+
 def test_what_a_gpu_cannot_refuse_at_once_compute_does():
     """The fault of a batch is kept, through a merge and until the reset."""
-
-    class Asynchronous(torch.Tensor):
-        """A tensor of the CPU that says it is on a GPU."""
-
-        is_cuda = True
-
-    metric, other = SemanticMetrics(2), SemanticMetrics(2)
-    metric._refuse(torch.tensor([False]).as_subclass(Asynchronous), "the moon is out")
-    metric.compute()
-    metric._refuse(torch.tensor([False, True]).as_subclass(Asynchronous), "the moon is out")
-    metric._refuse(torch.tensor([False]).as_subclass(Asynchronous), "the sun is out")
+    metric, other = Sum(), Sum()
+    good, bad = torch.tensor([1.0, 2.0]), torch.tensor([1.0, NAN])
+    with pytest.raises(ValueError, match=r"x must be a number, got \[nan\]"):
+        metric.update(bad)
+    metric.update(good.as_subclass(Asynchronous))
+    assert metric.compute()["sum"] == 3
+    metric.update(bad.as_subclass(Asynchronous))
+    metric.update(good.as_subclass(Asynchronous))
     for faulty in (metric, other.merge(metric)):
-        with pytest.raises(ValueError, match="the moon is out"):
+        with pytest.raises(ValueError, match="x must be a number$"):
             faulty.compute()
     metric.reset()
-    assert np.isnan(metric.compute()["mean_iou"])
+    assert math.isnan(metric.compute()["sum"])

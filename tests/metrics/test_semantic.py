@@ -10,7 +10,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from segedu.metrics import SemanticMetrics, score
-from segedu.metrics._counts import runs
+from segedu.metrics.counts import runs
 from segedu.metrics.semantic import boundary_region
 
 KEYS = {
@@ -112,7 +112,7 @@ def test_properties(seed, classes, flat):
 
 
 def test_runs_cut_where_either_map_changes_across_blocks(monkeypatch):
-    monkeypatch.setattr("segedu.metrics._counts._BLOCK", 16)
+    monkeypatch.setattr("segedu.metrics.counts.BLOCK", 16)
     a, b = np.repeat([3, 1, 2, 0], [5, 20, 1, 14]), np.repeat([1, 0], [22, 18])
     a[30:36] = [0, 1, 0, 1, 0, 1]  # dense: pixel by pixel
     seen = list(runs(a, b))

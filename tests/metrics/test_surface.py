@@ -12,8 +12,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from segedu.metrics import SurfaceMetrics, surface_distances
-from segedu.metrics.surface import _element_sizes, surface
-from segedu.ops.distance import _separable, distance_transform
+from segedu.metrics.surface import element_sizes, surface
+from segedu.ops.distance import distance_transform, separable_transform
 
 
 def blob(seed, shape):
@@ -119,7 +119,7 @@ def test_every_surface_element_has_the_size_of_surface_distance(spacing):
     kind = "contour_length" if len(spacing) == 2 else "surface_area"
     theirs = getattr(tables, f"create_table_neighbour_code_to_{kind}")(spacing)
     weights = getattr(tables, f"ENCODE_NEIGHBOURHOOD_{len(spacing)}D_KERNEL").ravel()
-    ours = _element_sizes(spacing)
+    ours = element_sizes(spacing)
     for code in range(len(ours)):
         other = sum(int(w) for bit, w in enumerate(weights) if code >> bit & 1)
         assert ours[code] == pytest.approx(theirs[other], abs=1e-12)
@@ -151,7 +151,9 @@ def test_metrics_average_images_then_classes_and_state_the_empty_rule():
 @pytest.mark.parametrize("spacing", [(1.0, 1.0, 1.0), (2.0, 0.5, 1.5)])
 def test_distance_transform_of_the_gpu_equals_scipy(spacing):
     mask = blob(3, (9, 10, 11))
-    torch.testing.assert_close(_separable(mask, spacing), distance_transform(mask, spacing))
+    torch.testing.assert_close(
+        separable_transform(mask, spacing), distance_transform(mask, spacing)
+    )
     assert distance_transform(torch.ones(2, 2).bool()).isinf().all()
 
 

@@ -9,7 +9,7 @@ import torch
 from torch import Tensor
 
 # A block of label maps that stays in the cache while its runs are found.
-_BLOCK = 1 << 18
+BLOCK = 1 << 18
 # Above this share of run ends, counting every pixel is faster than counting runs.
 _DENSE = 0.15
 
@@ -24,8 +24,8 @@ def runs(a: np.ndarray, b: np.ndarray) -> Iterator[tuple[np.ndarray, np.ndarray,
         For each block of pixels the labels of its runs in ``a`` and in ``b`` and the run lengths
         (1 everywhere where a block has too many runs to gain anything).
     """
-    for start in range(0, len(a), _BLOCK):
-        x, y = a[start : start + _BLOCK], b[start : start + _BLOCK]
+    for start in range(0, len(a), BLOCK):
+        x, y = a[start : start + BLOCK], b[start : start + BLOCK]
         change = x[1:] != x[:-1]
         change |= y[1:] != y[:-1]
         last = np.flatnonzero(change)

@@ -56,6 +56,8 @@ def _check_types(logits: Tensor, target: Tensor) -> None:
         raise ValueError(
             f"logits are on {logits.device} and target is on {target.device}: move one of them"
         )
+    if logits.numel() == 0:
+        raise ValueError(f"logits must hold at least one pixel, got {tuple(logits.shape)}")
 
 
 def check_multiclass(logits: Tensor, target: Tensor, ignore_index: int) -> tuple[Tensor, Tensor]:

@@ -83,6 +83,8 @@ class SemanticMetrics(Metric):
         """
         pred, unknown = label_maps(pred, target, self.num_classes)
         self._refuse(unknown, NOT_A_NUMBER)
+        if len(target) == 0:
+            return
         groups = zip(pred, target, strict=True) if self.per_image else [(pred, target)]
         # (C + 1, C + 1) for each group; the last row and column count labels out of range
         counts = torch.stack([self._count(p.flatten(), t.flatten()) for p, t in groups])

@@ -223,6 +223,8 @@ def test_wrong_input_is_named(name):
         loss(logits, torch.full_like(target, 9))
     with pytest.raises(ValueError, match=r"got logits \(2, . ?.*and target \(1, 5, 6\)"):
         loss(logits, target[:1])
+    with pytest.raises(ValueError, match=r"at least one pixel, got \(0, "):
+        loss(logits[:0], target[:0])
     with pytest.raises(TypeError, match="logits must be floating point"):
         loss(logits.long(), target)
     with pytest.raises(TypeError, match="target must hold integer"):

@@ -3,7 +3,15 @@
 import pytest
 import torch
 
-from segedu.losses import fused
+from segedu.losses import (
+    CrossEntropyLoss,
+    DiceLoss,
+    FocalTverskyLoss,
+    GeneralizedDiceLoss,
+    JaccardLoss,
+    TverskyLoss,
+    fused,
+)
 
 # name -> (fused, plain), functions of (logits, target) that give tensors
 PAIRS = {
@@ -76,6 +84,34 @@ def test_fused_equals_plain(name, classes, kind):
     if kind == "ignored everywhere":
         assert not any(x.any() for x in got)
         assert not slope.any()
+
+
+WEIGHT = [0.5, 2.0, 1.0]
+FORMULAS = {
+    "cross entropy": CrossEntropyLoss(WEIGHT),
+    "cross entropy, sum": CrossEntropyLoss(WEIGHT, reduction="sum"),
+    "Dice": DiceLoss(weight=WEIGHT),
+    "Dice, squared": DiceLoss(weight=WEIGHT, squared=True, per_image=True),
+    "Jaccard": JaccardLoss(weight=WEIGHT, absent="count", smooth=1.0),
+    "Tversky": TverskyLoss(weight=WEIGHT, include_background=False),
+    "focal Tversky": FocalTverskyLoss(weight=WEIGHT),
+    "generalised Dice": GeneralizedDiceLoss(),
+}
+
+
+@pytest.mark.parametrize("kind", targets(3))
+@pytest.mark.parametrize("name", FORMULAS)
+def test_losses_of_the_sums_equal_their_formula_of_the_plain_sums(name, kind):
+    """With class weights, through the loss that people call."""
+    loss = FORMULAS[name]
+    logits = 3 * torch.randn(3, 3, 4, 5, generator=torch.manual_seed(1), dtype=torch.float64)
+    target = targets(3)[kind]
+    (got, slope), (expected, plain_slope) = (
+        value_and_gradient(function, logits, target)
+        for function in (loss, lambda z, t: loss.from_sums(fused.plain_class_sums(z, t)))
+    )
+    torch.testing.assert_close(got, expected, rtol=1e-10, atol=1e-12)
+    torch.testing.assert_close(slope, plain_slope, rtol=1e-10, atol=1e-12)
 
 
 def test_every_plain_form_is_compared():

@@ -75,6 +75,14 @@ def test_nothing_seen_is_no_score(name):
 
 
 @every_metric
+def test_a_batch_without_an_image_changes_nothing(name):
+    metric, pairs = seen(name, images(name, 0)), images(name, 1, count=1)
+    before = metric.compute()
+    metric.update(*(part[:0] for part in batch(pairs)))
+    assert same(metric.compute(), before)
+
+
+@every_metric
 def test_merge_refuses_other_settings_and_other_metrics(name):
     metric, other = seen(name, images(name, 0)), METRICS[name][1]()
     before = metric.compute()

@@ -36,6 +36,10 @@ LANGUAGES: tuple[Language, ...] = ("en", "zh")
 LANG_ATTRIBUTE = {"en": "en", "zh": "zh-CN"}
 BAR = "｜"
 CLOSING = "，。；：、！？）》”’"  # marks that must not start a line
+FULL_WIDTH = "，。；：、！？（）《》"
+SPACES = re.compile(f"(?<=[{FULL_WIDTH}])[ \\n]+|[ \\n]+(?=[{FULL_WIDTH}])")
+# U-Net, nnU-Net, R-CNN; FCN-8s, ResNet-50.
+NAME = re.compile(r"(?<![\w-])(\w{0,3}[A-Z]-[A-Z][\w+]*|[A-Z]\w+-\d\w*)(?![\w-])")
 
 # Folder of each edition inside the site, and its name in the switcher.
 EDITIONS = {
@@ -227,6 +231,51 @@ class SplitShortTexts(SphinxTransform):
         ]
 
 
+class DropSpaces(SphinxTransform):
+    """Drops the spaces around full-width marks, which bring their own.
+
+    A run-in heading needs one in the notebook (``**标题。** 正文``), or it would not be bold.
+    """
+
+    default_priority = 205
+
+    def apply(self, **kwargs: Any) -> None:
+        """Goes through the texts of each element, whatever inline elements hold them."""
+        for element in list(self.document.findall(nodes.TextElement)):
+            if isinstance(element.parent, nodes.TextElement):
+                continue  # its texts are those of the element around it
+            before = ""
+            for text in list(element.findall(nodes.Text)):
+                shown = text.astext()
+                if not isinstance(text.parent, SplitShortTexts.verbatim):
+                    shown = SPACES.sub("", shown)
+                    if before.endswith(tuple(FULL_WIDTH)):
+                        shown = shown.lstrip(" \n")
+                    if shown != text:
+                        text.parent.replace(text, nodes.Text(shown))
+                before = shown or before
+
+
+class KeepNames(SphinxTransform):
+    """Ties the parts of a name such as U-Net or FCN-8s: a browser may break it at its hyphen."""
+
+    default_priority = 206
+
+    def apply(self, **kwargs: Any) -> None:
+        """Puts every such name into an element that does not wrap."""
+        for text in list(self.document.findall(nodes.Text)):
+            parent = text.parent
+            if isinstance(parent, (*SplitShortTexts.verbatim, nodes.comment)):
+                continue
+            pieces = NAME.split(text.astext())  # text, name, text, name, ... text
+            if len(pieces) > 1:
+                pieces[1::2] = [
+                    nodes.inline("", name, classes=["unbroken"]) for name in pieces[1::2]
+                ]
+                pieces[::2] = map(nodes.Text, pieces[::2])
+                parent.replace(text, pieces)
+
+
 class KeepPunctuation(SphinxTransform):
     """Ties a Chinese mark to the formula before it: a browser may break the line there."""
 
@@ -330,6 +379,8 @@ def setup(app: Sphinx) -> dict[str, Any]:
     app.connect("source-read", select_source)
     app.add_transform(WrapLanguages)
     app.add_transform(SplitShortTexts)
+    app.add_transform(DropSpaces)
+    app.add_transform(KeepNames)
     app.add_transform(KeepPunctuation)
     app.connect("doctree-resolved", shorten_references)
     app.connect("html-page-context", add_switcher, priority=400)

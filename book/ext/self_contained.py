@@ -89,7 +89,9 @@ def cut_icon_font(static: Path) -> None:
     named = {name for file in sources for name in ICON.findall(file.read_text(encoding="utf-8"))}
     # Icons by class (see ICON_RULE), and those that a rule of the theme draws without a class.
     codes = {code for names, code in ICON_RULE.findall(styles) if named & set(ICON.findall(names))}
-    codes |= set(re.findall(r"\\(f[0-9a-f]{3})\b", ICON_RULE.sub("", styles)))
+    others = ICON_RULE.sub("", styles)
+    codes |= set(re.findall(r"\\(f[0-9a-f]{3})\b", others))
+    codes |= {f"{ord(char):x}" for char in others if "\ue000" <= char <= "\uf8ff"}
     options = subset.Options(flavor="woff2", layout_features=[])
     icons = subset.load_font(str(theme / "theme/pydata_sphinx_theme/static" / font), options)
     cutter = subset.Subsetter(options)

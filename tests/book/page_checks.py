@@ -16,6 +16,8 @@ import axe_playwright_python
 import yaml
 from playwright.sync_api import BrowserContext, Page
 
+from tests.book.layout_checks import complaints
+
 OTHER_FILES = {"_static", "_sources", "index.html", "404.html"}
 MAX_PAGE = 700_000  # bytes, compressed, without the page's own figures
 MAX_FIGURES = 800_000  # bytes
@@ -190,15 +192,31 @@ def fits_a_phone(visit: Visit) -> Iterator[str]:
         yield f"scrolls sideways at 390 px: {needed} px"
 
 
+# ---- at any width
+
+
+def is_well_laid_out(visit: Visit) -> Iterator[str]:
+    """Nothing is torn, broken, cut or blank."""
+    width = visit.page.viewport_size["width"]
+    yield from (f"{problem} ({width} px)" for problem in complaints(visit.page, visit.address))
+
+
 Check = Callable[[Visit], Iterator[str]]
 VIEWS: tuple[tuple[tuple[int, int], str, tuple[Check, ...]], ...] = (
     (
         (1360, 900),
         "light",
-        (speaks_its_language, sets_its_formulas, loads_figures_late, is_accessible),
+        (
+            speaks_its_language,
+            sets_its_formulas,
+            loads_figures_late,
+            is_accessible,
+            is_well_laid_out,
+        ),
     ),
     ((1360, 900), "dark", (has_contrast_in_the_dark,)),
-    ((390, 844), "light", (fits_a_phone, is_light)),
+    ((1280, 800), "light", (is_well_laid_out,)),
+    ((390, 844), "light", (fits_a_phone, is_well_laid_out, is_light)),
 )
 
 

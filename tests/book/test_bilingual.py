@@ -98,6 +98,20 @@ def test_a_formula_keeps_the_mark_after_it(read):
     assert paragraph.astext() == "设 x，并且 y 与 z。w"
 
 
+def test_full_width_marks_stand_without_spaces(read):
+    tree, _ = read("# T\n\n**运行。** 点击 `Run all` ，再看 **图 1** （右）\n下一行。 A b\n", "zh")
+    [paragraph] = tree.findall(nodes.paragraph)
+    assert paragraph.astext() == "运行。点击 Run all，再看 图 1（右）下一行。A b"
+
+
+def test_names_are_not_broken(read):
+    page = "# The U-Net ｜ U-Net 网络\n\nFCN-8s and nnU-Net++, a well-known `R-CNN`, (R-CNN).\n"
+    tree, _ = read(page, "both")
+    kept = [node.astext() for node in tree.findall(nodes.inline) if "unbroken" in node["classes"]]
+    assert kept == ["U-Net", "U-Net", "FCN-8s", "nnU-Net++", "R-CNN"]
+    assert tree.astext().endswith("FCN-8s and nnU-Net++, a well-known R-CNN, (R-CNN).")
+
+
 @pytest.mark.parametrize("edition", ["both", "zh"])
 def test_a_heading_in_a_tagged_cell_is_an_error_that_names_the_page(read, edition):
     page = '# Title\n\n+++ {"tags": ["lang-zh"]}\n\n## 标题\n\n正文\n\n+++\n'

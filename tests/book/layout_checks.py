@@ -1,0 +1,74 @@
+"""What must hold for the layout of an open page, at any width; each check names what is wrong."""
+
+import io
+from functools import cache
+
+from fontTools.ttLib import TTFont
+from playwright.sync_api import Page
+
+ICON_FONT = "_static/vendor/fontawesome/webfonts/fa-solid-900.woff2"
+
+# Each gives texts or elements that break its rule, in their own words.
+CHECKS = {
+    "lines may be torn by justification": """() =>
+        [...document.querySelectorAll("article :is(p, li, td, dd)")]
+            .filter((e) => getComputedStyle(e).textAlign === "justify")
+            .map((e) => e.textContent.slice(0, 30))""",
+    "a name is broken at its hyphen": r"""() => {
+        const name = /(?<![\w-])(?:\w{0,3}[A-Z]-[A-Z][\w+]*|[A-Z]\w+-\d\w*)(?![\w-])/g;
+        const roots = document.querySelectorAll("article, .bd-links, .page-toc");
+        const broken = [];
+        for (const root of roots) {
+            const walker = document.createTreeWalker(root, NodeFilter.SHOW_TEXT);
+            while (walker.nextNode()) {
+                const node = walker.currentNode;
+                if (node.parentElement.closest("pre, code, script, mjx-container, svg")) continue;
+                for (const match of node.data.matchAll(name)) {
+                    const range = document.createRange();
+                    range.setStart(node, match.index);
+                    range.setEnd(node, match.index + match[0].length);
+                    const tops = [...range.getClientRects()].map((r) => Math.round(r.top));
+                    if (new Set(tops).size > 1) broken.push(match[0]);
+                }
+            }
+        }
+        return broken;
+    }""",
+    "a table is cut": """() => [...document.querySelectorAll("article table:not(.dataframe)")]
+        .filter((e) => e.offsetWidth > e.parentElement.clientWidth + 1)
+        .map((e) => `${e.textContent.trim().slice(0, 30)} (${e.offsetWidth} px)`)""",
+    "a wide formula does not scroll visibly": """() =>
+        [...document.querySelectorAll("article div.math")].filter((e) => {
+            const style = getComputedStyle(e);
+            const scrolls = /auto|scroll/.test(style.overflowX);
+            return e.scrollWidth > e.clientWidth + 1
+                && !(scrolls && style.backgroundImage.includes("gradient"));
+        }).map((e) => e.textContent.slice(0, 30))""",
+    "a space beside a full-width mark": r"""() => {
+        const stray = /.{0,8}(?:[，。；：！？、）][ \n]+(?=\S)|[ \n][，。；：！？、）]).{0,8}/;
+        return [...document.querySelectorAll("article :is(p, li, h1, h2, h3, td, th, figcaption)")]
+            .filter((e) => !e.querySelector("p, li, pre"))
+            .map((e) => e.textContent.match(stray))
+            .filter(Boolean).map((match) => match[0]);
+    }""",
+}
+ICONS = """() => [...document.querySelectorAll("*")].flatMap((e) =>
+    ["::before", "::after"].map((part) => getComputedStyle(e, part))
+        .filter((s) => s.fontFamily.includes("Font Awesome") && s.content.length === 3)
+        .map((s) => [s.content.codePointAt(1), e.className.toString()]))"""
+
+
+@cache
+def known_icons(font: bytes) -> frozenset[int]:
+    """Code points that an icon font can draw."""
+    return frozenset(TTFont(io.BytesIO(font)).getBestCmap())
+
+
+def complaints(page: Page, address: str) -> list[str]:
+    """What is wrong with the layout of the page as it is open now."""
+    found = [f"{what}: {text!r}" for what, check in CHECKS.items() for text in page.evaluate(check)]
+    if icons := page.evaluate(ICONS):
+        known = known_icons(page.request.get(address + ICON_FONT).body())
+        blank = {(code, owner) for code, owner in icons if code not in known}
+        found += [f"blank icon {code:x} of {owner!r}" for code, owner in sorted(blank)]
+    return found

@@ -1,0 +1,58 @@
+"""Each check of the layout notices a page that breaks its rule."""
+
+import shutil
+
+import pytest
+from browser import serve
+
+from tests.book.layout_checks import CHECKS, ICON_FONT, complaints
+
+pytestmark = pytest.mark.browser
+
+BROKEN = {
+    "lines may be torn by justification": '<p style="text-align:justify">一行</p>',
+    "a name is broken at its hyphen": '<p style="width:4ch">The U-Net</p>',
+    "a table is cut": "<div style='width:80px'><table><td>aaaaaaaaaaaaaaaaaaaaa</table></div>",
+    "a wide formula does not scroll visibly": '<div class="math" style="width:60px;'
+    'overflow:auto"><span style="display:block;width:90px">x</span></div>',
+    "a space beside a full-width mark": "<p><b>标题。</b> 正文</p>",
+    "blank icon f999": "<style>h1::before{font-family:'Font Awesome 6 Free';"
+    "content:'\\f999'}</style><h1>x</h1>",
+}
+GOOD = """<p>The U-Net，见 <b>标题。</b>正文</p><div style="width:80px"><table><td>a</table></div>
+<div class="math" style="width:60px;overflow:auto;background:linear-gradient(red, white)">
+<span style="display:block;width:90px">x</span></div>"""
+
+
+@pytest.fixture
+def told(browser, miniature, tmp_path):
+    """Gives the complaints about an article."""
+    target = tmp_path / ICON_FONT
+    target.parent.mkdir(parents=True)
+    shutil.copy(miniature / ICON_FONT, target)
+    page = browser.new_page()
+
+    def tell(article: str) -> list[str]:
+        (tmp_path / "page.html").write_text(
+            f'<!doctype html><meta charset="utf-8"><article>{article}</article>', encoding="utf-8"
+        )
+        with serve(tmp_path) as address:
+            page.goto(address + "page.html")
+            return complaints(page, address)
+
+    yield tell
+    page.close()
+
+
+def test_a_good_page_passes(told):
+    assert told(GOOD) == []
+
+
+@pytest.mark.parametrize("rule", BROKEN)
+def test_a_broken_page_is_noticed(told, rule):
+    found = told(BROKEN[rule])
+    assert found and all(complaint.startswith(rule) for complaint in found)
+
+
+def test_every_check_is_tried():
+    assert CHECKS.keys() < BROKEN.keys()

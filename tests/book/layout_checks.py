@@ -52,7 +52,7 @@ CHECKS = {
             .filter(Boolean).map((match) => match[0]);
     }""",
 }
-ICONS = """() => [...document.querySelectorAll("*")].flatMap((e) =>
+ICONS = """() => [...document.querySelectorAll("*:not(mjx-container *, pre *)")].flatMap((e) =>
     ["::before", "::after"].map((part) => getComputedStyle(e, part))
         .filter((s) => s.fontFamily.includes("Font Awesome") && s.content.length === 3)
         .map((s) => [s.content.codePointAt(1), e.className.toString()]))"""

@@ -37,7 +37,8 @@ STYLE = {
     "axes.spines.top": False,
     "axes.spines.right": False,
     "axes.grid": False,
-    "grid.color": "#DDDDDD",
+    "grid.color": "#000000",  # faint ink, on a light and on a dark page
+    "grid.alpha": 0.13,
     "grid.linewidth": 0.8,
     "legend.frameon": False,
     "legend.fontsize": 10,
@@ -72,7 +73,7 @@ _raise_on_missing_glyph = _RaiseOnMissingGlyph()
 def use_style() -> None:
     """Make matplotlib draw as the book does: packaged Chinese font, colours, sizes.
 
-    In a notebook figures are also stored as palette PNG, a third as large.
+    In a notebook charts are also stored as SVG, figures with pictures as palette PNG.
 
     A character that the font lacks then raises when the figure is drawn, rather than leaving an
     empty box in print.

@@ -550,7 +550,8 @@ def stores_outputs(chapter: Chapter) -> Iterator[Problem]:
             yield index, "prints, but no output is stored"
         if "figure" in cell["metadata"].get("mystnb", {}) and not cell["outputs"]:
             yield index, "is a figure, but no output is stored"
-        has_picture = any("image/png" in output.get("data", {}) for output in cell["outputs"])
+        kinds = {kind for output in cell["outputs"] for kind in output.get("data", {})}
+        has_picture = kinds & {"image/png", "image/svg+xml"}
         if has_picture and not cell["metadata"].get("mystnb", {}).get("image", {}).get("alt"):
             yield index, "shows a picture without metadata mystnb.image.alt"
         for output in cell["outputs"]:

@@ -45,21 +45,31 @@ def test_figures_are_small_and_deterministic():
     assert sizes[0][0] <= 100_000
 
 
-def test_charts_keep_their_colors():
-    ax = viz.schedules({"poly": [3, 2, 1]})
-    found = decoded(compact.figure_png(ax.figure)).reshape(-1, 3)
-    blue = (0x00, 0x72, 0xB2)
-    assert np.abs(found - blue).sum(1).min() <= 6
+def test_charts_are_svg_with_their_text_and_colors():
+    ax = viz.schedules({"poly ｜ 多项式": [3, 2, 1]})
+    data = compact.figure_svg(ax.figure)
+    assert compact.figure_png(ax.figure) is None
+    assert data == compact.figure_svg(ax.figure) and len(data) < 40_000
+    assert ">poly ｜ 多项式</text>" in data and "#0072b2" in data
 
 
-def test_notebook_stores_figures_as_palette_png(monkeypatch):
+def test_pictures_are_png():
+    assert compact.figure_svg(viz.show_row([photo()])[0].figure) is None
+
+
+def test_notebook_stores_charts_as_svg_and_pictures_as_palette_png(monkeypatch):
     interactive = pytest.importorskip("IPython.core.interactiveshell")
     shell = interactive.InteractiveShell()
     monkeypatch.setattr("IPython.get_ipython", lambda: shell)
     use_style()
-    png = shell.display_formatter.formatters["image/png"]
-    figure = Figure(figsize=(2, 1))
-    assert Image.open(io.BytesIO(png(figure))).mode == "P"
+    chart, picture = Figure(figsize=(2, 1)), Figure(figsize=(2, 1))
+    picture.subplots().imshow(photo())
+    stored = [shell.display_formatter.format(figure)[0] for figure in (chart, picture)]
+    assert [sorted(data) for data in stored] == [
+        ["image/svg+xml", "text/plain"],
+        ["image/png", "text/plain"],
+    ]
+    assert Image.open(io.BytesIO(stored[1]["image/png"])).mode == "P"
 
 
 def test_plain_python_is_left_alone():

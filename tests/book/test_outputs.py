@@ -1,0 +1,115 @@
+import json
+import re
+from types import SimpleNamespace
+
+import matplotlib.pyplot as plt
+import pytest
+from outputs import convert_notebook, inline_chart, split_code, split_html, split_lines
+
+from segedu import viz
+from segedu.viz.compact import figure_svg
+
+CODE = """import x  # first ｜ 先
+# a line ｜ 一行
+names = ["a ｜ 甲", f"{c.name} ｜ {c.name_zh}", name.split(" ｜ ")[0]]
+caption = ("An image. "  # not a part
+           "Its truth. ｜ 图像。"
+           "真值。")
+ax.set(xlabel=r"rate $\\eta$ ｜ 学习率", title="only")
+"""
+
+
+def test_code_speaks_the_language_of_the_edition():
+    english, chinese = split_code(CODE, "en"), split_code(CODE, "zh")
+    assert split_code(CODE, "both") == CODE
+    assert english.splitlines()[:2] == ["import x  # first", "# a line"]
+    assert chinese.splitlines()[:2] == ["import x  # 先", "# 一行"]
+    for code in (english, chinese):
+        compile(code, "cell", "exec")
+        assert code.count("｜") == 1 and 'name.split(" ｜ ")[0]' in code
+        assert 'title="only"' in code
+    assert '["a", f"{c.name}", ' in english and '["甲", f"{c.name_zh}", ' in chinese
+    assert 'r"rate $\\eta$"' in english and 'r"学习率"' in chinese
+    assert not re.search("[\u4e00-\u9fff]", english)
+
+
+def test_neighbouring_strings_are_one_text():
+    code = 't = ("One. "\n     "Two. ｜ 一。"\n     "二。")\n'
+    assert split_code(code, "en") == 't = ("One. "\n     "Two.")\n'
+    assert split_code(code, "zh") == 't = ("一。"\n     "二。")\n'
+
+
+def test_what_is_not_python_stays():
+    piece = '"""an open text  # a ｜ 甲\n'
+    assert split_code(piece, "en") == piece
+
+
+def test_printed_lines():
+    text = "loss ｜ 损失\na ｜ b ｜ c\nplain\n"
+    assert split_lines(text, "zh") == "损失\na ｜ b ｜ c\nplain\n"
+    assert split_lines(text, "both") == text
+
+
+def test_html_loses_the_other_language():
+    html = (
+        '<td>a ｜ 甲</td><span class="lang-en" lang="en">x</span> '
+        '<span class="lang-zh" lang="zh-CN">乙</span>'
+    )
+    assert split_html(html, "en") == '<td>a</td><span class="lang-en" lang="en">x</span> '
+    assert split_html(html, "zh") == '<td>甲</td><span class="lang-zh" lang="zh-CN">乙</span>'
+    assert split_html(html, "both").startswith("<td>a · 甲</td><span")
+
+
+@pytest.fixture
+def chart():
+    viz.use_style()
+    ax = plt.subplots()[1]
+    ax.plot([1, 2], [1, 3], "-o", mfc="white", label="curve ｜ 曲线")
+    ax.fill_between([1, 2], 1, 2, color="white")
+    ax.text(1, 1, "on a dark bar", color="white")
+    ax.set_xlabel("epoch ｜ 轮次")
+    ax.legend()
+    yield figure_svg(ax.figure)
+    plt.close(ax.figure)
+
+
+def test_a_chart_becomes_a_part_of_the_page(chart):
+    options = {"alt": "A curve ｜ 一条曲线", "width": "60%"}
+    html = inline_chart(chart, options, "zh")
+    texts = re.findall(r"<text[^>]*>([^<]*)</text>", html)
+    assert "轮次" in texts and "曲线" in texts and "epoch" not in html
+    assert "<style" not in html and "<metadata" not in html and "<?xml" not in html
+    assert 'role="img"' in html and 'style="width: 60%"' in html
+    shapes = re.sub(r"<text[^>]*>", "", html)
+    assert "currentColor" in shapes and "var(--pst-color-background)" in shapes
+    assert "#000000" not in shapes and "#ffffff" not in shapes
+    assert "fill: #ffffff" in html  # the text on the bar
+    ids = re.findall(r'\bid="([^"]+)"', html)
+    assert ids and set(re.findall(r'(?:url\(|href=")#([^")]+)', html)) == set(ids)
+
+
+def test_two_charts_share_no_id(chart):
+    first = inline_chart(chart, {}, "en")
+    second = inline_chart(chart.replace("on a dark bar", "another"), {}, "en")
+    ids = [set(re.findall(r'\bid="([^"]+)"', html)) for html in (first, second)]
+    assert ids[0] and not ids[0] & ids[1]
+
+
+def test_a_notebook_is_converted(chart):
+    cell = {
+        "cell_type": "code",
+        "metadata": {"mystnb": {"image": {"alt": "A ｜ 甲"}}},
+        "source": ["x  # one ｜ 一"],
+        "outputs": [
+            {"output_type": "stream", "text": ["one ｜ 一\n"]},
+            {"output_type": "display_data", "data": {"image/svg+xml": [chart]}},
+        ],
+    }
+    env = SimpleNamespace(doc2path=lambda docname: f"{docname}.ipynb")
+    app = SimpleNamespace(env=env, config=SimpleNamespace(bilingual_edition="zh"))
+    source = [json.dumps({"cells": [cell]})]
+    convert_notebook(app, "page", source)
+    [converted] = json.loads(source[0])["cells"]
+    assert converted["source"] == "x  # 一"
+    assert converted["outputs"][0]["text"] == "一\n"
+    assert list(converted["outputs"][1]["data"]) == ["text/html"]

@@ -5,6 +5,7 @@ from segedu.viz.convolutions import effective_receptive_field, kernel, receptive
 from segedu.viz.curves import learning_curves, live_curves, schedules
 from segedu.viz.explorers import explore, frames, source
 from segedu.viz.fonts import use_style
+from segedu.viz.grids import pictures
 from segedu.viz.overlays import (
     BINARY_COLORS,
     ERROR_COLORS,
@@ -46,6 +47,7 @@ __all__ = [
     "overlay",
     "overlay_instances",
     "overlay_panoptic",
+    "pictures",
     "receptive_field",
     "scatter",
     "schedules",

@@ -25,6 +25,7 @@ from matplotlib.figure import Figure
 from PIL import Image
 
 from segedu.viz.compact import palette_png, rasterize
+from segedu.viz.grids import bilingual
 from segedu.viz.overlays import to_image
 
 MAX_FRAMES = 12
@@ -51,17 +52,6 @@ class Explorer:
 
     def __repr__(self) -> str:
         return f"Explorer({self.title!r})"
-
-
-def _bilingual(text: str) -> str:
-    """HTML of ``English ｜ 中文``, each half marked with its language."""
-    english, bar, chinese = (escape(part.strip()) for part in text.partition("｜"))
-    if not bar:
-        return english
-    return (
-        f'<span class="lang-en" lang="en">{english}</span> '
-        f'<span class="lang-zh" lang="zh-CN">{chinese}</span>'
-    )
 
 
 def _render(picture: Any) -> Image.Image:
@@ -144,16 +134,17 @@ def frames(
             f'<img class="dark-light" style="{style}" width="{width * enlarged}" '
             f'height="{height * enlarged}" alt="{escape(f"{title}: {label}")}" '
             f'src="data:{kind};base64,{base64.b64encode(data).decode()}">'
-            f'<div style="text-align:center">{_bilingual(label)}</div></div>'
+            f'<div style="text-align:center">{bilingual(label)}</div></div>'
         )
     slider = (
-        f'<label style="display:block;text-align:center">{_bilingual(title)}<br>'
+        '<label style="display:flex;flex-wrap:wrap;justify-content:center;align-items:center;'
+        f'gap:0 0.8em"><span>{bilingual(title)}</span>'
         f'<input type="range" min="0" max="{len(images) - 1}" step="1" value="{start}" '
-        f'style="width:min(100%,24em)" aria-valuetext="{escape(labels[start])}" '
+        f'style="width:min(100%,20em)" aria-valuetext="{escape(labels[start])}" '
         f'oninput="{_ON_INPUT}"></label>'
     )
     if caption:
-        slider += f'<div style="text-align:center;font-size:0.9em">{_bilingual(caption)}</div>'
+        slider += f'<div style="text-align:center;font-size:0.9em">{bilingual(caption)}</div>'
     return Explorer(f'<div class="segedu-frames">{"".join(parts)}{slider}</div>', title)
 
 

@@ -72,7 +72,11 @@ def fingerprint(source: Path) -> str:
     surroundings = [ROOT / "_config.yml", ROOT / "requirements.txt", source / "_toc.yml"]
     for folder in ("ext", "static", "templates"):
         surroundings += sorted((ROOT / "book" / folder).rglob("*"))
-    surroundings += [Path(__file__), *sorted((source / "book").glob("*.bib"))]
+    surroundings += [
+        Path(__file__),
+        *sorted((source / "book").glob("*.bib")),
+        source / "book" / "terminology.yml",
+    ]
     for path in surroundings:
         if path.is_file() and path.suffix != ".pyc":
             digest.update(path.name.encode() + path.read_bytes())

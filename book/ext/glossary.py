@@ -3,11 +3,16 @@
 ``{terminology} terminology.yml`` becomes one definition per term, in the order of the English
 alphabet, with a row of letters to jump. The edition decides which explanations are shown; the two
 names stand in every edition. ``[text](#term-receptive-field)`` links to an entry from anywhere.
+
+On every other page the first use of a term in each language becomes a link to its entry, with the
+explanation as the title that a browser shows on hover; authors do nothing for it.
 """
 
 from __future__ import annotations
 
+import re
 import string
+from functools import cache
 from itertools import groupby
 from pathlib import Path
 from typing import Any
@@ -18,6 +23,9 @@ from sphinx.application import Sphinx
 from sphinx.util.docutils import SphinxDirective
 
 LANGUAGE_CLASS = {"en": "language-en", "zh": "language-zh-CN"}
+PAGE, FILE = "book/glossary", "book/terminology.yml"
+# What is not prose, or is a link already.
+UNTOUCHED = (nodes.reference, nodes.literal, nodes.math, nodes.math_block, nodes.literal_block)
 
 
 def first_letter(entry: dict[str, Any]) -> str:
@@ -75,7 +83,97 @@ class Terminology(SphinxDirective):
         return nodes.definition_list_item("", term, nodes.definition("", *explanations))
 
 
+# --- first uses -------------------------------------------------------------------------------
+
+
+def english_pattern(form: str) -> str:
+    """A pattern for an English form; abbreviations are matched as they are written."""
+    if sum(char.isupper() for char in form) >= 2:
+        return re.escape(form)
+    return f"(?i:{re.escape(form)}(?:s|es)?)"
+
+
+@cache
+def patterns(file: Path) -> dict[str, tuple[re.Pattern[str], list[dict[str, Any]]]]:
+    """For each language one alternation of all terms, longest first, and the term of each group.
+
+    A long term hides the short one inside. Everyday words are no terms by themselves.
+    """
+    entries = yaml.safe_load(file.read_text(encoding="utf-8"))
+    entries = [entry for entry in entries if not entry.get("everyday")]
+    forms = {
+        "en": [(form, e) for e in entries for form in {e["en"], *e.get("en_forms", [])}],
+        "zh": [(e["zh"], e) for e in entries],
+    }
+    found = {}
+    for language, pairs in forms.items():
+        pairs.sort(key=lambda pair: (-len(pair[0]), pair[0]))
+        if language == "en":
+            alternatives = "|".join(f"({english_pattern(form)})" for form, _ in pairs)
+            pattern = re.compile(rf"(?<![\w-])(?:{alternatives})(?![\w-])")
+        else:
+            pattern = re.compile("|".join(f"({re.escape(form)})" for form, _ in pairs))
+        found[language] = pattern, [entry for _, entry in pairs]
+    return found
+
+
+def link_first_uses(app: Sphinx, doctree: nodes.document, docname: str) -> None:
+    """``doctree-resolved``: the first use of each term in each language becomes a link."""
+    file = Path(app.srcdir, FILE)
+    one_page = app.builder.name == "singlehtml"
+    if docname == PAGE or PAGE not in app.env.found_docs or not file.exists() or one_page:
+        return
+    address = app.builder.get_relative_uri(docname, PAGE)
+    for language, (pattern, entries) in patterns(file).items():
+        linked: set[str] = set()
+        for block in doctree.findall(nodes.container):
+            if f"lang-{language}" not in block["classes"]:
+                continue
+            for text in list(block.findall(nodes.Text)):
+                if not in_prose(text):
+                    continue
+                pieces = linked_pieces(text, pattern, entries, language, address, linked)
+                if len(pieces) > 1:
+                    text.parent.replace(text, pieces)
+
+
+def in_prose(text: nodes.Text) -> bool:
+    """Whether a text may become a link."""
+    parent = text.parent
+    while parent is not None:
+        if isinstance(parent, (*UNTOUCHED, nodes.raw, nodes.comment)):
+            return False
+        parent = parent.parent
+    return True
+
+
+def linked_pieces(
+    text: nodes.Text,
+    pattern: re.Pattern[str],
+    entries: list[dict[str, Any]],
+    language: str,
+    address: str,
+    linked: set[str],
+) -> list[nodes.Node]:
+    """The text cut at the terms that are not `linked` yet, which become links."""
+    pieces: list[nodes.Node] = []
+    last = 0
+    for match in pattern.finditer(text):
+        entry = entries[match.lastindex - 1]
+        if entry["id"] in linked:
+            continue
+        linked.add(entry["id"])
+        link = nodes.reference(
+            "", match[0], refuri=f"{address}#term-{entry['id']}", internal=True, classes=["term"]
+        )
+        link["reftitle"] = entry[f"{language}_def"]
+        pieces += [nodes.Text(text[last : match.start()]), link]
+        last = match.end()
+    return [*pieces, nodes.Text(text[last:])]
+
+
 def setup(app: Sphinx) -> dict[str, Any]:
     """Registers the extension."""
     app.add_directive("terminology", Terminology)
+    app.connect("doctree-resolved", link_first_uses, priority=600)
     return {"version": "1", "parallel_read_safe": True, "parallel_write_safe": True}

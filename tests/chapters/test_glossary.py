@@ -1,6 +1,7 @@
 """The glossary page: every term with both names in every edition, and anchors to link to."""
 
 import io
+import re
 import sys
 
 import pytest
@@ -12,6 +13,47 @@ from sphinx.util.docutils import docutils_namespace, patch_docutils
 from tests.chapters.prose import ROOT
 
 TERMS = yaml.safe_load((ROOT / "book" / "terminology.yml").read_text(encoding="utf-8"))
+
+
+def test_there_are_enough_terms():
+    assert len(TERMS) >= 250
+
+
+def test_one_chinese_term_for_one_concept():
+    names = [term["zh"] for term in TERMS]
+    assert sorted(names) == sorted(set(names))
+    forms = [form.lower() for term in TERMS for form in {term["en"], *term.get("en_forms", [])}]
+    assert sorted(forms) == sorted(set(forms))
+    for term in TERMS:
+        for short in term.get("zh_also", []):
+            latin = re.search("[A-Za-z]", short)
+            assert latin or short in term["zh"], f"{term['id']}: {short} is a second term"
+
+
+def test_explanations_are_one_line_in_each_language():
+    for term in TERMS:
+        english, chinese = term["en_def"], term["zh_def"]
+        assert english.endswith(".") and chinese.endswith("。"), term["id"]
+        assert len(english) <= 140 and len(chinese) <= 70, term["id"]
+        assert not re.search("[\u4e00-\u9fff]", english), term["id"]
+        assert re.search("[\u4e00-\u9fff]", chinese), term["id"]
+
+
+def test_terms_are_those_of_the_chinese_literature():
+    by_name = {term["en"]: term["zh"] for term in TERMS}
+    assert by_name | {
+        "ignored pixel": "忽略像素",
+        "predicted class": "预测类别",
+        "parameter update": "参数更新步",
+        "random number generator": "随机数生成器",
+        "batch size": "批量大小",
+        "batch": "小批量",
+        "evaluation": "评估",
+        "absent class": "未出现的类别",
+        "stride": "步幅",
+        "output stride": "输出步幅",
+        "dropout": "暂退法",
+    } == by_name
 
 
 @pytest.fixture

@@ -121,6 +121,11 @@ TABLE: dict[str, tuple[Callable[[], object], type[Exception], str]] = {
         ValueError,
         "pred .* no class",
     ),
+    "region_areas": (
+        lambda: metrics.region_areas(LOGITS),
+        ValueError,
+        r"labels .*float32 \(2, 3, 4, 4\)",
+    ),
     "score": (
         lambda: metrics.score(LOGITS, TARGET, num_classes=5),
         ValueError,

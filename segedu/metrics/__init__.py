@@ -4,7 +4,7 @@ from segedu.metrics.base import Metric
 from segedu.metrics.calibration import CalibrationMetrics
 from segedu.metrics.instance import AveragePrecision
 from segedu.metrics.panoptic import PanopticQuality
-from segedu.metrics.semantic import SemanticMetrics, score
+from segedu.metrics.semantic import SemanticMetrics, region_areas, score
 from segedu.metrics.surface import SurfaceDistances, SurfaceMetrics, surface_distances
 
 __all__ = [
@@ -15,6 +15,7 @@ __all__ = [
     "SemanticMetrics",
     "SurfaceDistances",
     "SurfaceMetrics",
+    "region_areas",
     "score",
     "surface_distances",
 ]

@@ -256,6 +256,45 @@ def score(
     return metric.compute()
 
 
+def region_areas(labels: Tensor) -> Tensor:
+    """Area of the region that each pixel is in: its neighbours of the same label, and theirs.
+
+    With it scores are told apart by the size of the objects. The ignored label keeps the other
+    pixels out of the count, so the score is about the pixels of small objects, and not about what
+    was drawn around them:
+
+        >>> target = torch.tensor([[[1, 0, 0, 0], [0, 0, 1, 1]]])
+        >>> areas = region_areas(target)
+        >>> areas.tolist()
+        [[[1, 5, 5, 5], [5, 5, 2, 2]]]
+        >>> small = torch.where(areas < 2, target, 255)
+        >>> score(torch.zeros_like(target), small, num_classes=2)["iou"].tolist()
+        [0.0, 0.0]
+
+    Args:
+        labels: integers or bool (N, *S), on the CPU; pixels that share a side are neighbours.
+
+    Returns:
+        int64 (N, *S), in pixels.
+
+    Raises:
+        ValueError: labels are not (N, *S) of an integer type.
+    """
+    from scipy.ndimage import label
+
+    if labels.ndim < 2 or labels.is_floating_point():
+        raise ValueError(
+            f"labels must be integer (N, ...), got {labels.dtype} {tuple(labels.shape)}"
+        )
+    areas = torch.zeros(labels.shape, dtype=torch.int64)
+    for area, image in zip(areas.numpy(), labels.numpy(), strict=True):
+        for value in np.unique(image):
+            regions, _ = label(image == value)  # 0 outside, then 1, 2, ...
+            inside = regions > 0
+            area[inside] = np.bincount(regions.ravel())[regions[inside]]
+    return areas
+
+
 def boundary_region(mask: Tensor, distance: int) -> Tensor:
     """Pixels of bool masks (N, *S), 2-D or 3-D, at most ``distance`` steps inside their edge.
 

@@ -9,7 +9,7 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from segedu.metrics import SemanticMetrics, score
+from segedu.metrics import SemanticMetrics, region_areas, score
 from segedu.metrics.counts import runs
 from segedu.metrics.semantic import boundary_region
 
@@ -238,6 +238,40 @@ def test_score_is_a_metric_that_has_seen_one_batch():
     assert score(pred, torch.where(target == 255, -1, target), 4, -1)["iou"].equal(
         score(pred, target, 4)["iou"]
     )
+
+
+@settings(deadline=None, max_examples=20)
+@given(st.integers(0, 2**31), st.sampled_from([(2, 7, 9), (1, 4, 5, 3), (2, 8)]))
+def test_areas_of_regions_by_flooding(seed, shape):
+    labels = torch.randint(0, 3, shape, generator=torch.manual_seed(seed))
+    areas = region_areas(labels)
+    for image, found in zip(labels.numpy(), areas.numpy(), strict=True):
+        for place in np.ndindex(image.shape):
+            region, border = {place}, [place]
+            while border:
+                here = border.pop()
+                for axis, step in np.ndindex(image.ndim, 2):
+                    near = tuple(x + (2 * step - 1) * (i == axis) for i, x in enumerate(here))
+                    inside = all(0 <= x < n for x, n in zip(near, image.shape, strict=True))
+                    if inside and near not in region and image[near] == image[place]:
+                        region.add(near)
+                        border.append(near)
+            assert found[place] == len(region)
+
+
+def test_scores_by_the_size_of_objects():
+    """A network that draws large objects only is right there and wrong on small ones."""
+    target = torch.zeros(1, 20, 20, dtype=torch.int64)
+    target[0, 2:12, 2:12] = 1
+    target[0, 15:17, 15:17] = 1
+    pred = target.clone()
+    pred[0, 15:17, 15:17] = 0
+    areas = region_areas(target)
+    small, large = (
+        score(pred, torch.where(chosen, target, 255), 2)["per_class"][1]["accuracy"]
+        for chosen in (areas < 50, (areas >= 50) & (target == 1))
+    )
+    assert (small, large) == (0, 1)
 
 
 def test_absent_rule():

@@ -183,7 +183,7 @@ def predict(options: argparse.Namespace) -> None:
     import numpy as np
     from PIL import Image
 
-    from segedu.data.pairs import read_image
+    from segedu.data.images import read_image
     from segedu.data.transforms import evaluation
     from segedu.viz import overlay
 
@@ -192,7 +192,7 @@ def predict(options: argparse.Namespace) -> None:
     for path in (out, mask_path):
         if path.suffix.lower() != ".png":
             raise ValueError(f"{path}: the results are PNG files, the name must end in .png")
-    image = read_image(_path(options.image), upright=True)  # (3,H,W)
+    image = read_image(_path(options.image))  # (3,H,W)
     model, state = load_model(options.checkpoint, options.device)
     config = state["config"]
     probabilities = predictor(model, options)(evaluation()({"image": image})["image"][None])

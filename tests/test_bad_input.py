@@ -224,6 +224,11 @@ TABLE: dict[str, tuple[Callable[[], object], type[Exception], str]] = {
         r"masks2.*\(2, 2, 4\)",
     ),
     "polygon_to_mask": (lambda: ops.polygon_to_mask([0, 0, 1, 1], 4, 4), ValueError, "polygon.*4"),
+    "resize_labels": (
+        lambda: ops.resize_labels(TARGET, (0, 4)),
+        ValueError,
+        r"size.*\(0, 4\)",
+    ),
     "segmentation_to_mask": (
         lambda: ops.segmentation_to_mask({"size": [2, 3], "counts": "15"}, 3, 2),
         ValueError,
@@ -349,7 +354,6 @@ TABLE: dict[str, tuple[Callable[[], object], type[Exception], str]] = {
     "CamVid": (lambda: camvid.CamVid("nowhere"), FileNotFoundError, "nowhere"),
     "Cityscapes": (lambda: cityscapes.Cityscapes("nowhere"), FileNotFoundError, "nowhere"),
     "VOCObjects": (lambda: voc.VOCObjects("nowhere"), FileNotFoundError, "nowhere"),
-    "VOCObjects split": (lambda: voc.VOCObjects("nowhere", "test"), ValueError, "split.*'test'"),
     "CityscapesObjects": (
         lambda: cityscapes.CityscapesObjects("nowhere"),
         FileNotFoundError,
@@ -371,11 +375,6 @@ TABLE: dict[str, tuple[Callable[[], object], type[Exception], str]] = {
         lambda: object_folders.ObjectFolders("nowhere"),
         FileNotFoundError,
         "nowhere",
-    ),
-    "ObjectFolders task": (
-        lambda: object_folders.ObjectFolders("nowhere", task="semantic"),
-        ValueError,
-        "task.*instance, panoptic.*'semantic'",
     ),
     # tools
     "retarget": (

@@ -12,7 +12,8 @@ from collections.abc import Callable
 from pathlib import Path, PurePosixPath
 from typing import Any
 
-from segedu.data.pairs import IGNORE_INDEX, PairDataset, check_folder, check_split, read_lines
+from segedu.data.images import ReadImage, check_folder, read_image
+from segedu.data.pairs import IGNORE_INDEX, PairDataset, check_split, read_lines
 
 SPLITS = ("train", "val", "test")
 CLASSES = (
@@ -51,6 +52,7 @@ class CamVid(PairDataset):
         root: the folder that holds the lists ``train.txt``, ``val.txt`` and ``test.txt``.
         split: ``train``, ``val`` or ``test``.
         transforms: called with each sample, such as ``segedu.data.transforms.training(360)``.
+        read_image: image file -> uint8 (C, H, W), such as ``partial(read_image, channels=1)``.
 
     Raises:
         ValueError: for an unknown ``split`` or a malformed list; on access if a label file has
@@ -64,6 +66,7 @@ class CamVid(PairDataset):
         split: str = "train",
         *,
         transforms: Callable[[dict[str, Any]], Any] | None = None,
+        read_image: ReadImage = read_image,
     ):
         check_split(split, SPLITS)
         root = Path(root)
@@ -77,4 +80,6 @@ class CamVid(PairDataset):
             image, labels = (_path(root, entry, listing) for entry in entries)
             pairs.append((image, labels))
         label_of = {**{label: label for label in range(len(CLASSES))}, UNLABELLED: IGNORE_INDEX}
-        super().__init__(pairs, label_of, CLASSES, CLASSES_ZH, COLORS, transforms)
+        super().__init__(
+            pairs, label_of, CLASSES, CLASSES_ZH, COLORS, transforms, read_image=read_image
+        )

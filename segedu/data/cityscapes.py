@@ -20,14 +20,21 @@ from typing import Any, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from segedu.data.pairs import IGNORE_INDEX, PairDataset, check_folder, check_split
+from segedu.data.images import (
+    ReadImage,
+    Skipped,
+    check_folder,
+    read_image,
+    read_values,
+    report_skipped,
+)
+from segedu.data.pairs import IGNORE_INDEX, PairDataset, check_split
 from segedu.data.segments import (
     Category,
     Segment,
     SegmentDataset,
     Transforms,
     count_ids,
-    read_numbers,
     segments_of,
 )
 
@@ -82,6 +89,7 @@ class Cityscapes(PairDataset):
         root: the folder that holds ``leftImg8bit`` and ``gtFine``.
         split: ``train``, ``val`` or ``test`` (whose published label files are empty dummies).
         transforms: called with each sample, such as ``segedu.data.transforms.training(768)``.
+        read_image: image file -> uint8 (C, H, W), such as ``partial(read_image, channels=1)``.
 
     Raises:
         ValueError: for an unknown ``split``; on access if a label file has another size than its
@@ -95,14 +103,18 @@ class Cityscapes(PairDataset):
         split: str = "train",
         *,
         transforms: Callable[[dict[str, Any]], Any] | None = None,
+        read_image: ReadImage = read_image,
     ):
+        pairs, skipped = _pairs(Path(root), split, "labelIds")
         super().__init__(
-            _pairs(Path(root), split, "labelIds"),
+            pairs,
             TRAIN_ID_OF,
             [item.name for item in TRAIN_CLASSES],
             [item.name_zh for item in TRAIN_CLASSES],
             [item.color for item in TRAIN_CLASSES],
             transforms,
+            read_image=read_image,
+            skipped=skipped,
         )
 
 
@@ -116,8 +128,10 @@ class CityscapesObjects(SegmentDataset):
     Args:
         root: the folder that holds ``leftImg8bit`` and ``gtFine``.
         split: ``train``, ``val`` or ``test`` (whose published label files are empty dummies).
-        task: "instance" gives the eight things as labels 1..8, "panoptic" everything.
+        task: "instance" gives the eight things as labels 1..8, "panoptic" everything, "semantic"
+            the train ids.
         transforms: called with each sample dict.
+        read_image: image file -> uint8 (C, H, W), such as ``partial(read_image, channels=1)``.
 
     Attributes:
         classes, classes_zh, colors, num_classes, isthing: see ``SegmentDataset``.
@@ -135,13 +149,17 @@ class CityscapesObjects(SegmentDataset):
         *,
         task: str = "instance",
         transforms: Transforms | None = None,
+        read_image: ReadImage = read_image,
     ):
+        pairs, skipped = _pairs(Path(root), split, "instanceIds")
         super().__init__(
-            _pairs(Path(root), split, "instanceIds"),
+            pairs,
             _read_segments,
             _CATEGORIES,
             task,
             transforms,
+            read_image=read_image,
+            skipped=skipped,
         )
 
 
@@ -151,24 +169,28 @@ _CATEGORIES = [
 ]
 
 
-def _pairs(root: Path, split: str, kind: str) -> list[tuple[Path, Path]]:
-    """List each image of a split with its label file of a kind."""
+def _pairs(root: Path, split: str, kind: str) -> tuple[list[tuple[Path, Path]], list[Skipped]]:
+    """List each image of a split with its label file of a kind, and what is no image."""
     check_split(split, SPLITS)
     images, labels = root / "leftImg8bit" / split, root / "gtFine" / split
     check_folder(images, "a folder per city with *_leftImg8bit.png")
     check_folder(labels, f"a folder per city with *_gtFine_{kind}.png")
-    pairs = []
-    for image in sorted(images.glob("*/*_leftImg8bit.png")):
-        name = image.name.removesuffix("_leftImg8bit.png") + f"_gtFine_{kind}.png"
-        pairs.append((image, labels / image.parent.name / name))
+    pairs, skipped = [], []
+    for path in sorted(images.glob("*/*")):
+        if not path.name.lower().endswith("_leftimg8bit.png"):
+            skipped.append(Skipped(path, "not named *_leftImg8bit.png"))
+            continue
+        name = path.name[: -len("_leftImg8bit.png")] + f"_gtFine_{kind}.png"
+        pairs.append((path, labels / path.parent.name / name))
     if not pairs:
         raise FileNotFoundError(f"{images}: no */*_leftImg8bit.png below this folder")
-    return pairs
+    report_skipped(images, skipped)
+    return pairs, skipped
 
 
 def _read_segments(pair: tuple[Path, Path]) -> tuple[NDArray[np.int32], list[Segment]]:
     _, path = pair
-    ids = read_numbers(path)
+    ids = read_values(path)
     label_of = {i: i if i < 1000 else i // 1000 for i in count_ids(ids)}
     bad = [i for i, label_id in label_of.items() if label_id not in TRAIN_ID_OF]
     if bad:

@@ -11,7 +11,8 @@ Source: Lin et al. 2014, "Microsoft COCO: common objects in context"; the rules 
 polygons are those of the official API.
 """
 
-from collections.abc import Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -19,16 +20,23 @@ import numpy as np
 from numpy.typing import NDArray
 
 from segedu.data.coco_names import chinese_name
-from segedu.data.naming import NamedDataset
-from segedu.data.pairs import check_folder, read_image
+from segedu.data.images import (
+    ReadImage,
+    Skipped,
+    check_folder,
+    check_size,
+    read_image,
+    report_skipped,
+)
 from segedu.data.segments import (
     BACKGROUND,
+    Category,
+    ObjectDataset,
+    Objects,
     Transforms,
-    check_files,
     check_keys,
     file_below,
     index_records,
-    instance_sample,
     read_annotations,
 )
 from segedu.data.voc import colormap
@@ -96,16 +104,17 @@ def draw_polygon(polygon: Sequence[float], height: int, width: int) -> NDArray[n
     return rle.decode({"size": [height, width], "counts": counts})
 
 
-class CocoInstances(NamedDataset):
-    """Images with the objects of a COCO json; a sample is an instance sample (``data.segments``).
+class CocoInstances(ObjectDataset):
+    """Images with the objects of a COCO json, for all three tasks (``data.segments``).
 
     Category ids may have gaps (COCO's 80 classes have ids up to 90). Unless ``contiguous`` is
     switched off, label k + 1 is the k-th category in the order of the ids, whether or not an object
     of it occurs; ``category_ids[label]`` leads back. Label 0 is left to the background.
 
     Boxes are those of the file, clipped to the image. An object whose box has no width or no height
-    then cannot be trained and is left out. One whose polygons enclose no pixel's centre keeps its
-    box and has an empty mask. Images without objects stay, with N = 0. Areas are those of the file.
+    then cannot be trained: it is left out and counted in ``skipped``. One whose polygons enclose no
+    pixel's centre keeps its box and has an empty mask. Images without objects stay, with N = 0.
+    Areas are those of the file.
 
     Args:
         images: the folder of the images.
@@ -114,20 +123,23 @@ class CocoInstances(NamedDataset):
             as torchvision's COCO weights expect.
         crowd: whether crowd regions are in the samples; evaluation needs them (``iscrowd``),
             training does not want them.
+        task: "instance", "semantic" or "panoptic".
         transforms: called with each sample dict.
+        read_image: image file -> uint8 (C, H, W), such as ``partial(read_image, channels=1)``.
 
     Attributes:
         classes, classes_zh, colors: of the labels; "N/A" where there is no such label.
         num_classes: how many there are, with the background.
         category_ids: label -> category id, 0 for the background.
         image_ids: of the samples, in rising order.
+        isthing, names, image_paths, skipped: see ``ObjectDataset``.
 
     Raises:
         FileNotFoundError: if a file or folder is missing.
-        ValueError: if the json is none, an entry lacks a key, an id occurs twice, or an annotation
-            refers to an image or category that is not there; on access if an image has another size
-            than the json says, or a box, polygon or run-length code is malformed. The message names
-            the file, the id of the annotation and the value.
+        ValueError: if the json is none, an entry lacks a key, an id occurs twice, an annotation
+            refers to an image or category that is not there, or a box is malformed; on access if an
+            image has another size than the json says, or a polygon or run-length code is
+            malformed. The message names the file, the id of the annotation and the value.
     """
 
     def __init__(
@@ -137,19 +149,18 @@ class CocoInstances(NamedDataset):
         *,
         contiguous: bool = True,
         crowd: bool = True,
+        task: str = "instance",
         transforms: Transforms | None = None,
+        read_image: ReadImage = read_image,
     ):
-        images, self.path, self.transforms = Path(images), Path(annotations), transforms
+        images, self.path = Path(images), Path(annotations)
         content = read_annotations(self.path, ("images", "annotations", "categories"))
         check_folder(images, "the images")
         records = index_records(
             self.path, "image", content["images"], ("file_name", "height", "width")
         )
         categories = index_records(self.path, "category", content["categories"], ("name",))
-        self.image_ids = list(records)
         self._records = list(records.values())
-        self._files = [file_below(images, r["file_name"], self.path) for r in self._records]
-        check_files(self._files)
         if not contiguous and min(categories, default=1) < 1:
             raise ValueError(
                 f"{self.path}: holds the category id {min(categories)}, but labels are 1 or more; "
@@ -159,15 +170,38 @@ class CocoInstances(NamedDataset):
             (0, *categories) if contiguous else range(max(categories, default=0) + 1)
         )
         self._label_of = {c: label for label, c in enumerate(self.category_ids) if label}
-        self.num_classes = len(self.category_ids)
-        self.classes = (
-            BACKGROUND[0],
-            *(categories.get(c, {"name": NO_CLASS})["name"] for c in self.category_ids[1:]),
+        names = [categories.get(c, {"name": NO_CLASS})["name"] for c in self.category_ids[1:]]
+        _, *colors = colormap(len(self.category_ids))
+        skipped = self._sort_objects(content["annotations"], records, categories, crowd)
+        report_skipped(self.path, skipped)
+        super().__init__(
+            [file_below(images, record["file_name"], self.path) for record in self._records],
+            self._read_objects,
+            [
+                Category(*BACKGROUND, isthing=False),
+                *(
+                    Category(n, chinese_name(n), color, True)
+                    for n, color in zip(names, colors, strict=True)
+                ),
+            ],
+            task,
+            transforms,
+            list(records),
+            read_image=read_image,
+            skipped=skipped,
         )
-        self.classes_zh = (BACKGROUND[1], *map(chinese_name, self.classes[1:]))
-        self.colors = tuple(colormap(self.num_classes))
+
+    def _sort_objects(
+        self,
+        annotations: Sequence[dict[str, Any]],
+        records: Mapping[int, Mapping[str, Any]],
+        categories: Collection[int],
+        crowd: bool,
+    ) -> list[Skipped]:
+        """Give each image its annotations; return those that are left out."""
         self._objects: dict[int, list[dict[str, Any]]] = {i: [] for i in records}
-        for place, entry in enumerate(content["annotations"]):
+        skipped = []
+        for place, entry in enumerate(annotations):
             keys = ("id", "image_id", "category_id", "segmentation")
             check_keys(f"{self.path}: annotation number {place}", entry, keys)
             for key, known in (("image_id", records), ("category_id", categories)):
@@ -176,44 +210,49 @@ class CocoInstances(NamedDataset):
                         f"{self.path}: annotation {entry['id']} has the {key} {entry[key]}, "
                         "of which the file says nothing"
                     )
-            if crowd or not entry.get("iscrowd", 0):
-                self._objects[entry["image_id"]].append(entry)
+            if not crowd and entry.get("iscrowd", 0):
+                continue  # as asked
+            record = records[entry["image_id"]]
+            if "bbox" in entry:
+                with self._naming(entry):
+                    box = _clip_box(entry["bbox"], record["height"], record["width"])
+                if not (box[0] < box[2] and box[1] < box[3]):
+                    reason = f"annotation {entry['id']} has a box without width or height"
+                    skipped.append(Skipped(self.path, reason))
+                    continue
+            self._objects[entry["image_id"]].append(entry)
+        return skipped
 
-    def __len__(self) -> int:
-        return len(self.image_ids)
+    @contextmanager
+    def _naming(self, entry: Mapping[str, Any]) -> Iterator[None]:
+        """Let errors name the file and the annotation."""
+        try:
+            yield
+        except (ValueError, TypeError) as error:
+            raise ValueError(f"{self.path}: annotation {entry['id']}: {error}") from None
 
-    def __getitem__(self, index: int) -> Any:
-        record, image = self._records[index], read_image(self._files[index])
-        size = height, width = tuple(image.shape[1:])
-        if (record["height"], record["width"]) != size:
-            raise ValueError(
-                f"{self._files[index]}: is {width} x {height} pixels, but {self.path.name} says "
-                f"{record['width']} x {record['height']} for image {record['id']}"
-            )
-        masks, boxes, kept = [], [], []
-        for entry in self._objects[record["id"]]:
-            try:
-                mask = _read_mask(entry["segmentation"], height, width)
-                box = _read_box(entry.get("bbox"), mask)
-            except (ValueError, TypeError) as error:
-                raise ValueError(f"{self.path}: annotation {entry['id']}: {error}") from None
-            if box[0] < box[2] and box[1] < box[3]:
-                masks.append(mask)
-                boxes.append(box)
-                kept.append(entry)
-        sample = instance_sample(
-            image,
-            np.stack(masks) if masks else np.zeros((0, height, width), dtype=bool),
-            [self._label_of[entry["category_id"]] for entry in kept],
-            record["id"],
-            boxes=boxes,
-            iscrowd=[int(entry.get("iscrowd", 0)) for entry in kept],
-            area=[
+    def _read_objects(self, index: int, size: tuple[int, int]) -> Objects:
+        record = self._records[index]
+        said = record["height"], record["width"]
+        check_size(f"{self.path} for image {record['id']}", said, self.image_paths[index], size)
+        entries = self._objects[record["id"]]
+        masks, boxes = np.zeros((len(entries), *size), dtype=bool), []
+        for mask, entry in zip(masks, entries, strict=True):
+            with self._naming(entry):
+                mask[:] = _read_mask(entry["segmentation"], *size)
+                boxes.append(
+                    _clip_box(entry["bbox"], *size) if "bbox" in entry else _box_around(mask)
+                )
+        return Objects(
+            masks,
+            [self._label_of[entry["category_id"]] for entry in entries],
+            boxes,
+            [int(entry.get("iscrowd", 0)) for entry in entries],
+            [
                 float(entry.get("area", mask.sum()))
-                for entry, mask in zip(kept, masks, strict=True)
+                for entry, mask in zip(entries, masks, strict=True)
             ],
         )
-        return sample if self.transforms is None else self.transforms(sample)
 
 
 def _read_mask(segmentation: Any, height: int, width: int) -> NDArray[np.bool_]:
@@ -233,16 +272,16 @@ def _read_mask(segmentation: Any, height: int, width: int) -> NDArray[np.bool_]:
     return mask
 
 
-def _read_box(bbox: Any, mask: NDArray[np.bool_]) -> list[float]:
-    """Clip a box x, y, width, height to left, top, right, bottom; around the mask if None."""
-    height, width = mask.shape
-    if bbox is None:
-        rows, columns = np.flatnonzero(mask.any(1)), np.flatnonzero(mask.any(0))
-        if not len(rows):
-            return [0.0, 0.0, 0.0, 0.0]
-        return [float(v) for v in (columns[0], rows[0], columns[-1] + 1, rows[-1] + 1)]
+def _clip_box(bbox: Sequence[float], height: int, width: int) -> list[float]:
+    """Clip a box x, y, width, height to left, top, right, bottom."""
     if len(bbox) != 4 or not np.isfinite(bbox).all() or min(bbox[2:]) < 0:
         raise ValueError(f"bbox must be x, y, width >= 0 and height >= 0, got {bbox}")
     x, y, w, h = bbox
-    corners = np.clip([x, y, x + w, y + h], 0, [width, height, width, height])
-    return corners.tolist()
+    return np.clip([x, y, x + w, y + h], 0, [width, height, width, height]).tolist()
+
+
+def _box_around(mask: NDArray[np.bool_]) -> list[float]:
+    rows, columns = np.flatnonzero(mask.any(1)), np.flatnonzero(mask.any(0))
+    if not len(rows):
+        raise ValueError("it encloses no pixel's centre and has no bbox; add the bbox or remove it")
+    return [float(v) for v in (columns[0], rows[0], columns[-1] + 1, rows[-1] + 1)]

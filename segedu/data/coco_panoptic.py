@@ -18,7 +18,14 @@ import numpy as np
 from numpy.typing import NDArray
 
 from segedu.data.coco_names import chinese_name
-from segedu.data.pairs import check_folder, open_image
+from segedu.data.images import (
+    ReadImage,
+    Skipped,
+    check_folder,
+    read_colors,
+    read_image,
+    report_skipped,
+)
 from segedu.data.segments import (
     Category,
     Segment,
@@ -47,8 +54,10 @@ class CocoPanoptic(SegmentDataset):
         annotations: the json.
         segments: the folder of the PNGs; by default the json's path without its ending, as COCO's
             archives unpack.
-        task: "panoptic", or "instance" for the things of every image (``iscrowd`` marks crowds).
+        task: "panoptic", "semantic", or "instance" for the things of every image (``iscrowd`` marks
+            crowds).
         transforms: called with each sample dict.
+        read_image: image file -> uint8 (C, H, W), such as ``partial(read_image, channels=1)``.
 
     Attributes:
         classes, classes_zh, colors, num_classes, isthing: see ``SegmentDataset``.
@@ -69,6 +78,7 @@ class CocoPanoptic(SegmentDataset):
         *,
         task: str = "panoptic",
         transforms: Transforms | None = None,
+        read_image: ReadImage = read_image,
     ):
         images, path = Path(images), Path(annotations)
         content = read_annotations(path, ("images", "annotations", "categories"))
@@ -109,6 +119,12 @@ class CocoPanoptic(SegmentDataset):
                 category_of,
                 crowds,
             )
+        skipped = [
+            Skipped(images / record["file_name"], f"no annotation in {path.name}")
+            for image_id, record in records.items()
+            if image_id not in items
+        ]
+        report_skipped(path, skipped)
         self._categories, self._path = categories, path
         super().__init__(
             [items[image_id] for image_id in sorted(items)],
@@ -117,13 +133,15 @@ class CocoPanoptic(SegmentDataset):
             task,
             transforms,
             image_ids=sorted(items),
+            read_image=read_image,
+            skipped=skipped,
         )
 
     def _read_map(
         self, item: tuple[Path, Path, dict[int, int], Collection[int]]
     ) -> tuple[NDArray[np.int32], list[Segment]]:
         _, png, category_of, crowds = item
-        ids = read_color_ids(png)
+        ids = read_colors(png)
         found = set(np.unique(ids).tolist()) - {0}
         for wrong, what in (
             (found - category_of.keys(), f"holds ids that {self._path.name} does not list for it"),
@@ -136,21 +154,6 @@ class CocoPanoptic(SegmentDataset):
                 shown = ", ".join(str(i) for i in sorted(wrong)[:5])
                 raise ValueError(f"{png}: {what}: {shown} ({len(wrong)} in all)")
         return ids, segments_of(ids, self._categories, category_of, crowds)
-
-
-def read_color_ids(path: Path) -> NDArray[np.int32]:
-    """Return the ids R + 256 G + 65536 B of an RGB file, int32 (H, W).
-
-    Raises:
-        ValueError: if the file is not RGB.
-    """
-    image = open_image(path)
-    if image.mode != "RGB":
-        raise ValueError(
-            f"{path}: must be an RGB image, whose colours are segment ids; got mode {image.mode!r}"
-        )
-    red, green, blue = np.moveaxis(np.asarray(image, dtype=np.int32), -1, 0)
-    return red + 256 * green + 65536 * blue
 
 
 def _read_segments(

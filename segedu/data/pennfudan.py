@@ -3,6 +3,8 @@
     <root>/PNGImages/<name>.png
     <root>/PedMasks/<name>_mask.png      0 background, 1, 2, ... one number per object
 
+Other endings are read, too.
+
 There are 170 images and no official split; take ``torch.utils.data.Subset``.
 
 Source: Wang et al. 2007, "Object detection combining recognition and segmentation".
@@ -14,7 +16,14 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from segedu.data.pairs import check_folder
+from segedu.data.images import (
+    ReadImage,
+    Skipped,
+    list_images,
+    read_image,
+    read_values,
+    report_skipped,
+)
 from segedu.data.segments import (
     BACKGROUND,
     Category,
@@ -23,7 +32,6 @@ from segedu.data.segments import (
     Transforms,
     count_ids,
     name_background,
-    read_numbers,
     segments_of,
 )
 
@@ -39,11 +47,12 @@ class PennFudan(SegmentDataset):
     Args:
         root: the folder that holds ``PNGImages`` and ``PedMasks``.
         category: the class of the objects, where other data is stored in this layout.
-        task: "instance" or "panoptic".
+        task: "semantic", "instance" or "panoptic".
         transforms: called with each sample dict.
+        read_image: image file -> uint8 (C, H, W), such as ``partial(read_image, channels=1)``.
 
     Attributes:
-        classes, classes_zh, colors, num_classes, isthing: see ``SegmentDataset``.
+        classes, classes_zh, colors, num_classes, isthing, skipped: see ``SegmentDataset``.
 
     Raises:
         ValueError: for an unknown ``task``; on access if a mask has another size than its image or
@@ -58,21 +67,35 @@ class PennFudan(SegmentDataset):
         category: Category = PERSON,
         task: str = "instance",
         transforms: Transforms | None = None,
+        read_image: ReadImage = read_image,
     ):
-        images, masks = Path(root) / "PNGImages", Path(root) / "PedMasks"
-        check_folder(images, "the images, as PNG")
-        check_folder(masks, "a <name>_mask.png for each image")
-        pairs = [(path, masks / f"{path.stem}_mask.png") for path in sorted(images.glob("*.png"))]
-        if not pairs:
-            raise FileNotFoundError(f"{images}: no *.png in this folder")
+        folder, skipped = Path(root) / "PNGImages", []
+        images = list_images(folder, "the images", skipped)
+        masks = list_images(Path(root) / "PedMasks", "a <name>_mask.png for each image", skipped)
+        if not images:
+            raise FileNotFoundError(f"{folder}: no image in this folder")
+        pairs = []
+        for name, path in images.items():
+            absent = Path(root) / "PedMasks" / f"{name}_mask.png"
+            pairs.append((path, masks.pop(f"{name}_mask", absent)))
+        skipped += [Skipped(path, "a mask without an image") for path in masks.values()]
+        report_skipped(Path(root), skipped)
         categories = [Category(*BACKGROUND, isthing=False), category]
-        super().__init__(pairs, partial(_read, categories), categories, task, transforms)
+        super().__init__(
+            pairs,
+            partial(_read, categories),
+            categories,
+            task,
+            transforms,
+            read_image=read_image,
+            skipped=skipped,
+        )
 
 
 def _read(
     categories: list[Category], pair: tuple[Path, Path]
 ) -> tuple[NDArray[np.int32], list[Segment]]:
-    ids = read_numbers(pair[1])
+    ids = read_values(pair[1])
     category_of = {number: 1 for number in count_ids(ids) if number}
     if (ids == 0).any():
         category_of[name_background(ids)] = 0

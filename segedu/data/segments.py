@@ -1,8 +1,10 @@
 """What the loaders of instance and panoptic data share: samples, maps of segments, files.
 
-The two kinds of sample, before ``transforms``:
+The kinds of sample, before ``transforms``:
 
-* instance: ``image`` uint8 (3, H, W), ``boxes`` float32 (N, 4) as left, top, right, bottom in
+* semantic: ``image`` uint8 (C, H, W) and ``mask`` uint8 (H, W), the class of every pixel, 255 where
+  there is none (void).
+* instance: ``image``, ``boxes`` float32 (N, 4) as left, top, right, bottom in
   pixels (right and bottom lie one past the last pixel), ``masks`` bool (N, H, W), ``labels`` int64
   (N,) from 1 on, since detectors keep 0 for the background, ``iscrowd`` int64 (N,), ``area``
   float32 (N,) in pixels, ``image_id`` int. N may be 0.
@@ -20,12 +22,20 @@ import torch
 from numpy.typing import NDArray
 from torchvision import tv_tensors
 
+from segedu.data.images import (
+    ReadImage,
+    Skipped,
+    any_case,
+    check_files,
+    check_size,
+    read_image,
+)
 from segedu.data.naming import NamedDataset
-from segedu.data.pairs import open_image, read_image
+from segedu.data.pairs import IGNORE_INDEX
 from segedu.files import read_json
 from segedu.ops.boxes import masks_to_boxes
 
-TASKS = ("instance", "panoptic")
+TASKS = ("semantic", "instance", "panoptic")
 BACKGROUND = ("background", "背景", (0, 0, 0))
 
 Sample = dict[str, Any]
@@ -79,6 +89,17 @@ def instance_sample(
         "area": torch.tensor(areas, dtype=torch.float32),
         "image_id": image_id,
     }
+
+
+def semantic_sample(
+    image: tv_tensors.Image, ids: NDArray[np.int32], segments: Sequence[Segment]
+) -> Sample:
+    """Put a semantic sample together from a map of ids (H, W), void 0, and its segments."""
+    numbers, place = np.unique(ids, return_inverse=True)
+    category_of = {segment["id"]: segment["category_id"] for segment in segments}
+    category = np.array([category_of.get(i, IGNORE_INDEX) for i in numbers.tolist()], np.uint8)
+    mask = tv_tensors.Mask(torch.from_numpy(category[place.reshape(ids.shape)]))
+    return {"image": image, "mask": mask}
 
 
 def panoptic_sample(
@@ -137,22 +158,27 @@ def count_ids(ids: NDArray[np.int32]) -> dict[int, int]:
 
 
 class SegmentDataset(NamedDataset):
-    """Images whose segments come as a map of ids, as instance or as panoptic samples.
+    """Images whose segments come as a map of ids, for all three tasks.
 
     Args:
         items: what ``read`` takes; an item starts with the image file and the file of its map.
         read: item -> map of ids, int32 (H, W), void 0, and its segments.
         categories: all classes, in the order of their category ids.
-        task: ``instance`` gives the things of each image, ``panoptic`` all its segments.
+        task: ``semantic`` gives the category id of every pixel, ``instance`` the things of each
+            image, ``panoptic`` all its segments.
         transforms: called with each sample dict.
         image_ids: a number for each item; its place in ``items`` if not given.
+        read_image: image file -> uint8 (C, H, W).
+        skipped: what was found beside the items and left out.
 
     Attributes:
-        classes, classes_zh, colors: of the numbers in the samples. In panoptic samples these are
-            the category ids; in instance samples 0 is the background, and the classes of things
-            are numbered 1, 2, ... in their order.
+        classes, classes_zh, colors: of the numbers in the samples. In semantic and panoptic samples
+            these are the category ids; in instance samples 0 is the background, and the classes of
+            things are numbered 1, 2, ... in their order.
         num_classes: how many there are, with the background.
         isthing: category id -> whether it is a thing, as ``PanopticQuality`` takes it.
+        names, image_paths: of the samples.
+        skipped: see above.
 
     Raises:
         ValueError: for an unknown ``task``; on access if a map has another size than its image.
@@ -167,12 +193,21 @@ class SegmentDataset(NamedDataset):
         task: str,
         transforms: Transforms | None = None,
         image_ids: Sequence[int] | None = None,
+        *,
+        read_image: ReadImage = read_image,
+        skipped: Sequence[Skipped] = (),
     ):
-        check_task(task)
-        check_files([part for item in items for part in item if isinstance(part, Path)])
-        self.items, self.task, self.transforms = list(items), task, transforms
+        check_task(task, len(categories))
+        self.items = [
+            tuple(any_case(part) if isinstance(part, Path) else part for part in item)
+            for item in items
+        ]
+        check_files([part for item in self.items for part in item if isinstance(part, Path)])
+        self.image_paths = [item[0] for item in self.items]
+        self.names = [path.stem for path in self.image_paths]
+        self.task, self.transforms, self.skipped = task, transforms, list(skipped)
         self.image_ids = range(len(items)) if image_ids is None else list(image_ids)
-        self._read = read
+        self._read, self._read_image = read, read_image
         things = [i for i, category in enumerate(categories) if category.isthing]
         self._label_of = {category: label for label, category in enumerate(things, start=1)}
         self.isthing = {i: category.isthing for i, category in enumerate(categories)}
@@ -187,10 +222,12 @@ class SegmentDataset(NamedDataset):
 
     def __getitem__(self, index: int) -> Any:
         item, image_id = self.items[index], self.image_ids[index]
-        image = read_image(item[0])
+        image = self._read_image(item[0])
         ids, segments = self._read(item)
-        check_size(item[1], ids, item[0], image)
-        if self.task == "panoptic":
+        check_size(item[1], ids.shape, item[0], tuple(image.shape[1:]))
+        if self.task == "semantic":
+            sample = semantic_sample(image, ids, segments)
+        elif self.task == "panoptic":
             sample = panoptic_sample(image, ids, segments, image_id)
         else:
             things = [segment for segment in segments if segment["isthing"]]
@@ -205,19 +242,114 @@ class SegmentDataset(NamedDataset):
         return sample if self.transforms is None else self.transforms(sample)
 
 
-def read_numbers(path: Path) -> NDArray[np.int32]:
-    """Return the numbers (H, W) that stand in a label file of 8 or 16 bits.
+class Objects(NamedTuple):
+    """The N objects of one image."""
+
+    masks: NDArray[np.bool_]
+    """(N, H, W)."""
+    labels: list[int]
+    """From 1 on."""
+    boxes: list[list[float]] | None = None
+    """Left, top, right, bottom; around the masks if None."""
+    iscrowd: list[int] | None = None
+    """0 or 1; all 0 if None."""
+    area: list[float] | None = None
+    """In pixels; counted if None."""
+
+
+class ObjectDataset(NamedDataset):
+    """Images whose objects have a mask each and may overlap, for all three tasks.
+
+    What belongs to no object is background, category 0, which is stuff. In semantic and panoptic
+    samples a pixel has one owner: crowds lie below the other objects, and small ones on large ones.
+
+    Args:
+        image_paths: of the images.
+        read: index and size (H, W) -> the objects of that image.
+        categories: the background, then the classes of the objects; their places are the labels.
+        task: ``semantic``, ``instance`` or ``panoptic``.
+        transforms: called with each sample dict.
+        image_ids: a number for each image; its place if not given.
+        read_image: image file -> uint8 (C, H, W).
+        skipped: what was found and left out.
+
+    Attributes:
+        classes, classes_zh, colors, num_classes, isthing, names, image_paths, image_ids, skipped:
+            see ``SegmentDataset``; here the numbers are the same in all three tasks.
 
     Raises:
-        ValueError: if the file holds colours.
+        ValueError: for an unknown ``task``.
+        FileNotFoundError: if one of the images is missing.
     """
-    image = open_image(path)
-    if image.mode not in ("P", "L", "1") and not image.mode.startswith("I"):
-        raise ValueError(
-            f"{path}: must hold one number per pixel (Pillow mode 'P', 'L' or 'I;16'), "
-            f"this one has mode {image.mode!r}; was a coloured picture of the objects saved?"
-        )
-    return np.array(image).astype(np.int32)
+
+    def __init__(
+        self,
+        image_paths: Sequence[Path],
+        read: Callable[[int, tuple[int, int]], Objects],
+        categories: Sequence[Category],
+        task: str,
+        transforms: Transforms | None = None,
+        image_ids: Sequence[int] | None = None,
+        *,
+        read_image: ReadImage = read_image,
+        skipped: Sequence[Skipped] = (),
+    ):
+        check_task(task, len(categories))
+        self.image_paths = [any_case(path) for path in image_paths]
+        check_files(self.image_paths)
+        self.names = [path.stem for path in self.image_paths]
+        self.task, self.transforms, self.skipped = task, transforms, list(skipped)
+        self.image_ids = list(range(len(image_paths)) if image_ids is None else image_ids)
+        self._read, self._read_image = read, read_image
+        self._categories = list(categories)
+        self.classes, self.classes_zh, self.colors, isthing = zip(*categories, strict=True)
+        self.num_classes, self.isthing = len(self.classes), dict(enumerate(isthing))
+
+    def __len__(self) -> int:
+        return len(self.image_paths)
+
+    def __getitem__(self, index: int) -> Any:
+        image, image_id = self._read_image(self.image_paths[index]), self.image_ids[index]
+        objects = self._read(index, tuple(image.shape[1:]))
+        if self.task == "instance":
+            sample = instance_sample(
+                image,
+                objects.masks,
+                objects.labels,
+                image_id,
+                boxes=objects.boxes,
+                iscrowd=objects.iscrowd,
+                area=objects.area,
+            )
+        else:
+            ids, category_of, crowds = stack_objects(objects)
+            segments = segments_of(ids, self._categories, category_of, crowds)
+            if self.task == "panoptic":
+                sample = panoptic_sample(image, ids, segments, image_id)
+            else:
+                sample = semantic_sample(image, ids, segments)
+        return sample if self.transforms is None else self.transforms(sample)
+
+
+def stack_objects(objects: Objects) -> tuple[NDArray[np.int32], dict[int, int], set[int]]:
+    """Lay objects that may overlap on each other: crowds lowest, small ones on large ones.
+
+    Returns:
+        Map (H, W) of ids: number k + 1 is object k, one more than their count the background;
+        id -> category of those that are to be seen; the ids of the crowds.
+    """
+    ids = np.zeros(objects.masks.shape[1:], dtype=np.int32)
+    crowd = np.array(objects.iscrowd or [0] * len(objects.labels))
+    areas = objects.masks.sum((1, 2))
+    for k in np.lexsort((-areas, -crowd)):  # crowds first, then by falling area
+        ids[objects.masks[k]] = k + 1
+    ids[ids == 0] = len(objects.labels) + 1
+    labels = [*objects.labels, 0]
+    return (
+        ids,
+        {number: labels[number - 1] for number in count_ids(ids)},
+        set((np.flatnonzero(crowd) + 1).tolist()),
+    )
 
 
 def read_annotations(path: Path, keys: Sequence[str]) -> dict[str, Any]:
@@ -274,26 +406,9 @@ def file_below(folder: Path, name: str, listing: Path) -> Path:
     return folder / path
 
 
-def check_task(task: str) -> None:
-    """Raise ValueError unless ``task`` is one of ``TASKS``."""
+def check_task(task: str, num_classes: int) -> None:
+    """Raise ValueError unless ``task`` is one of ``TASKS`` and takes so many classes."""
     if task not in TASKS:
         raise ValueError(f"task must be one of {', '.join(TASKS)}; got {task!r}")
-
-
-def check_files(paths: Sequence[Path]) -> None:
-    """Raise FileNotFoundError if one of ``paths`` is missing."""
-    missing = [path for path in paths if not path.is_file()]
-    if missing:
-        raise FileNotFoundError(
-            f"{missing[0]}: no such file ({len(missing)} of {len(paths)} files are missing)"
-        )
-
-
-def check_size(path: Path, values: NDArray[Any], image_path: Path, image: torch.Tensor) -> None:
-    """Raise ValueError unless ``values`` (H, W), read from ``path``, cover ``image`` (3, H, W)."""
-    if values.shape != image.shape[1:]:
-        height, width = image.shape[1:]
-        raise ValueError(
-            f"{path}: is {values.shape[1]} x {values.shape[0]} pixels, "
-            f"but its image {image_path.name} is {width} x {height}"
-        )
+    if task == "semantic" and num_classes > IGNORE_INDEX:
+        raise ValueError(f"a semantic mask holds at most {IGNORE_INDEX} classes, got {num_classes}")

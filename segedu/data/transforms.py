@@ -2,9 +2,10 @@
 
 A sample is a dict whose ``image``, ``mask``, ``masks``, ``boxes`` and ``panoptic_seg`` are
 tv_tensors, so that one call with one random draw moves all of them together: images are
-interpolated (bilinear, antialiased), masks never are (nearest). Pixels that come in from outside
-the picture are "ignore" (255) in a semantic mask, void (0) in a panoptic map, absent from every
-instance mask, and have the mean colour in the image.
+interpolated (bilinear, antialiased), masks never are (each new pixel shows the label under its
+centre, ``ops.resize_labels``). Pixels that come in from outside the picture are "ignore" (255) in a
+semantic mask, void (0) in a panoptic map, absent from every instance mask, and have the mean colour
+in the image.
 """
 
 from collections.abc import Sequence
@@ -15,6 +16,8 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 from torchvision import tv_tensors
 from torchvision.transforms import v2
+
+from segedu.ops.masks import resize_labels
 
 IGNORE_INDEX = 255
 # Mean and standard deviation of the ImageNet training images (red, green, blue in 0..1), which
@@ -30,12 +33,67 @@ def _pair(size: int | Sequence[int]) -> tuple[int, int]:
     return int(height), int(width)
 
 
-def _outside(part: Any) -> Any:
-    """What pixels from outside the picture are filled with, for one part of a sample."""
-    if isinstance(part, tv_tensors.Image):
-        return [round(255 * mean) for mean in MEAN]  # uint8, 0 after normalisation
-    is_semantic = isinstance(part, tv_tensors.Mask) and part.ndim == 2 and part.dtype == torch.uint8
-    return IGNORE_INDEX if is_semantic else 0
+# Number of dimensions and type that each part of a sample has.
+_MASKS = {"mask": (2, torch.uint8), "masks": (3, torch.bool), "panoptic_seg": (2, torch.int32)}
+
+
+def as_sample(sample: dict[str, Any]) -> dict[str, Any]:
+    """Return a sample whose parts are tv_tensors of the types that the transforms know by.
+
+    A plain tensor would pass a flip or a crop unmoved, apart from its image.
+
+    Args:
+        sample: ``image`` (C, H, W), ``mask`` (H, W) of any integers 0..255, ``masks`` (N, H, W) of
+            0 and 1, ``panoptic_seg`` (H, W) of any integers, ``boxes``; as tensors or tv_tensors.
+
+    Raises:
+        TypeError: if the sample is no dict, a part no tensor, a mask not of integers, or boxes are
+            a plain tensor, of which nobody knows what the four numbers mean.
+        ValueError: if a part has other dimensions, or a mask other numbers.
+    """
+    if not isinstance(sample, dict):
+        raise TypeError(f"a sample must be a dict with 'image', got {type(sample).__name__}")
+    sample = dict(sample)
+    for key in sample.keys() & {"image", "boxes", *_MASKS}:
+        if not isinstance(sample[key], Tensor):
+            raise TypeError(f"{key} must be a tensor, got {type(sample[key]).__name__}")
+    if "image" in sample:
+        if sample["image"].ndim != 3:
+            raise ValueError(f"image must be (C, H, W), got {tuple(sample['image'].shape)}")
+        sample["image"] = tv_tensors.Image(sample["image"])
+    if "boxes" in sample and not isinstance(sample["boxes"], tv_tensors.BoundingBoxes):
+        raise TypeError(
+            "boxes must be tv_tensors.BoundingBoxes, with their format and canvas_size, "
+            "got a plain tensor"
+        )
+    for key, (ndim, dtype) in _MASKS.items():
+        if key in sample:
+            sample[key] = _as_mask(key, sample[key], ndim, dtype)
+    return sample
+
+
+def _as_mask(key: str, mask: Tensor, ndim: int, dtype: torch.dtype) -> tv_tensors.Mask:
+    if mask.ndim != ndim:
+        wanted = "(H, W)" if ndim == 2 else "(N, H, W)"
+        raise ValueError(f"{key} must be {wanted}, got {tuple(mask.shape)}")
+    if mask.is_floating_point() or mask.is_complex():
+        raise TypeError(f"{key} must hold integers, got {mask.dtype}")
+    if mask.dtype != dtype:
+        kept = mask.to(dtype)
+        if not torch.equal(kept.to(mask.dtype), mask):
+            wrong = mask[kept.to(mask.dtype) != mask][0]
+            allowed = {torch.uint8: "0..255", torch.bool: "0 and 1"}.get(dtype, str(dtype))
+            raise ValueError(f"{key} must hold {allowed}, got {wrong}")
+        mask = kept
+    return tv_tensors.Mask(mask)
+
+
+class AsSample(nn.Module):
+    """:func:`as_sample` as the first step of a recipe."""
+
+    def forward(self, sample: dict[str, Any]) -> dict[str, Any]:
+        """Return the sample with tv_tensors as its parts."""
+        return as_sample(sample)
 
 
 class ScaleAndCrop(v2.Transform):
@@ -44,14 +102,24 @@ class ScaleAndCrop(v2.Transform):
     Args:
         size: height and width of the result in pixels, or one int for both.
         scale: range of the random factor; 1 keeps the picture's own resolution.
+        mean: colour of the padding, one number in 0..1 per channel.
     """
 
-    def __init__(self, size: int | Sequence[int], scale: tuple[float, float]):
+    def __init__(
+        self,
+        size: int | Sequence[int],
+        scale: tuple[float, float],
+        mean: Sequence[float] = MEAN,
+    ):
         super().__init__()
         self.size = _pair(size)
-        self.scale = scale
+        self.scale, self.mean = scale, mean
         if not 0 < scale[0] <= scale[1]:
             raise ValueError(f"scale must be a range 0 < low <= high, got {scale}")
+
+    def forward(self, sample: dict[str, Any]) -> dict[str, Any]:
+        """Move all parts of a sample with one draw."""
+        return super().forward(as_sample(sample))
 
     def make_params(self, flat_inputs: list[Any]) -> dict[str, Any]:
         """Draw the factor and the window."""
@@ -76,28 +144,73 @@ class ScaleAndCrop(v2.Transform):
     def transform(self, inpt: Any, params: dict[str, Any]) -> Any:
         """Crop, scale and pad one part of the sample."""
         inpt = self._call_kernel(v2.functional.crop, inpt, *params["crop"])
-        inpt = self._call_kernel(v2.functional.resize, inpt, params["size"], antialias=True)
+        if isinstance(inpt, tv_tensors.Mask):
+            inpt = tv_tensors.Mask(resize_labels(inpt.as_subclass(Tensor), params["size"]))
+        else:
+            inpt = self._call_kernel(v2.functional.resize, inpt, params["size"], antialias=True)
         return self._call_kernel(
-            v2.functional.pad, inpt, padding=params["padding"], fill=_outside(inpt)
+            v2.functional.pad, inpt, padding=params["padding"], fill=self._outside(inpt)
         )
+
+    def _outside(self, part: Any) -> Any:
+        """What pixels from outside the picture are filled with, for one part of a sample."""
+        if isinstance(part, tv_tensors.Image):
+            _check_channels(part, self.mean)
+            return [round(255 * mean) for mean in self.mean]  # uint8, 0 after normalisation
+        is_semantic = isinstance(part, tv_tensors.Mask) and part.dtype == torch.uint8
+        return IGNORE_INDEX if is_semantic else 0
 
 
 class FitInto(ScaleAndCrop):
     """Scales the whole picture, undistorted, into ``size`` and pads right and below."""
 
-    def __init__(self, size: int | Sequence[int]):
-        super().__init__(size, scale=(1.0, 1.0))
+    def __init__(self, size: int | Sequence[int], mean: Sequence[float] = MEAN):
+        super().__init__(size, scale=(1.0, 1.0), mean=mean)
 
     def make_params(self, flat_inputs: list[Any]) -> dict[str, Any]:
         """Compute the factor by which the picture just fits."""
         old = v2.query_size(flat_inputs)
-        factor = min(new / extent for new, extent in zip(self.size, old, strict=True))
-        height, width = (max(1, round(extent * factor)) for extent in old)
+        height, width = _fit(old, min(n / o for n, o in zip(self.size, old, strict=True)))
         return {
             "crop": (0, 0, *old),
             "size": [height, width],
             "padding": [0, 0, self.size[1] - width, self.size[0] - height],
         }
+
+
+class RandomShorterSide(ScaleAndCrop):
+    """Scales the whole picture, undistorted, to a shorter side that is drawn from several.
+
+    Args:
+        min_sizes: lengths of the shorter side, in pixels.
+        max_size: longest side that is allowed; the picture is made smaller to fit.
+    """
+
+    def __init__(self, min_sizes: Sequence[int], max_size: int | None = None):
+        if not min_sizes or min(min_sizes) < 1:
+            raise ValueError(f"min_sizes must be one or more sizes >= 1, got {min_sizes}")
+        super().__init__(min_sizes[0], scale=(1.0, 1.0))
+        self.min_sizes, self.max_size = min_sizes, max_size
+
+    def make_params(self, flat_inputs: list[Any]) -> dict[str, Any]:
+        """Draw the length of the shorter side."""
+        old = v2.query_size(flat_inputs)
+        factor = self.min_sizes[int(torch.randint(len(self.min_sizes), ()))] / min(old)
+        if self.max_size is not None:
+            factor = min(factor, self.max_size / max(old))
+        return {"crop": (0, 0, *old), "size": _fit(old, factor), "padding": [0, 0, 0, 0]}
+
+
+def _fit(old: Sequence[int], factor: float) -> list[int]:
+    return [max(1, round(extent * factor)) for extent in old]
+
+
+def _check_channels(image: Tensor, mean: Sequence[float]) -> None:
+    if image.shape[-3] != len(mean):
+        raise ValueError(
+            f"image has {image.shape[-3]} channels, but there are {len(mean)} means; pass mean and "
+            "std of your images, as segedu.data.channel_statistics computes them"
+        )
 
 
 class DropInvisible(nn.Module):
@@ -132,16 +245,59 @@ class DropInvisible(nn.Module):
 
 
 class ToModelInput(v2.Transform):
-    """Image uint8 to normalised float32, semantic mask to int64; the other parts stay."""
+    """Image uint8 to normalised float32, semantic mask to int64; the other parts stay.
+
+    Args:
+        mean, std: of the channels of the images in 0..1.
+    """
+
+    def __init__(self, mean: Sequence[float] = MEAN, std: Sequence[float] = STD):
+        super().__init__()
+        if len(mean) != len(std) or min(std) <= 0:
+            raise ValueError(f"mean and std must have one number > 0 each, got {mean} and {std}")
+        self.mean, self.std = list(mean), list(std)
 
     def transform(self, inpt: Any, params: dict[str, Any]) -> Any:
         """Convert one part of the sample."""
         if isinstance(inpt, tv_tensors.Image):
+            _check_channels(inpt, self.mean)
             image = v2.functional.to_dtype(inpt, torch.float32, scale=True)
-            return v2.functional.normalize(image, list(MEAN), list(STD))
+            return v2.functional.normalize(image, self.mean, self.std)
         if isinstance(inpt, tv_tensors.Mask) and inpt.dtype == torch.uint8:
             return tv_tensors.Mask(inpt.long())
         return inpt
+
+
+class Jitter(v2.Transform):
+    """Brightness, contrast and, in colour images, saturation vary by up to ``strength``.
+
+    Images of 1 and 3 channels go through torchvision's ``ColorJitter``; it knows no others, whose
+    brightness and contrast vary here.
+    """
+
+    _transformed_types = (tv_tensors.Image,)
+
+    def __init__(self, strength: float = 0.3):
+        super().__init__()
+        self.strength = strength
+        self.color = v2.ColorJitter(strength, strength, strength)
+
+    def make_params(self, flat_inputs: list[Any]) -> dict[str, Any]:
+        """Draw the two factors, for images that are neither grey nor of colours."""
+        (channels,) = v2.query_chw(flat_inputs)[:1]
+        if channels in (1, 3):
+            return {}
+        low, high = 1 - self.strength, 1 + self.strength
+        return {"factors": torch.empty(2).uniform_(low, high).tolist()}
+
+    def transform(self, inpt: Any, params: dict[str, Any]) -> Any:
+        """Vary one image, uint8."""
+        if not params:
+            return self.color(inpt)
+        brightness, contrast = params["factors"]
+        image = inpt.as_subclass(Tensor).float() * brightness
+        image = (image - image.mean()) * contrast + image.mean()
+        return tv_tensors.Image(image.round().clamp(0, 255).to(inpt.dtype))
 
 
 def training(
@@ -150,6 +306,8 @@ def training(
     scale: tuple[float, float] = (0.5, 2.0),
     flip: bool = True,
     color: bool = True,
+    mean: Sequence[float] = MEAN,
+    std: Sequence[float] = STD,
 ) -> v2.Compose:
     """Return the usual augmentation: random scale, crop, flip and colour, then normalisation.
 
@@ -158,65 +316,81 @@ def training(
         scale: range of the random scale; ``(1, 1)`` switches it off.
         flip: whether half of the samples are mirrored left to right.
         color: whether brightness, contrast and saturation vary by up to 30 %.
+        mean, std: of the C channels of the images in 0..1.
 
     Returns:
-        A transform of sample dicts: ``image`` becomes float32 (3, size), normalised by ``MEAN``
-        and ``STD``; ``mask`` int64 with 255 where the picture did not reach.
+        A transform of sample dicts: ``image`` becomes float32 (C, size), normalised by ``mean``
+        and ``std``; ``mask`` int64 with 255 where the picture did not reach.
     """
-    steps: list[nn.Module] = [ScaleAndCrop(size, scale)]
+    steps: list[nn.Module] = [ScaleAndCrop(size, scale, mean)]
     if flip:
         steps.append(v2.RandomHorizontalFlip())
     if color:
-        steps.append(v2.ColorJitter(brightness=0.3, contrast=0.3, saturation=0.3))
-    return v2.Compose([*steps, DropInvisible(), ToModelInput()])
+        steps.append(Jitter())
+    return v2.Compose([*steps, DropInvisible(), ToModelInput(mean, std)])
 
 
-def evaluation(size: int | Sequence[int] | None = None) -> v2.Compose:
+def evaluation(
+    size: int | Sequence[int] | None = None,
+    *,
+    mean: Sequence[float] = MEAN,
+    std: Sequence[float] = STD,
+) -> v2.Compose:
     """Return the transform for evaluation: normalisation, and with ``size`` fitting into it.
 
     Args:
         size: height and width that every picture is scaled into, undistorted, and padded to;
             without it pictures keep their sizes.
+        mean, std: of the C channels of the images in 0..1.
     """
-    steps = [] if size is None else [FitInto(size), DropInvisible()]
-    return v2.Compose([*steps, ToModelInput()])
+    steps = [AsSample()] if size is None else [FitInto(size, mean), DropInvisible()]
+    return v2.Compose([*steps, ToModelInput(mean, std)])
 
 
 def instances(
     min_sizes: Sequence[int] | None = None,
     max_size: int | None = None,
     *,
+    crop: int | Sequence[int] | None = None,
+    scale: tuple[float, float] = (0.5, 2.0),
     flip: bool = False,
     color: bool = False,
+    mean: Sequence[float] = MEAN,
 ) -> v2.Compose:
     """Return the transform for networks that take images in 0..1 and normalise them themselves.
 
-    Without arguments it is that of evaluation. Multi-scale training draws one of several sizes for
-    each sample, scales image, boxes, masks and panoptic map together into a new sample, and leaves
-    the one it was given as it is.
+    Without arguments it is that of evaluation. Training looks at the whole picture in several
+    sizes (``min_sizes``) or at crops of one size (``crop``), which can be stacked; image, boxes,
+    masks and panoptic map move together into a new sample, and the one given stays as it is.
 
     Args:
         min_sizes: lengths of the shorter side, in pixels, one of which is drawn.
         max_size: longest side that is allowed; the whole picture is made smaller to fit.
+        crop: height and width of a random crop in pixels, or one int for both.
+        scale: range of the random scale of a crop.
         flip: whether half of the samples are mirrored left to right.
         color: whether brightness, contrast and saturation vary by up to 30 %.
+        mean: of the C channels of the images in 0..1; a crop that reaches over the picture's end is
+            filled with it.
 
     Returns:
-        A transform of instance and panoptic samples: ``image`` becomes float32 (3, H, W) in 0..1;
-        objects that become too small for a pixel are dropped.
+        A transform of instance and panoptic samples: ``image`` becomes float32 (C, H, W) in 0..1;
+        objects that become too small for a pixel, or leave the crop, are dropped.
 
     Raises:
-        ValueError: ``min_sizes`` is empty or not positive.
+        ValueError: ``min_sizes`` is empty or not positive, or given together with ``crop``.
     """
-    steps: list[nn.Module] = []
+    steps: list[nn.Module] = [AsSample()]
+    if min_sizes is not None and crop is not None:
+        raise ValueError(f"give min_sizes or crop, not both; got {min_sizes} and {crop}")
     if min_sizes is not None:
-        if not min_sizes or min(min_sizes) < 1:
-            raise ValueError(f"min_sizes must be one or more sizes >= 1, got {min_sizes}")
-        steps += [v2.RandomShortestSize(list(min_sizes), max_size), DropInvisible()]
+        steps += [RandomShorterSide(min_sizes, max_size), DropInvisible()]
+    if crop is not None:
+        steps += [ScaleAndCrop(crop, scale, mean), DropInvisible()]
     if flip:
         steps.append(v2.RandomHorizontalFlip())
     if color:
-        steps.append(v2.ColorJitter(brightness=0.3, contrast=0.3, saturation=0.3))
+        steps.append(Jitter())
     return v2.Compose(
         [*steps, v2.ToDtype({tv_tensors.Image: torch.float32, "others": None}, scale=True)]
     )

@@ -5,26 +5,23 @@
     <root>/VOCdevkit/VOC2012/SegmentationObject/<name>.png     the same with objects 1, 2, ...
     <root>/VOCdevkit/VOC2012/ImageSets/Segmentation/<split>.txt
 
+Files may have the ending of any image format.
+
 ``torchvision.datasets.VOCSegmentation(root, download=True)`` downloads and unpacks exactly this.
 
 Source: Everingham et al. 2015, "The Pascal Visual Object Classes challenge: a retrospective".
 """
 
 from collections.abc import Callable, Sequence
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from segedu.data.pairs import (
-    IGNORE_INDEX,
-    PairDataset,
-    check_folder,
-    check_split,
-    read_lines,
-    read_values,
-)
+from segedu.data.images import ReadImage, check_folder, list_images, read_image, read_values
+from segedu.data.pairs import IGNORE_INDEX, PairDataset, read_lines
 from segedu.data.segments import (
     Category,
     Segment,
@@ -35,7 +32,6 @@ from segedu.data.segments import (
     segments_of,
 )
 
-SPLITS = ("train", "val", "trainval")
 CLASSES = (
     *("background", "aeroplane", "bicycle", "bird", "boat", "bottle", "bus", "car", "cat"),
     *("chair", "cow", "diningtable", "dog", "horse", "motorbike", "person", "pottedplant"),
@@ -71,13 +67,14 @@ class VOCSegmentation(PairDataset):
     A sample is ``{"image": uint8 (3, H, W), "mask": uint8 (H, W)}`` before ``transforms``.
 
     Args:
-        root: the folder that holds ``VOCdevkit``.
-        split: ``train``, ``val`` or ``trainval``.
+        root: the folder that holds ``VOCdevkit``, or ``JPEGImages`` itself.
+        split: ``train``, ``val`` or ``trainval``, or any other that ImageSets/Segmentation lists.
         year: the year of the challenge, a part of the folder's name.
         classes: names of the classes, where other data is stored in this layout.
         classes_zh: their Chinese names; the same as ``classes`` if only those are given.
         colors: their colours; those of the VOC palette if not given.
         transforms: called with each sample, such as ``segedu.data.transforms.training(480)``.
+        read_image: image file -> uint8 (C, H, W), such as ``partial(read_image, channels=1)``.
 
     Raises:
         ValueError: for an unknown ``split``; on access if a label file has another size than its
@@ -95,29 +92,34 @@ class VOCSegmentation(PairDataset):
         classes_zh: Sequence[str] | None = None,
         colors: Sequence[tuple[int, int, int]] | None = None,
         transforms: Callable[[dict[str, Any]], Any] | None = None,
+        read_image: ReadImage = read_image,
     ):
         super().__init__(
             _files(Path(root), split, year, "SegmentationClass"),
             {**{label: label for label in range(len(classes))}, 255: IGNORE_INDEX},
             classes,
-            classes_zh or (CLASSES_ZH if tuple(classes) == CLASSES else classes),
+            classes_zh or _chinese(classes),
             colors or colormap(len(classes)),
             transforms,
+            read_image=read_image,
         )
 
 
 class VOCObjects(SegmentDataset):
     """Pascal VOC with single objects: instance or panoptic samples (``data.segments``).
 
-    Categories are the background, which is stuff, and the 20 classes of things; the line of void
+    Categories are the background, which is stuff, and the classes of things; the line of void
     around every object (255) belongs to no segment.
 
     Args:
-        root: the folder that holds ``VOCdevkit``.
-        split: ``train``, ``val`` or ``trainval``.
+        root: the folder that holds ``VOCdevkit``, or ``JPEGImages`` itself.
+        split: ``train``, ``val`` or ``trainval``, or any other that ImageSets/Segmentation lists.
         year: the year of the challenge, a part of the folder's name.
-        task: "instance" gives the objects, with labels 1..20, "panoptic" the background as well.
+        classes, classes_zh, colors: see ``VOCSegmentation``; the first class is the background.
+        task: "instance" gives the objects, with labels 1, 2, ..., "panoptic" the background as
+            well, "semantic" the class of every pixel.
         transforms: called with each sample dict.
+        read_image: image file -> uint8 (C, H, W), such as ``partial(read_image, channels=1)``.
 
     Attributes:
         classes, classes_zh, colors, num_classes, isthing: see ``SegmentDataset``.
@@ -134,40 +136,57 @@ class VOCObjects(SegmentDataset):
         split: str = "train",
         *,
         year: str = "2012",
+        classes: Sequence[str] = CLASSES,
+        classes_zh: Sequence[str] | None = None,
+        colors: Sequence[tuple[int, int, int]] | None = None,
         task: str = "instance",
         transforms: Transforms | None = None,
+        read_image: ReadImage = read_image,
     ):
-        files = _files(Path(root), split, year, "SegmentationObject", "SegmentationClass")
-        super().__init__(files, _read_objects, _CATEGORIES, task, transforms)
+        rows = zip(
+            classes,
+            classes_zh or _chinese(classes),
+            colors or colormap(len(classes)),
+            strict=True,
+        )
+        categories = [Category(*row, isthing=label > 0) for label, row in enumerate(rows)]
+        super().__init__(
+            _files(Path(root), split, year, "SegmentationObject", "SegmentationClass"),
+            partial(_read_objects, categories),
+            categories,
+            task,
+            transforms,
+            read_image=read_image,
+        )
 
 
-_CATEGORIES = [
-    Category(name, name_zh, color, isthing=label > 0)
-    for label, (name, name_zh, color) in enumerate(
-        zip(CLASSES, CLASSES_ZH, colormap(len(CLASSES)), strict=True)
-    )
-]
+def _chinese(classes: Sequence[str]) -> Sequence[str]:
+    return CLASSES_ZH if tuple(classes) == CLASSES else classes
 
 
 def _files(root: Path, split: str, year: str, *folders: str) -> list[tuple[Path, ...]]:
     """List each image of a split with its PNG in each of some folders."""
-    check_split(split, SPLITS)
-    folder = root / "VOCdevkit" / f"VOC{year}"
+    folder = root if (root / "JPEGImages").is_dir() else root / "VOCdevkit" / f"VOC{year}"
     check_folder(folder, f"JPEGImages, {', '.join(folders)} and ImageSets")
-    listing = folder / "ImageSets" / "Segmentation" / f"{split}.txt"
-    names = read_lines(listing, "the names of the images, one per line")
+    lists = folder / "ImageSets" / "Segmentation"
+    check_folder(lists, "a list of names for each split")
+    known = sorted(path.stem for path in lists.glob("*.txt"))
+    if split not in known:
+        raise ValueError(f"split must be one of {', '.join(known)}, as {lists} has; got {split!r}")
+    names = read_lines(lists / f"{split}.txt", "the names of the images, one per line")
+    parts = {"JPEGImages": ".jpg", **dict.fromkeys(folders, ".png")}
+    found = {part: list_images(folder / part, "an image per name", []) for part in parts}
     return [
-        (
-            folder / "JPEGImages" / f"{name}.jpg",
-            *(folder / part / f"{name}.png" for part in folders),
-        )
+        tuple(found[part].get(name, folder / part / (name + end)) for part, end in parts.items())
         for name in names
     ]
 
 
-def _read_objects(files: tuple[Path, Path, Path]) -> tuple[NDArray[np.int32], list[Segment]]:
+def _read_objects(
+    categories: Sequence[Category], files: tuple[Path, Path, Path]
+) -> tuple[NDArray[np.int32], list[Segment]]:
     _, object_file, class_file = files
-    ids, classes = read_values(object_file).astype(np.int32), read_values(class_file)
+    ids, classes = read_values(object_file), read_values(class_file)
     if ids.shape != classes.shape:
         raise ValueError(
             f"{object_file}: is {ids.shape[1]} x {ids.shape[0]} pixels, "
@@ -177,13 +196,13 @@ def _read_objects(files: tuple[Path, Path, Path]) -> tuple[NDArray[np.int32], li
     category_of = {}
     for number in sorted(count_ids(ids[~void])):
         found = np.unique(classes[~void & (ids == number)]).tolist()
-        if len(found) > 1 or found[0] >= len(CLASSES) or (found[0] > 0) != (number > 0):
+        if len(found) > 1 or found[0] >= len(categories) or (found[0] > 0) != (number > 0):
             raise ValueError(
                 f"{object_file}: object {number} has the classes {found} in {class_file}; "
-                f"allowed is one of 1..{len(CLASSES) - 1}, and 0 where there is no object"
+                f"allowed is one of 1..{len(categories) - 1}, and 0 where there is no object"
             )
         category_of[number] = found[0]
     if 0 in category_of:
         category_of[name_background(ids)] = category_of.pop(0)
     ids[void] = 0
-    return ids, segments_of(ids, _CATEGORIES, category_of)
+    return ids, segments_of(ids, categories, category_of)

@@ -19,6 +19,7 @@ from segedu.ops.masks import (
     mask_iou,
     paste_masks,
     polygon_to_mask,
+    resize_labels,
     segmentation_to_mask,
 )
 from segedu.ops.matching import balanced_sample, hungarian, match_iou
@@ -52,6 +53,7 @@ __all__ = [
     "nms_reference",
     "paste_masks",
     "polygon_to_mask",
+    "resize_labels",
     "pyramid_anchors",
     "receptive_fields",
     "rle",

@@ -112,6 +112,34 @@ def mask_iou(masks1: Tensor, masks2: Tensor) -> Tensor:
     return intersection / union.clamp(min=1)
 
 
+def resize_labels(labels: Tensor, size: tuple[int, int]) -> Tensor:
+    """Scale a map of labels without mixing them: each new pixel shows the one under its centre.
+
+    Pixel i of n shows pixel floor((i + 1/2) · old / n) of old, which is what PyTorch calls
+    ``nearest-exact``. Its ``nearest`` takes floor(i · old / n) instead: shrunk by 8 that is the
+    corner of each block, half a block away from where a filtered image has its pixel.
+
+    Args:
+        labels: (..., H, W) of any type.
+        size: (height, width) of the result.
+
+    Returns:
+        (..., height, width) of the same type.
+
+    Raises:
+        ValueError: a size below 1, or ``labels`` with less than two dimensions.
+    """
+    if labels.ndim < 2 or min(size) < 1:
+        raise ValueError(
+            f"labels must be (..., H, W) and size >= 1, got {tuple(labels.shape)} and {size}"
+        )
+    rows, columns = (
+        (2 * torch.arange(new, device=labels.device) + 1) * old // (2 * new)
+        for old, new in zip(labels.shape[-2:], size, strict=True)
+    )
+    return labels[..., rows[:, None], columns]
+
+
 def polygon_to_mask(polygon: Sequence[float], height: int, width: int) -> np.ndarray:
     """Fill one polygon by the even-odd rule at pixel centres.
 

@@ -14,7 +14,7 @@ from segedu.data.cityscapes import (
     Cityscapes,
     CityscapesObjects,
 )
-from segedu.data.pairs import read_values
+from segedu.data.images import read_values
 
 DATA = os.environ.get("SEGEDU_DATA")
 REAL = Path(DATA or "absent") / "cityscapes_layout_from_camvid"

@@ -9,7 +9,8 @@ from PIL import Image
 from torchvision import tv_tensors
 
 from segedu.data import transforms
-from segedu.data.coco_panoptic import CocoPanoptic, read_color_ids
+from segedu.data.coco_panoptic import CocoPanoptic
+from segedu.data.images import read_colors
 from segedu.metrics import PanopticQuality
 
 DATA = os.environ.get("SEGEDU_DATA")
@@ -129,15 +130,15 @@ def test_ids_without_an_image_or_with_two_annotations(load, content):
 
 
 def test_wrong_files(load, tmp_path):
-    with pytest.raises(ValueError, match="task must be one of instance, panoptic; got 'semantic'"):
-        load(task="semantic")
+    with pytest.raises(ValueError, match="task must be one of semantic, instance, .*'boxes'"):
+        load(task="boxes")
     with pytest.raises(FileNotFoundError, match="elsewhere: no such folder"):
         load(segments=tmp_path / "elsewhere")
     png = tmp_path / "panoptic/a.png"
     save_ids(np.full((4, 4), 7), png)
     with pytest.raises(ValueError, match="a.png: has no pixel"):
         load()[0]
-    Image.fromarray(read_color_ids(png).astype(np.uint8)).save(png)
+    Image.fromarray(read_colors(png).astype(np.uint8)).save(png)
     with pytest.raises(ValueError, match="a.png: must be an RGB image.*got mode 'L'"):
         load()[0]
     png.unlink()
@@ -188,7 +189,7 @@ def test_real_samples_give_the_official_score():
         segments = [
             {"id": s["id"], "category_id": place_of[s["category_id"]]} for s in row["segments_info"]
         ]
-        ids = read_color_ids(folder / "panoptic_pred" / row["file_name"])
+        ids = read_colors(folder / "panoptic_pred" / row["file_name"])
         metric.update({"panoptic_seg": ids, "segments_info": segments}, sample)
     assert metric.compute()["pq"] == pytest.approx(0.61272, abs=5e-6)
 

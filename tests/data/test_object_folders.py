@@ -60,8 +60,8 @@ def test_overlapping_objects_have_no_panoptic_map(root):
 def test_errors_name_what_is_wrong(root):
     with pytest.raises(FileNotFoundError, match="c.images: no such folder; .* one image"):
         ObjectFolders(root, ["c"])
-    with pytest.raises(ValueError, match="task must be one of instance, panoptic; got 'semantic'"):
-        ObjectFolders(root, task="semantic")
+    with pytest.raises(ValueError, match="task must be one of semantic, instance, .*'boxes'"):
+        ObjectFolders(root, task="boxes")
     with pytest.raises(FileNotFoundError, match="no folder of an image"):
         ObjectFolders(root / "a" / "masks")
     mask = root / "a/masks/2.png"
@@ -102,10 +102,10 @@ def test_golden_nuclei():
 def test_real_files():
     data = ObjectFolders(REAL)
     assert len(data) == 78
-    assert sum(len(masks) for _, masks in data._items) == 3630
+    assert sum(len(masks) for masks in data.mask_paths) == 3630
     # one image of each small size: grey of 256, colour of 320 x 256, grey of 360 and 347 x 260
     seen = {}
-    for index, (image, _) in enumerate(data._items):
+    for index, image in enumerate(data.image_paths):
         with Image.open(image) as opened:
             seen.setdefault(opened.size, index)
     assert len(seen) == 7

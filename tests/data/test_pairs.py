@@ -1,6 +1,6 @@
 import numpy as np
 import pytest
-from PIL import Image
+from PIL import ExifTags, Image
 
 from segedu.data import pairs
 
@@ -8,53 +8,6 @@ from segedu.data import pairs
 def save(path, array, mode=None):
     Image.fromarray(np.asarray(array, dtype=np.uint8), mode).save(path)
     return path
-
-
-def test_palette_file_is_read_as_indices(tmp_path):
-    image = Image.frombytes("P", (2, 2), bytes([0, 1, 2, 255]))
-    image.putpalette([7, 7, 7, 200, 0, 0, 0, 200, 0] + [9] * (3 * 253))
-    image.save(tmp_path / "a.png")
-    assert pairs.read_values(tmp_path / "a.png").tolist() == [[0, 1], [2, 255]]
-
-
-def test_gray_and_bilevel_files_are_read(tmp_path):
-    save(tmp_path / "gray.png", [[3, 4]])
-    Image.fromarray(np.array([[True, False]])).save(tmp_path / "bits.png")
-    assert pairs.read_values(tmp_path / "gray.png").tolist() == [[3, 4]]
-    assert pairs.read_values(tmp_path / "bits.png").tolist() == [[1, 0]]
-
-
-def test_colored_and_16_bit_labels_are_refused(tmp_path):
-    save(tmp_path / "rgb.png", np.zeros((2, 2, 3)))
-    Image.fromarray(np.zeros((2, 2), dtype=np.uint16)).save(tmp_path / "deep.png")
-    for name in ("rgb.png", "deep.png"):
-        with pytest.raises(ValueError, match=rf"{name}: a label file must hold one class index"):
-            pairs.read_values(tmp_path / name)
-
-
-def test_gray_photograph_becomes_three_channels(tmp_path):
-    image = pairs.read_image(save(tmp_path / "a.png", [[10, 20, 30]]))
-    assert image.shape == (3, 1, 3)
-    assert image[2].tolist() == [[10, 20, 30]]
-
-
-def test_broken_files_are_named(tmp_path):
-    whole = save(tmp_path / "whole.png", np.random.default_rng(0).integers(0, 255, (50, 50)))
-    (tmp_path / "cut.png").write_bytes(whole.read_bytes()[:-900])
-    (tmp_path / "text.png").write_text("this is no image")
-    for name in ("cut.png", "text.png"):
-        with pytest.raises(ValueError, match=f"{name}: not a readable image"):
-            pairs.read_image(tmp_path / name)
-    with pytest.raises(FileNotFoundError, match="absent.png: no such file"):
-        pairs.read_image(tmp_path / "absent.png")
-
-
-@pytest.mark.parametrize("limit", [2000, 500])  # Pillow warns up to twice its limit, then raises
-def test_decompression_bomb_is_refused(tmp_path, monkeypatch, limit):
-    path = save(tmp_path / "bomb.png", np.zeros((50, 60)))
-    monkeypatch.setattr(Image, "MAX_IMAGE_PIXELS", limit)
-    with pytest.raises(ValueError, match=r"bomb.png: refused, the image is too large"):
-        pairs.read_image(path)
 
 
 def dataset(folder, labels, image_size=(4, 5), **settings):
@@ -102,3 +55,78 @@ def test_missing_files_are_found_at_once(tmp_path):
     present = save(tmp_path / "a.png", [[0]])
     with pytest.raises(FileNotFoundError, match=r"b.png: no such file \(1 of 2 files"):
         pairs.PairDataset([(present, tmp_path / "b.png")], {0: 0}, ["a"], ["甲"], [(0, 0, 0)])
+
+
+def test_255_may_be_a_class(tmp_path):
+    """Black and white masks: the rule of the ignored 255 asks where 255 is mapped to."""
+    labels = np.zeros((4, 5))
+    labels[:3] = 255
+    image, label = save(tmp_path / "a.png", labels), save(tmp_path / "b.png", labels)
+    names = [("cell", "细胞", (0, 0, 0)), ("wall", "壁", (9, 9, 9))]
+    data = pairs.PairDataset([(image, label)], {0: 0, 255: 1}, *zip(*names, strict=True))
+    assert data[0]["mask"].sum() == 15
+
+
+@pytest.mark.parametrize("objects", [1, 0])
+def test_split_of_0_and_255_is_refused_as_a_whole(tmp_path, objects):
+    """Each file has a share of 255 that a void border may have; together they show no class."""
+    files = []
+    for number in range(3):
+        labels = np.zeros((10, 10))
+        labels[0, : number * 5] = 255
+        files.append(
+            (
+                save(tmp_path / f"{number}.jpg", np.zeros((10, 10, 3))),
+                save(tmp_path / f"{number}.png", labels),
+            )
+        )
+    if objects:
+        labels[5, 5] = 1
+        save(files[-1][1], labels)
+    names = [("a", "甲", (0, 0, 0)), ("b", "乙", (9, 9, 9))]
+    data = pairs.PairDataset(files, {0: 0, 1: 1, 255: 255}, *zip(*names, strict=True))
+    if objects:
+        assert [sample["mask"].sum().item() for sample in data] == [0, 5 * 255, 10 * 255 + 1]
+    else:
+        with pytest.raises(ValueError, match="3 label files hold 0 and 255 alone.*binary"):
+            data[0]
+
+
+def test_ending_in_another_case_is_the_same_file(tmp_path):
+    image, label = (
+        save(tmp_path / "a.JPG", np.zeros((4, 5, 3))),
+        save(tmp_path / "a.PNG", np.eye(4, 5)),
+    )
+    names = [("a", "甲", (0, 0, 0)), ("b", "乙", (9, 9, 9))]
+    data = pairs.PairDataset(
+        [(tmp_path / "a.jpg", tmp_path / "a.png")], {0: 0, 1: 1}, *zip(*names, strict=True)
+    )
+    assert data.pairs == [(image, label)] and data[0]["mask"].sum() == 4
+
+
+def test_jpeg_labels_are_named_as_such(tmp_path):
+    image, label = (
+        save(tmp_path / "a.png", np.zeros((4, 5, 3))),
+        save(tmp_path / "m.jpg", np.full((4, 5), 60)),
+    )
+    data = pairs.PairDataset([(image, label)], {0: 0, 1: 1}, ["a"], ["甲"], [(0, 0, 0)])
+    with pytest.raises(ValueError, match="m.jpg: holds the value 60.*must be saved as PNG"):
+        data[0]
+
+
+def test_exif_is_named_where_it_parts_image_and_labels(tmp_path):
+    exif = Image.Exif()
+    exif[ExifTags.Base.Orientation] = 6
+    image = tmp_path / "photo.jpg"
+    Image.new("RGB", (6, 4)).save(image, exif=exif)
+    for size, turned in (((4, 6), False), ((6, 4), True)):
+        label = save(tmp_path / "label.png", np.zeros(size))
+        data = pairs.PairDataset([(image, label)], {0: 0}, ["a"], ["甲"], [(0, 0, 0)])
+        if turned:
+            assert data[0]["image"].shape == (3, 6, 4)
+        else:
+            with pytest.raises(ValueError, match="is 6 x 4 .* is 4 x 6 .*EXIF.*turn the labels"):
+                data[0]
+    save(tmp_path / "label.png", np.zeros((5, 5)))
+    with pytest.raises(ValueError, match="is 4 x 6$"):  # EXIF is not to blame
+        data[0]

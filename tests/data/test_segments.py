@@ -1,14 +1,12 @@
 import numpy as np
 import pytest
 import torch
-from PIL import Image
 
 from segedu.data.segments import (
     file_below,
     instance_sample,
     name_background,
     read_annotations,
-    read_numbers,
 )
 
 IMAGE = torch.zeros(3, 4, 5, dtype=torch.uint8)
@@ -21,21 +19,6 @@ def test_instance_sample_of_masks_alone():
     assert sample["boxes"].tolist() == [[2, 1, 5, 3], [0, 3, 1, 4]]  # one past the last pixel
     assert sample["boxes"].canvas_size == (4, 5)
     assert sample["area"].tolist() == [6, 1] and sample["iscrowd"].tolist() == [0, 0]
-
-
-@pytest.mark.parametrize("dtype", [np.uint8, np.uint16])
-def test_numbers_of_8_and_16_bits(tmp_path, dtype):
-    numbers = np.array([[0, 1], [200, np.iinfo(dtype).max]], dtype=dtype)
-    Image.fromarray(numbers).save(tmp_path / "a.png")
-    read = read_numbers(tmp_path / "a.png")
-    assert read.dtype == np.int32
-    np.testing.assert_array_equal(read, numbers)
-
-
-def test_numbers_are_not_colors(tmp_path):
-    Image.new("RGB", (2, 2)).save(tmp_path / "a.png")
-    with pytest.raises(ValueError, match="a.png: must hold one number per pixel.*mode 'RGB'"):
-        read_numbers(tmp_path / "a.png")
 
 
 def test_background_gets_an_id_above_all():

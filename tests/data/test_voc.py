@@ -69,10 +69,8 @@ def test_other_classes_in_this_layout(root):
 
 
 def test_errors_name_what_is_wrong(root, tmp_path):
-    with pytest.raises(ValueError, match="split must be one of train, val, trainval; got 'test'"):
+    with pytest.raises(ValueError, match="split must be one of train, val, .*; got 'test'"):
         VOCSegmentation(root, "test")
-    with pytest.raises(FileNotFoundError, match="trainval.txt: no such file"):
-        VOCSegmentation(root, "trainval")
     with pytest.raises(ValueError, match="val.txt: is empty"):
         VOCSegmentation(root, "val")
     with pytest.raises(FileNotFoundError, match="VOC2007: no such folder"):
@@ -85,7 +83,7 @@ def test_errors_name_what_is_wrong(root, tmp_path):
 def test_labels_saved_as_colors_are_refused(root, tmp_path):
     path = next(tmp_path.rglob("2007_000001.png"))
     Image.open(path).convert("RGB").save(path)
-    with pytest.raises(ValueError, match="2007_000001.png: a label file must hold one class index"):
+    with pytest.raises(ValueError, match="2007_000001.png: a label file must hold one number"):
         VOCSegmentation(root, "train")[0]
 
 

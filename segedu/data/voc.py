@@ -164,9 +164,14 @@ def _chinese(classes: Sequence[str]) -> Sequence[str]:
     return CLASSES_ZH if tuple(classes) == CLASSES else classes
 
 
+def find_folder(root: Path, year: str) -> Path:
+    """The folder of one year, or ``root`` itself if it holds the images."""
+    return root if (root / "JPEGImages").is_dir() else root / "VOCdevkit" / f"VOC{year}"
+
+
 def _files(root: Path, split: str, year: str, *folders: str) -> list[tuple[Path, ...]]:
     """List each image of a split with its PNG in each of some folders."""
-    folder = root if (root / "JPEGImages").is_dir() else root / "VOCdevkit" / f"VOC{year}"
+    folder = find_folder(root, year)
     check_folder(folder, f"JPEGImages, {', '.join(folders)} and ImageSets")
     lists = folder / "ImageSets" / "Segmentation"
     check_folder(lists, "a list of names for each split")

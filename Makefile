@@ -14,7 +14,7 @@ unexport MPLBACKEND
 
 NOTEBOOKS = $(sort $(wildcard chapters/*/*.ipynb))
 .DEFAULT_GOAL := help
-.PHONY: help venv book serve pdf test lint unit slow other-machine notebooks check-notebooks check-book bench clean
+.PHONY: help venv book serve pdf test lint unit slow other-machine spread notebooks check-notebooks check-book bench clean
 
 help: ## list these targets
 	@echo "Targets:"
@@ -77,6 +77,9 @@ OTHER_MACHINE = ATEN_CPU_CAPABILITY=default ONEDNN_MAX_CPU_ISA=SSE41 MKL_ENABLE_
 other-machine: $(STAMP) ## the parity tests as another processor would run them
 	@echo "== Parity tests without the newer instructions of this processor =="
 	@$(OTHER_MACHINE) $(PYTEST) tests/parity
+
+spread: $(STAMP) ## run a chapter on several machines, in effect, and with other seeds (NOTEBOOK=...)
+	@$(BIN)/python -m tests.chapters.spread $(NOTEBOOK) $(OTHER_MACHINE)
 
 notebooks: $(STAMP) ## execute all notebooks again and store their outputs
 	@echo "== Executing $(words $(NOTEBOOKS)) notebooks in place =="

@@ -61,6 +61,13 @@ def results_in(outputs: Sequence[dict]) -> dict[str, float]:
     return results
 
 
+def results_of(notebook: Path) -> dict[str, float]:
+    """What the cell tagged `results` of an executed notebook shows."""
+    cells = json.loads(notebook.read_text(encoding="utf-8"))["cells"]
+    (outputs,) = (c["outputs"] for c in cells if "results" in c["metadata"].get("tags", []))
+    return results_in(outputs)
+
+
 def differences(results: dict[str, float], expected: dict[str, tuple[float, float]]) -> list[str]:
     """What is missing, too much or out of tolerance; empty where the promise is kept."""
     problems = [f"{key} is missing from the results" for key in expected.keys() - results.keys()]
@@ -74,9 +81,7 @@ def differences(results: dict[str, float], expected: dict[str, tuple[float, floa
 
 def main(run: str, notebook: str, profile: str) -> int:
     """Check a notebook that was run with a profile; returns the exit status."""
-    cells = json.loads(Path(run).read_text(encoding="utf-8"))["cells"]
-    results = [c["outputs"] for c in cells if "results" in c["metadata"].get("tags", [])]
-    problems = differences(results_in(results[0]), promised(notebook, profile))
+    problems = differences(results_of(Path(run)), promised(notebook, profile))
     print("\n".join(problems) or f"{notebook}: as expected ({profile})")
     return bool(problems)
 

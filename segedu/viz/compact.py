@@ -4,15 +4,19 @@ Text that stays text can be split by language and set in the font and colours of
 of 256 colours takes a third of true colour.
 """
 
+import base64
 import io
+import re
 
 import matplotlib.pyplot as plt
 from matplotlib import rc_context
 from matplotlib.figure import Figure
+from matplotlib.text import Text
 from PIL import Image
 
 _NEARLY_WHITE = 252
 _LARGE = 180_000
+_PNG = re.compile(r"data:image/png;base64,\s*([A-Za-z0-9+/=\s]+)")
 
 
 def rasterize(figure: Figure, *, tight: bool) -> Image.Image:
@@ -39,28 +43,41 @@ def palette_png(picture: Image.Image, colors: int = 256, *, dither: bool = False
     return buffer.getvalue()
 
 
-def is_chart(figure: Figure) -> bool:
-    """Whether a figure is drawn with lines, areas and text alone, without pictures."""
-    return not any(axes.images for axes in figure.axes)
+def has_text_to_split(figure: Figure) -> bool:
+    """Whether a figure must keep its text: it has no pictures, or a label in two languages."""
+    pictures = any(axes.images for axes in figure.axes)
+    return not pictures or any("｜" in text.get_text() for text in figure.findobj(Text))
 
 
 def figure_svg(figure: Figure) -> str | None:
-    """Encode a chart as SVG, the same bytes each time; None for a figure with pictures."""
-    if not is_chart(figure):
+    """Encode a chart as SVG, the same bytes each time; None for a figure of pictures alone."""
+    if not has_text_to_split(figure):
         return None
     buffer = io.StringIO()
     with rc_context({"svg.fonttype": "none"}):
         figure.savefig(buffer, format="svg", bbox_inches="tight", metadata={"Date": None})
-    return buffer.getvalue()
+    return _PNG.sub(_smaller, buffer.getvalue())
 
 
 def figure_png(figure: Figure) -> bytes | None:
-    """Encode a figure with pictures as a palette PNG, dithered unless that takes over 180 kB."""
-    if is_chart(figure):
+    """Encode a figure of pictures as a palette PNG, dithered unless that takes over 180 kB."""
+    if has_text_to_split(figure):
         return None
-    picture = rasterize(figure, tight=True)
+    return _figure_quality(rasterize(figure, tight=True))
+
+
+def _figure_quality(picture: Image.Image) -> bytes:
     data = palette_png(picture, dither=True)
     return data if len(data) <= _LARGE else palette_png(picture)
+
+
+def _smaller(match: re.Match[str]) -> str:
+    """An opaque picture inside an SVG as palette PNG."""
+    picture = Image.open(io.BytesIO(base64.b64decode(match[1])))
+    if picture.convert("RGBA").getextrema()[3][0] < 255:
+        return match[0]
+    data = _figure_quality(picture.convert("RGB"))
+    return f"data:image/png;base64,{base64.b64encode(data).decode()}"
 
 
 def store_figures_small() -> None:

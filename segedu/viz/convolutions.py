@@ -233,6 +233,7 @@ def _grid(ax: Axes, left: float, bottom: float, cells: NDArray[np.object_]) -> N
             corner = (left + column, bottom + count - 1 - row)
             ax.add_patch(Rectangle(corner, 1, 1, fc=color, ec="#555555", lw=0.8))
             if text:
-                ax.text(
-                    corner[0] + 0.5, corner[1] + 0.5, text, ha="center", va="center", fontsize=8
-                )
+                # On a colour the text stays dark on any page; on the page's own ground it follows.
+                ink = "black" if color == to_rgba("white") else "#111111"
+                middle = (corner[0] + 0.5, corner[1] + 0.5)
+                ax.text(*middle, text, ha="center", va="center", fontsize=8, color=ink)

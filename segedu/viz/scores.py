@@ -64,7 +64,7 @@ def confusion_matrix(
     for row, column in np.argwhere(np.isfinite(shown)):
         value = shown[row, column]
         text = f"{100 * value:.0f}" if normalize else f"{value:.3g}"
-        color = "white" if value > 0.6 * top else "black"
+        color = "white" if value > 0.6 * top else "#111111"  # dark on any page
         if value > 0:
             ax.text(column, row, text, ha="center", va="center", color=color, fontsize=8)
     if normalize:

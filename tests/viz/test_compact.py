@@ -1,4 +1,6 @@
+import base64
 import io
+import re
 
 import matplotlib.pyplot as plt
 import numpy as np
@@ -51,6 +53,15 @@ def test_charts_are_svg_with_their_text_and_colors():
     assert compact.figure_png(ax.figure) is None
     assert data == compact.figure_svg(ax.figure) and len(data) < 40_000
     assert ">poly ｜ 多项式</text>" in data and "#0072b2" in data
+
+
+def test_a_picture_with_labels_in_two_languages_keeps_them_as_text():
+    ax = viz.show_row([photo()])[0]
+    ax.set_title("a ｜ 甲")
+    data = compact.figure_svg(ax.figure)
+    assert compact.figure_png(ax.figure) is None and ">a ｜ 甲</text>" in data
+    [embedded] = re.findall(r'base64,([^"]+)"', data)
+    assert Image.open(io.BytesIO(base64.b64decode(embedded))).mode == "P"
 
 
 def test_pictures_are_png():

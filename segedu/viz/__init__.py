@@ -1,5 +1,6 @@
-"""Pictures: overlays, charts and explorers. It draws arrays and knows no model."""
+"""Pictures: overlays, charts, tables and explorers. It draws arrays and knows no model by name."""
 
+from segedu.viz.architecture import architecture, shapes
 from segedu.viz.cases import box_plot, cumulative, distribution, scatter
 from segedu.viz.convolutions import effective_receptive_field, kernel, receptive_field
 from segedu.viz.curves import learning_curves, live_curves, schedules
@@ -22,10 +23,12 @@ from segedu.viz.overlays import (
     show_row,
 )
 from segedu.viz.scores import benchmark_ratios, class_bars, confusion_matrix
+from segedu.viz.tables import table
 
 __all__ = [
     "BINARY_COLORS",
     "ERROR_COLORS",
+    "architecture",
     "benchmark_ratios",
     "binary_errors",
     "box_plot",
@@ -51,8 +54,10 @@ __all__ = [
     "receptive_field",
     "scatter",
     "schedules",
+    "shapes",
     "show_instances",
     "show_row",
     "source",
+    "table",
     "use_style",
 ]

@@ -1,0 +1,88 @@
+"""The drawing of a network, judged as a picture: nothing overlaps, nothing lies outside."""
+
+import itertools
+import xml.etree.ElementTree as ElementTree
+
+import pytest
+import torch
+
+from segedu import viz
+from segedu.models import get_model
+
+NAMES = [
+    *("unet", "unet_plus_plus", "fcn8s_vgg16", "segnet_vgg16", "pspnet_resnet50"),
+    *("deeplab_v3_plus_resnet50", "semantic_fpn_resnet50", "fc_densenet56", "enet", "segformer_b0"),
+]
+SVG = "{http://www.w3.org/2000/svg}"
+
+
+@pytest.fixture(scope="module", params=NAMES)
+def drawing(request):
+    with torch.device("meta"):
+        return viz.architecture(get_model(request.param, 5), 192)
+
+
+def boxes(svg):
+    """Left, top, right and bottom of every box."""
+    for rect in svg.iter(f"{SVG}rect"):
+        x, y, width, height = (float(rect.get(key)) for key in ("x", "y", "width", "height"))
+        yield x, y, x + width, y + height
+
+
+def test_boxes_lie_apart_and_inside(drawing):
+    svg = ElementTree.fromstring(drawing.svg)
+    width, height = float(svg.get("width")), float(svg.get("height"))
+    places = list(boxes(svg))
+    assert len(places) == len(drawing.stages)
+    for left, top, right, bottom in places:
+        assert left > 0 and right <= width and top > 0 and bottom <= height
+    for one, other in itertools.combinations(places, 2):
+        assert one[2] < other[0] or other[2] < one[0] or one[3] < other[1] or other[3] < one[1]
+
+
+def test_texts_fit_into_their_boxes(drawing):
+    svg = ElementTree.fromstring(drawing.svg)
+    for text in svg.iter(f"{SVG}text"):
+        if text.get("text-anchor") == "middle" and text.get("font-family"):  # a name
+            x, y, half = float(text.get("x")), float(text.get("y")), 3.35 * len(text.text)
+            assert any(
+                b[0] <= x - half and x + half <= b[2] and b[1] < y < b[3] for b in boxes(svg)
+            )
+
+
+def test_every_way_of_the_data_is_an_arrow(drawing):
+    svg = ElementTree.fromstring(drawing.svg)
+    edges = sum(len(stage.sources) for stage in drawing.stages)
+    assert len(list(svg.iter(f"{SVG}path"))) == len(list(svg.iter(f"{SVG}polygon"))) == edges
+
+
+def test_the_drawing_follows_the_page(drawing):
+    assert "currentColor" in drawing.svg
+    assert 'id="' not in drawing.svg  # any number of drawings share a page
+    title = ElementTree.fromstring(drawing.svg).find(f"{SVG}title").text
+    assert title.count(" ｜ ") == 1
+
+
+def test_skips_are_dashed_and_the_way_down_and_up_is_not():
+    with torch.device("meta"):
+        svg = viz.architecture(get_model("unet", 5), 64).svg
+    paths = list(ElementTree.fromstring(svg).iter(f"{SVG}path"))
+    assert sum(path.get("stroke-dasharray") is not None for path in paths) == 4
+    assert len(paths) == 15
+
+
+def test_the_same_network_gives_the_same_bytes():
+    first, second = (viz.architecture(get_model("enet", 5), (64, 96)) for _ in range(2))
+    assert first._repr_html_() == second._repr_html_()
+    assert repr(first) == "Architecture('ENet', 11 stages)"
+    assert viz.architecture(get_model("enet", 5), 64, name="E <1>").svg.count("E &lt;1&gt;") == 2
+
+
+def test_shapes_are_a_table_of_the_stages():
+    with torch.device("meta"):
+        table = viz.shapes(get_model("unet", 5, base_width=8), (64, 32))
+        volumes = viz.shapes(get_model("unet3d", 2), (32, 32, 32), in_channels=1)
+    assert table.rows[0] == ("input ｜ 输入", "3 × 64 × 32", "1/1", "–")
+    assert table.rows[2] == ("encoder.1", "16 × 32 × 16", "1/2", "3,520")
+    assert table.rows[-1] == ("output ｜ 输出", "5 × 64 × 32", "1/1", "–")
+    assert volumes.head[1] == "output C × D × H × W ｜ 输出 C × D × H × W"

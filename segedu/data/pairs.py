@@ -107,7 +107,8 @@ class PairDataset(NamedDataset):
             if white > 0.25:
                 raise ValueError(
                     f"{path}: holds 0 and 255 alone, and {white:.0%} of it is 255, which means "
-                    "'ignore' here; if it is a black and white mask, write 1 instead of 255"
+                    "'ignore' here; if it is a black and white mask, say so (masks='binary'), or "
+                    "write 1 instead of 255"
                 )
         return labels.astype(np.uint8)
 

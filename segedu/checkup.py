@@ -1,0 +1,383 @@
+"""Examining a data set before anyone trains on it: what is there, and what would go wrong."""
+
+import hashlib
+from collections import Counter, defaultdict
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+from PIL import Image, ImageDraw, ImageFont
+from torch.utils.data import Dataset
+
+from segedu.data import find_splits, open_dataset
+from segedu.data.images import exif_orientation
+from segedu.data.layouts import ALL
+from segedu.files import atomic_write
+from segedu.viz import overlay, overlay_instances, overlay_panoptic
+from segedu.viz.fonts import FONT_FILE
+
+LEVELS = ("ok", "note", "warning", "error")  # by rising gravity
+VERDICTS = {"ok": "ok", "note": "ok", "warning": "warnings", "error": "errors"}
+DARK = 26  # an image that is nowhere brighter is nearly black
+_SHOWN = 5  # examples that a finding names
+_CELL = 224  # longest side of a picture on the sheet, in pixels
+_GAP, _LINE = 8, 22
+
+
+@dataclass(frozen=True)
+class Finding:
+    """Something that was found, in one line, with examples."""
+
+    level: str
+    """``note``, ``warning`` or ``error``."""
+    kind: str
+    """A word to sort by, such as ``unusable`` or ``leak``."""
+    message: str
+    examples: tuple[str, ...] = ()
+
+
+@dataclass
+class ClassCount:
+    """How often a class occurs in a split."""
+
+    name: str
+    images: int = 0
+    objects: int = 0
+    """Instances, or segments of a panoptic map; 0 in semantic data."""
+    pixels: int = 0
+
+
+@dataclass
+class SplitCount:
+    """What a split holds."""
+
+    images: int
+    usable: int = 0
+    sizes: dict[str, int] = field(default_factory=dict)
+    """``width x height`` -> number of images, the commonest first."""
+    classes: list[ClassCount] = field(default_factory=list)
+    void: float = 0.0
+    """Share of the pixels that no class has."""
+    skipped: int = 0
+
+
+@dataclass
+class Examination:
+    """Counts per split, findings, and the verdict."""
+
+    task: str
+    splits: dict[str, SplitCount]
+    findings: list[Finding]
+
+    @property
+    def verdict(self) -> str:
+        """``ok``, ``warnings`` or ``errors``."""
+        gravest = max((LEVELS.index(finding.level) for finding in self.findings), default=0)
+        return VERDICTS[LEVELS[gravest]]
+
+    def to_dict(self) -> dict[str, Any]:
+        """Everything as lists and dicts, for JSON."""
+        return {
+            "verdict": self.verdict,
+            "task": self.task,
+            "splits": {name: asdict(count) for name, count in self.splits.items()},
+            "findings": [asdict(finding) for finding in self.findings],
+        }
+
+
+def examine(
+    layout: str,
+    root: str | Path = "",
+    *,
+    splits: Sequence[str] | None = None,
+    task: str | None = None,
+    picture: str | Path | None = None,
+    **options: Any,
+) -> Examination:
+    """Examine a data set on the disk as training would read it.
+
+    Args:
+        layout, root, task, options: see ``segedu.data.open_dataset``.
+        splits: which; by default those that the data set has, ``train`` and ``val`` where
+            ``val_split`` is given, or ``all``.
+        picture: where a PNG with samples and their labels goes.
+
+    Raises:
+        FileNotFoundError, ValueError: if the data set cannot be opened at all.
+    """
+    if splits is None:
+        splits = find_splits(layout, root, **options) or (ALL,)
+        if options.get("val_split") and "val" not in splits:
+            splits = ("train", "val", *(name for name in splits if name == "test"))
+    opened = {split: open_dataset(layout, root, split, task=task, **options) for split in splits}
+    return examine_datasets(opened, picture=picture)
+
+
+def examine_datasets(
+    datasets: Mapping[str, Dataset], *, picture: str | Path | None = None
+) -> Examination:
+    """Examine datasets that are open, one for each split, without transforms.
+
+    Every sample is read once, and one is held at a time.
+
+    Args:
+        datasets: split -> dataset as ``segedu.data.open_dataset`` gives it.
+        picture: where a PNG with samples of the first split and their labels goes.
+
+    Raises:
+        ValueError: if there is no dataset, or they differ in their classes or tasks.
+    """
+    if not datasets:
+        raise ValueError("datasets must hold one split or more")
+    first = next(iter(datasets.values()))
+    for split, dataset in datasets.items():
+        if (dataset.classes, dataset.task) != (first.classes, first.task):
+            raise ValueError(f"the split {split!r} has other classes or another task")
+    findings: list[Finding] = []
+    counts, contents, usable = {}, {}, {}
+    for split, dataset in datasets.items():
+        reader = _SplitReader(split, dataset)
+        counts[split] = reader.read()
+        findings += reader.findings()
+        contents[split], usable[split] = reader.contents, reader.usable
+    findings += _repeated(contents)
+    if picture is not None:
+        split = next((name for name in datasets if usable[name]), None)
+        if split is None:
+            findings.append(Finding("note", "picture", "no sample can be drawn"))
+        else:
+            draw_samples(datasets[split], usable[split], Path(picture))
+    order = sorted(findings, key=lambda finding: -LEVELS.index(finding.level))
+    return Examination(first.task, counts, order)
+
+
+class _SplitReader:
+    """Reads the samples of a split once, and remembers what is worth saying."""
+
+    def __init__(self, split: str, dataset: Dataset):
+        self.split, self.dataset = split, dataset
+        self.contents: dict[str, list[str]] = defaultdict(list)  # hash of the pixels -> names
+        self.usable: list[int] = []
+        self.notes: dict[str, list[str]] = defaultdict(list)  # kind -> examples
+        self.counts = [ClassCount(name) for name in dataset.classes]
+        self.pixels = self.void = 0
+        self.sizes: Counter[str] = Counter()
+
+    def name(self, index: int) -> str:
+        paths = getattr(self.dataset, "image_paths", None)
+        return paths[index].name if paths else f"number {index}"
+
+    def read(self) -> SplitCount:
+        for index in range(len(self.dataset)):
+            try:
+                sample = self.dataset[index]
+            except (OSError, ValueError) as error:
+                self.notes["unusable"].append(str(error))
+                continue
+            self.usable.append(index)
+            self._read_image(index, sample["image"].numpy())
+            _COUNT[self.dataset.task](self, index, sample)
+        return SplitCount(
+            images=len(self.dataset),
+            usable=len(self.usable),
+            sizes=dict(self.sizes.most_common()),
+            classes=self.counts,
+            void=self.void / self.pixels if self.pixels else 0.0,
+            skipped=len(getattr(self.dataset, "skipped", ())),
+        )
+
+    def _read_image(self, index: int, pixels: NDArray[np.uint8]) -> None:
+        height, width = pixels.shape[1:]
+        self.sizes[f"{width} x {height}"] += 1
+        digest = hashlib.sha256(repr(pixels.shape).encode() + pixels.tobytes()).hexdigest()
+        self.contents[digest].append(self.name(index))
+        if pixels.min() == pixels.max():
+            self.notes["flat"].append(self.name(index))
+        elif pixels.max() < DARK:
+            self.notes["dark"].append(self.name(index))
+        paths = getattr(self.dataset, "image_paths", None)
+        if paths and exif_orientation(paths[index]) != 1:
+            self.notes["turned"].append(self.name(index))
+
+    def count_semantic(self, index: int, sample: dict[str, Any]) -> None:
+        found = np.bincount(sample["mask"].numpy().ravel(), minlength=256)
+        self.pixels += int(found.sum())
+        self.void += int(found[255])
+        for count, pixels in zip(self.counts, found.tolist(), strict=False):
+            count.pixels += pixels
+            count.images += pixels > 0
+        if found[255] == found.sum():
+            self.notes["void"].append(self.name(index))
+
+    def count_instance(self, index: int, sample: dict[str, Any]) -> None:
+        masks, labels = sample["masks"].numpy(), sample["labels"].tolist()
+        areas = masks.sum((1, 2)).tolist()
+        for label, area in zip(labels, areas, strict=True):
+            self.counts[label].objects += 1
+            self.counts[label].pixels += area
+        for label in set(labels):
+            self.counts[label].images += 1
+        if not labels:
+            self.notes["without objects"].append(self.name(index))
+        if 0 in areas:
+            self.notes["empty objects"].append(self.name(index))
+
+    def count_panoptic(self, index: int, sample: dict[str, Any]) -> None:
+        segments = sample["segments_info"]
+        size, area = sample["panoptic_seg"].numel(), sum(s["area"] for s in segments)
+        self.pixels += size
+        self.void += size - area
+        for segment in segments:
+            count = self.counts[segment["category_id"]]
+            count.objects += 1
+            count.pixels += segment["area"]
+        for category in {segment["category_id"] for segment in segments}:
+            self.counts[category].images += 1
+        if area == 0:
+            self.notes["void"].append(self.name(index))
+
+    def findings(self) -> list[Finding]:
+        found = []
+        for kind, (level, message) in _MESSAGES.items():
+            names = self.notes[kind]
+            if names:
+                text = f"{self.split}: {len(names)} of {len(self.dataset)} {message}"
+                found.append(Finding(level, kind, text, tuple(names[:_SHOWN])))
+        skipped = getattr(self.dataset, "skipped", ())
+        if skipped:
+            examples = tuple(f"{entry.path.name}: {entry.reason}" for entry in skipped[:_SHOWN])
+            text = f"{self.split}: {len(skipped)} left out"
+            found.append(Finding("warning", "skipped", text, examples))
+        # Label 0 of instance data is the background, of which there are no objects.
+        start = 1 if self.dataset.task == "instance" else 0
+        absent = [count.name for count in self.counts[start:] if not count.images]
+        if absent and self.usable:
+            text = f"{self.split}: {len(absent)} of {len(self.counts) - start} classes never occur"
+            level = "warning" if self.split in ("train", ALL) else "note"
+            found.append(Finding(level, "absent", text, tuple(absent[:_SHOWN])))
+        if len(self.sizes) > 1:
+            text = f"{self.split}: images have {len(self.sizes)} sizes"
+            common = tuple(size for size, _ in self.sizes.most_common(_SHOWN))
+            found.append(Finding("note", "sizes", text, common))
+        return found
+
+
+_COUNT = {
+    "semantic": _SplitReader.count_semantic,
+    "instance": _SplitReader.count_instance,
+    "panoptic": _SplitReader.count_panoptic,
+}
+# kind of note -> (level, what is said after "N of M")
+_MESSAGES = {
+    "unusable": ("error", "samples cannot be used"),
+    "void": ("warning", "label files have no class in any pixel"),
+    "flat": ("warning", "images have one value in all pixels"),
+    "dark": (
+        "warning",
+        "images are nearly black; if cameras of 12 bits wrote 16-bit files, give white=4095",
+    ),
+    "turned": (
+        "warning",
+        "images are turned by their EXIF entry; see on the picture whether the labels fit",
+    ),
+    "empty objects": ("warning", "images have objects without a pixel"),
+    "without objects": ("note", "images have no object"),
+}
+
+
+def _repeated(contents: Mapping[str, Mapping[str, Sequence[str]]]) -> list[Finding]:
+    """Images whose pixels are those of another: within a split, and in two splits."""
+    findings = []
+    splits = list(contents)
+    for split, images in contents.items():
+        copies = [" = ".join(names) for names in images.values() if len(names) > 1]
+        if copies:
+            text = f"{split}: {len(copies)} images occur several times"
+            findings.append(Finding("warning", "copies", text, tuple(copies[:_SHOWN])))
+    for place, one in enumerate(splits):
+        for other in splits[place + 1 :]:
+            # VOC's trainval is the union of train and val, by design.
+            if "trainval" in (one, other):
+                continue
+            shared = [key for key in contents[one] if key in contents[other]]
+            if shared:
+                text = f"{len(shared)} images occur in {one} and in {other}: scores would be wrong"
+                examples = (f"{contents[one][k][0]} = {contents[other][k][0]}" for k in shared)
+                findings.append(Finding("error", "leak", text, tuple(examples)[:_SHOWN]))
+    return findings
+
+
+def draw_samples(
+    dataset: Dataset, indices: Sequence[int], path: Path, *, count: int = 8, columns: int = 2
+) -> None:
+    """Write a PNG of samples, each image beside itself with its labels, and a legend.
+
+    Args:
+        dataset: without transforms.
+        indices: of the samples that can be read; ``count`` of them are taken, evenly spread.
+        path: where to.
+        count: how many samples at most.
+        columns: how many samples stand side by side.
+    """
+    spread = np.linspace(0, len(indices) - 1, min(count, len(indices))).round().astype(int)
+    cells = [_cell(dataset, indices[place]) for place in spread]
+    width = columns * 2 * (_CELL + _GAP) + _GAP
+    row_heights = [
+        max(cell.height for cell in cells[start : start + columns])
+        for start in range(0, len(cells), columns)
+    ]
+    legend = _legend(dataset, width)
+    height = sum(row_heights) + _GAP * (len(row_heights) + 1) + legend.height
+    sheet = Image.new("RGB", (width, height), "white")
+    top = _GAP
+    for row, height in enumerate(row_heights):
+        for column, cell in enumerate(cells[row * columns : (row + 1) * columns]):
+            sheet.paste(cell, (_GAP + column * 2 * (_CELL + _GAP), top))
+        top += height + _GAP
+    sheet.paste(legend, (0, top))
+    with atomic_write(path) as file:
+        sheet.save(file, format="PNG")
+
+
+def _cell(dataset: Dataset, index: int) -> Image.Image:
+    """One sample: its image, and beside it the same with labels."""
+    sample = dataset[index]
+    pixels = sample["image"].numpy()
+    pixels = pixels[:3] if len(pixels) >= 3 else np.repeat(pixels[:1], 3, axis=0)
+    image = np.ascontiguousarray(pixels.transpose(1, 2, 0))  # (3, H, W) -> (H, W, 3)
+    if dataset.task == "semantic":
+        labeled = overlay(image, sample["mask"], dataset.colors)
+    elif dataset.task == "instance":
+        colors = [dataset.colors[label] for label in sample["labels"].tolist()]
+        labeled = overlay_instances(image, sample["masks"], colors) if colors else image
+    else:
+        labeled = overlay_panoptic(
+            image, sample["panoptic_seg"], sample["segments_info"], dataset.colors
+        )
+    scale = _CELL / max(image.shape[:2])
+    size = tuple(max(1, round(side * scale)) for side in image.shape[1::-1])
+    cell = Image.new("RGB", (2 * _CELL + _GAP, size[1]), "white")
+    for place, picture in enumerate((image, labeled)):
+        cell.paste(Image.fromarray(picture).resize(size), (place * (_CELL + _GAP), 0))
+    return cell
+
+
+def _legend(dataset: Dataset, width: int) -> Image.Image:
+    """Names of the classes beside their colours, in as many lines as they need."""
+    font = ImageFont.truetype(FONT_FILE, 14)
+    places, x, line = [], _GAP, 0
+    for name in dataset.classes:
+        wide = 20 + round(font.getlength(name)) + 2 * _GAP
+        if x + wide > width and x > _GAP:
+            x, line = _GAP, line + 1
+        places.append((x, line * _LINE))
+        x += wide
+    legend = Image.new("RGB", (width, (line + 1) * _LINE + _GAP), "white")
+    draw = ImageDraw.Draw(legend)
+    for name, color, (x, y) in zip(dataset.classes, dataset.colors, places, strict=True):
+        draw.rectangle((x, y + 3, x + 14, y + 17), fill=tuple(color), outline="gray")
+        draw.text((x + 20, y + 2), name, fill="black", font=font)
+    return legend

@@ -97,6 +97,8 @@ def marked(text: str, language: Language) -> str:
 def select_notebook(source: str, edition: str, docname: str) -> str:
     """Drops the Markdown cells of the other language and marks those of this edition."""
     notebook = json.loads(source)
+    if notebook["metadata"].get("segedu", {}).get("draft"):
+        raise ExtensionError(f"{docname}: is a draft: take it out of _toc.yml, or finish it")
     kept = []
     for cell in notebook["cells"]:
         language = language_of(cell.get("metadata", {}).get("tags", []), docname)

@@ -1,14 +1,16 @@
 """Sphinx extension: forms that read well in plain Jupyter become the book's own.
 
-==============================================  ================================
-in the notebook                                 in the book
-==============================================  ================================
+================================================  ================================
+in the notebook                                   in the book
+================================================  ================================
 ``> ⚠️ **Title.** text`` (also 💡 and ℹ️)         warning, tip, note
+``([Long et al., 2015](…bibliography.md#key))``   citation; ``; `` stands between two
 ``[@key]``, ``[@one; @two]``                    citation
+a cell tagged ``caption`` after a figure        its caption
 ``[Fig.](#fig-x)``, ``[图](#fig-x)``            "Fig. 2.1", "图 2.1"
 ``[Eq.](#eq-x)``, ``[式](#eq-x)``               "Eq. (3)", "式 (3)"
 ``$$ … $$ <!-- eq-x -->``                       numbered formula
-==============================================  ================================
+================================================  ================================
 """
 
 from __future__ import annotations
@@ -20,6 +22,7 @@ from typing import Any
 
 from docutils import nodes
 from sphinx.application import Sphinx
+from sphinx.errors import ExtensionError
 from sphinx.transforms import SphinxTransform
 
 CALLOUTS = {"⚠": "warning", "💡": "tip", "ℹ": "note"}
@@ -27,6 +30,8 @@ VARIATION_SELECTOR = "\ufe0f"  # asks for the coloured form of the sign before i
 
 CODE = re.compile(r"(^(?P<fence>`{3,}|~{3,})[^\n]*\n.*?^(?P=fence)[ \t]*$|`[^`\n]+`)", re.M | re.S)
 CITATION = re.compile(r"\[((?:@[\w:.+/-]+)(?:\s*;\s*@[\w:.+/-]+)*)\]")
+_WORK = r"\[[^\]\n]+\]\([^)\s]*bibliography\.md#([\w:.+/-]+)\)"
+REFERENCE = re.compile(rf"[(（]?{_WORK}(?:[;；] ?{_WORK})*[)）]?")
 FIGURE = re.compile(r"\[([^\]\n]+)\]\([^)\s#]*#(fig-[\w-]+)\)")
 EQUATION = re.compile(r"\[([^\]\n]+)\]\([^)\s#]*#(eq-[\w-]+)\)")
 LABEL = re.compile(r"^(\$\$)[ \t]*<!--\s*(eq-[\w-]+)\s*-->", re.M)
@@ -37,8 +42,13 @@ def _citation(match: re.Match[str]) -> str:
     return "{cite}`" + ",".join(keys) + "`"
 
 
+def _reference(match: re.Match[str]) -> str:
+    return "{cite}`" + ",".join(re.findall(_WORK, match[0])) + "`"
+
+
 RULES: tuple[tuple[re.Pattern[str], str | Callable[[re.Match[str]], str]], ...] = (
     (CITATION, _citation),
+    (REFERENCE, _reference),
     (FIGURE, r"{numref}`\1 {number} <\2>`"),
     (EQUATION, r"\1 {eq}`\2`"),
     (LABEL, r"\1 (\2)"),
@@ -57,12 +67,27 @@ def rewrite(markdown: str) -> str:
     return "".join(pieces)
 
 
+def move_captions(cells: list[dict[str, Any]]) -> list[dict[str, Any]]:
+    """Gives the text of every cell tagged ``caption`` to the figure before it."""
+    kept: list[dict[str, Any]] = []
+    for cell in cells:
+        if "caption" not in cell["metadata"].get("tags", []):
+            kept.append(cell)
+            continue
+        figures = [c for c in kept if c["cell_type"] == "code"][-1:]
+        if not figures or "figure" not in figures[0]["metadata"].get("mystnb", {}):
+            raise ExtensionError("a cell tagged 'caption' follows no figure (mystnb.figure.name)")
+        figures[0]["metadata"]["mystnb"]["figure"]["caption"] = "".join(cell["source"]).strip()
+    return kept
+
+
 def rewrite_source(app: Sphinx, docname: str, source: list[str]) -> None:
     """``source-read``: rewrites a page, or the Markdown cells of a notebook."""
     if not app.env.doc2path(docname).endswith(".ipynb"):
         source[0] = rewrite(source[0])
         return
     notebook = json.loads(source[0])
+    notebook["cells"] = move_captions(notebook["cells"])
     for cell in notebook["cells"]:
         if cell["cell_type"] == "markdown":
             cell["source"] = rewrite("".join(cell["source"]))

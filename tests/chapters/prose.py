@@ -17,6 +17,9 @@ _DISPLAY = re.compile(r"\$\$(?P<body>.+?)\$\$", re.S)
 _INLINE = re.compile(r"(?<![\\$])\$(?!\s)(?P<body>[^$\n]+?)(?<!\s)\$(?!\d)")
 _COMMENT = re.compile(r"<!--(?P<body>.*?)-->", re.S)
 _CITATION = re.compile(r"\[(?P<body>@[\w:.+/-]+(?:\s*;\s*@[\w:.+/-]+)*)\]")
+# ([Long et al., 2015](../../book/bibliography.md#long2015fcn)): a link in a notebook, a citation here
+CITED = re.compile(r"\[([^\]\n]+)\]\([^)\s]*bibliography\.md#([\w:.+/-]+)\)")
+_REFERENCE = re.compile(rf"[(（]?{CITED.pattern}(?:[;；] ?{CITED.pattern})*[)）]?")
 _LINK = re.compile(r"!?\[(?P<text>[^\]\n]*)\]\((?P<body>[^)\s]+)(?:\s+\"[^\"]*\")?\)")
 _AUTOLINK = re.compile(r"<(?P<body>https?://[^>\s]+)>")
 _TAG = re.compile(r"</?[a-zA-Z][^>]*>")
@@ -80,6 +83,8 @@ def parse(markdown: str) -> Prose:
     text = take("formulas", _DISPLAY, FORMULA, text)
     text = take("formulas", _INLINE, FORMULA, text)
     text = take("citations", _CITATION, CITATION, text)
+    found["citations"] |= {f"@{key}" for _, key in CITED.findall(text)}
+    text = _REFERENCE.sub(CITATION, text)
     text = take("links", _LINK, r"\g<text>", text)
     text = take("links", _AUTOLINK, "", text)
     text = _TAG.sub("", text)

@@ -1,0 +1,137 @@
+"""Begin a chapter: a small one that passes every gate, to be rewritten piece by piece.
+
+``python -m segedu.tools.new_chapter 02-semantic "SegNet ｜ SegNet"`` writes the notebook, executed,
+the checks of its exercises, and its entries in ``_toc.yml``, ``book/profiles.yml`` and
+``book/expected.yml``. With ``--draft`` it is left out of ``_toc.yml`` and may stand in one language
+until it is finished.
+"""
+
+import argparse
+import re
+import subprocess
+import sys
+from importlib import resources
+from pathlib import Path
+
+from segedu.files import write_text
+from segedu.tools.setup_cell import setup_cell
+
+BAR = " ｜ "
+RESULT = "iou: 0.598 ± 0.02"  # of the template, in its `results` cell
+
+
+def new_chapter(root: Path, part: str, title: str, *, draft: bool = False) -> Path:
+    """Write a new chapter at the end of a part.
+
+    Args:
+        root: folder of the book.
+        part: folder below ``chapters/``, such as ``"02-semantic"``.
+        title: ``English ｜ 中文``.
+        draft: keep it out of the table of contents for now.
+
+    Returns:
+        The notebook, not yet executed.
+
+    Raises:
+        ValueError: the title or the part is not of the wanted form, or is not in ``_toc.yml``.
+        FileExistsError: there are a chapter or checks of this name already.
+    """
+    english, bar, chinese = title.partition(BAR)
+    if not (bar and english.strip() and chinese.strip()):
+        raise ValueError(f"title must read 'English{BAR}中文', got {title!r}")
+    if not re.fullmatch(r"\d\d-[a-z0-9-]+", part):
+        raise ValueError(f"part must be a folder such as 02-semantic, got {part!r}")
+    slug = "-".join(re.findall(r"[a-z0-9]+", english.lower()))
+    folder = root / "chapters" / part
+    number = 1 + max((int(p.name[:2]) for p in folder.glob("[0-9][0-9]-*.ipynb")), default=0)
+    path = folder / f"{number:02d}-{slug}.ipynb"
+    checks = root / "segedu" / "teaching" / "checks" / f"{slug.replace('-', '_')}.py"
+    taken = [*folder.glob(f"*-{slug}.ipynb"), *([checks] if checks.exists() else [])]
+    if taken:
+        raise FileExistsError(f"{taken[0]} exists already: choose another title")
+    contents = _in_contents(root / "_toc.yml", part, path) if not draft else None
+
+    name = path.relative_to(root).as_posix()
+    write_text(path, _notebook(title, slug, _repository(root), draft))
+    write_text(checks, _template("chapter_checks.txt").replace("TITLE", english.strip()))
+    _append(root / "book" / "profiles.yml", f"{name}:\n  cpu: {{}}\n  smoke: {{image_size: 16}}\n")
+    _append(root / "book" / "expected.yml", f"{name}:\n  cpu:\n    {RESULT}\n")
+    if contents:
+        write_text(root / "_toc.yml", contents)
+    return path
+
+
+def execute(notebook: Path) -> None:
+    """Run a notebook in place.
+
+    Raises:
+        RuntimeError: a cell failed, or nbconvert is not installed.
+    """
+    command = [sys.executable, "-m", "nbconvert", "--to", "notebook", "--execute", "--inplace"]
+    command += ["--ExecutePreprocessor.record_timing=False", str(notebook)]
+    done = subprocess.run(command, capture_output=True, text=True)
+    if done.returncode:
+        raise RuntimeError(f"{notebook} was written, but does not run:\n{done.stderr[-2000:]}")
+
+
+def _notebook(title: str, slug: str, repository: str, draft: bool) -> str:
+    text = _template("chapter_template.ipynb")
+    text = text.replace("# TITLE", f"# {title}").replace("KEY-", f"{slug}-")
+    text = text.replace("template-", f"{slug}-")
+    text = text.replace('REPOSITORY = \\"\\"', f'REPOSITORY = \\"{repository}\\"')
+    return text.replace('"metadata": {\n  "kernelspec"', _DRAFT) if draft else text
+
+
+_DRAFT = '"metadata": {\n  "segedu": {"draft": true},\n  "kernelspec"'
+
+
+def _repository(root: Path) -> str:
+    """What the other chapters install from."""
+    for notebook in sorted((root / "chapters").rglob("*.ipynb")):
+        if match := re.search(r'REPOSITORY = \\"([^"\\]*)', notebook.read_text(encoding="utf-8")):
+            return match[1]
+    return re.search(r'^REPOSITORY = "([^"]*)"', setup_cell(), re.MULTILINE)[1]
+
+
+def _in_contents(toc: Path, part: str, path: Path) -> str:
+    """``_toc.yml`` with one more chapter behind the last one of the part."""
+    lines = toc.read_text(encoding="utf-8").splitlines(keepends=True)
+    places = [i for i, line in enumerate(lines) if f"chapters/{part}/" in line]
+    if not places:
+        wanted = f"Part {int(part[:2])}."
+        raise ValueError(
+            f"{toc} has no chapter of {part}: add a part '{wanted} … ｜ …' with a first line "
+            f"'- file: chapters/{part}/{path.stem}' by hand"
+        )
+    lines.insert(places[-1] + 1, f"      - file: chapters/{part}/{path.stem}\n")
+    return "".join(lines)
+
+
+def _append(path: Path, entry: str) -> None:
+    write_text(path, path.read_text(encoding="utf-8").rstrip("\n") + f"\n\n{entry}")
+
+
+def _template(name: str) -> str:
+    return resources.files(__package__).joinpath(name).read_text(encoding="utf-8")
+
+
+def main(arguments: list[str] | None = None) -> int:
+    """Command line; returns the exit status."""
+    parser = argparse.ArgumentParser(prog="python -m segedu.tools.new_chapter", description=__doc__)
+    parser.add_argument("part", help="folder below chapters/, such as 02-semantic")
+    parser.add_argument("title", help="English ｜ 中文")
+    parser.add_argument("--draft", action="store_true", help="not yet in the table of contents")
+    parser.add_argument("--root", type=Path, default=Path(), help="folder of the book (default: .)")
+    options = parser.parse_args(arguments)
+    try:
+        path = new_chapter(options.root, options.part, options.title, draft=options.draft)
+        execute(path)
+    except (OSError, ValueError, RuntimeError) as error:
+        print(f"new_chapter: {error}", file=sys.stderr)
+        return 2
+    print(f"{path}\nNow write it, in Jupyter; tests/chapters/README.md is the guide.")
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -3,6 +3,7 @@ import pytest
 import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from torch.nn import functional as F
 from torchvision.models.detection.roi_heads import paste_masks_in_image
 
 from segedu.ops import (
@@ -12,6 +13,7 @@ from segedu.ops import (
     masks_to_boxes,
     paste_masks,
     polygon_to_mask,
+    resize_labels,
     rle,
     segmentation_to_mask,
 )
@@ -170,3 +172,17 @@ class TestRasterising:
         for compress in (False, True):
             code = rle.encode(mask, compress=compress)
             assert np.array_equal(segmentation_to_mask(code, 3, 4), mask)
+
+
+@pytest.mark.parametrize("dtype", [torch.uint8, torch.bool, torch.int32, torch.int64])
+def test_labels_of_every_type_show_the_pixel_under_their_centre(dtype):
+    labels = (torch.arange(2 * 7 * 9).reshape(2, 7, 9) % 251).to(dtype)
+    for size in ((7, 9), (14, 27), (3, 4), (1, 1), (20, 5)):
+        found = resize_labels(labels, size)
+        assert found.dtype == dtype and found.shape == (2, *size)
+        rows = [int((i + 0.5) * 7 / size[0]) for i in range(size[0])]
+        columns = [int((j + 0.5) * 9 / size[1]) for j in range(size[1])]
+        assert torch.equal(found, labels[:, rows][:, :, columns])
+        exact = F.interpolate(labels[None].double(), size, mode="nearest-exact")[0]
+        assert torch.equal(found, exact.to(dtype))
+    assert torch.equal(resize_labels(labels, (14, 18))[:, ::2, ::2], labels)

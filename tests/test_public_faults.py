@@ -1,0 +1,288 @@
+"""Public entry points x kinds of fault that people meet: what each does, and the test of it.
+
+A cell names a test, ``file::test`` below ``tests/``, or says after a dash why the kind cannot occur
+there. An empty cell fails, and so does one whose test is not there.
+
+    A  a type or encoding is guessed, and the other case passes
+    B  what matches no pattern drops out uncounted
+    C  two conventions disagree (EXIF, order of axes or coordinates, patients)
+    D  not-a-number or inverted input reaches a score
+    E  sums in low precision
+    F  a resume trusts new options
+    G  an exception comes late, or is another program's
+"""
+
+import ast
+import importlib
+import warnings
+from functools import lru_cache
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from segedu.data import LAYOUTS, open_dataset
+from tests.data.tiny import HEIGHT, WIDTH, labels, picture, write
+
+TESTS = Path(__file__).parent
+KINDS = "ABCDEFG"
+ON_DISK = tuple(name for name in LAYOUTS if name != "scenes")
+
+# Their lists name files with the ending, or all files have the same.
+NAMED_WITH_ENDING = ("camvid", "cityscapes", "coco", "coco-panoptic")
+
+# What the loaders have in common.
+INTEGERS = "- holds integers alone: a file of fractions is refused"
+NO_SUM = "- adds nothing up"
+NO_RESUME = "- keeps nothing between runs"
+ONE_FILE = "- reads the one file that it is given"
+LOADER = {
+    "A": "test_public_faults.py::test_16_bits_in_every_layout",
+    "B": "test_public_faults.py::test_endings_in_capitals_in_every_layout",
+    "C": "test_public_faults.py::test_exif_in_every_layout",
+    "D": INTEGERS,
+    "E": NO_SUM,
+    "F": NO_RESUME,
+}
+
+TABLE: dict[str, dict[str, str]] = {
+    # files
+    "segedu.data.images.read_image": {
+        "A": "data/test_images.py::test_16_bit_ramp_keeps_its_mean",
+        "B": ONE_FILE,
+        "C": "data/test_images.py::test_files_are_turned_as_viewers_show_them",
+        "D": "data/test_images.py::test_32_bit_images_are_refused",
+        "E": NO_SUM,
+        "F": NO_RESUME,
+        "G": "data/test_images.py::test_broken_files_are_named",
+    },
+    "segedu.data.images.read_values": {
+        "A": "data/test_images.py::test_numbers_of_every_depth",
+        "B": ONE_FILE,
+        "C": "data/test_images.py::test_files_are_turned_as_viewers_show_them",
+        "D": "data/test_images.py::test_colors_and_fractions_are_no_labels",
+        "E": NO_SUM,
+        "F": NO_RESUME,
+        "G": "data/test_images.py::test_colors_and_fractions_are_no_labels",
+    },
+    "segedu.data.images.list_images": {
+        "A": "- looks at names alone",
+        "B": "data/test_images.py::test_every_file_is_listed_or_counted",
+        "C": "- looks at names alone",
+        "D": "- looks at names alone",
+        "E": NO_SUM,
+        "F": NO_RESUME,
+        "G": "data/test_images.py::test_every_file_is_listed_or_counted",
+    },
+    "segedu.data.classes.class_table": {
+        "A": "data/test_classes.py::test_numbers",
+        "B": "data/test_classes.py::test_errors",
+        "C": "data/test_classes.py::test_colours",
+        "D": "- numbers are whole, in 0..65535",
+        "E": NO_SUM,
+        "F": NO_RESUME,
+        "G": "data/test_classes.py::test_errors",
+    },
+    # loaders
+    "segedu.data.pairs.PairDataset": {
+        "A": "data/test_pairs.py::test_split_of_0_and_255_is_refused_as_a_whole",
+        "B": "data/test_pairs.py::test_ending_in_another_case_is_the_same_file",
+        "C": "data/test_pairs.py::test_exif_is_named_where_it_parts_image_and_labels",
+        "D": INTEGERS,
+        "E": NO_SUM,
+        "F": NO_RESUME,
+        "G": "data/test_pairs.py::test_unknown_label_names_file_value_and_allowed",
+    },
+    "segedu.data.folders.FolderSegmentation": LOADER
+    | {
+        "A": "data/test_layouts.py::test_masks_of_three_kinds",
+        "B": "data/test_layouts.py::test_what_has_no_partner_is_counted",
+        "G": "data/test_layouts.py::test_names_that_do_not_match",
+    },
+    "segedu.data.folders.FolderObjects": LOADER
+    | {"G": "data/test_layouts.py::test_maps_that_number_objects"},
+    "segedu.data.voc.VOCSegmentation": LOADER
+    | {"G": "data/test_voc.py::test_errors_name_what_is_wrong"},
+    "segedu.data.voc.VOCObjects": LOADER
+    | {"G": "data/test_voc.py::test_objects_without_one_class"},
+    "segedu.data.camvid.CamVid": LOADER | {"G": "test_bad_input.py::test_wrong_input_is_named"},
+    "segedu.data.cityscapes.Cityscapes": LOADER
+    | {"G": "test_bad_input.py::test_wrong_input_is_named"},
+    "segedu.data.cityscapes.CityscapesObjects": LOADER
+    | {"G": "test_bad_input.py::test_wrong_input_is_named"},
+    "segedu.data.coco.CocoInstances": LOADER
+    | {
+        "D": "data/test_coco.py::test_errors_name_file_id_and_value",
+        "G": "data/test_coco.py::test_errors_name_file_id_and_value",
+    },
+    "segedu.data.coco_panoptic.CocoPanoptic": LOADER
+    | {"G": "data/test_coco_panoptic.py::test_wrong_files"},
+    "segedu.data.object_folders.ObjectFolders": LOADER
+    | {"G": "data/test_object_folders.py::test_errors_name_what_is_wrong"},
+    "segedu.data.labelme.LabelMe": LOADER
+    | {
+        "B": "data/test_layouts.py::test_labelme_shapes",
+        "G": "data/test_layouts.py::test_labelme_errors",
+    },
+    "segedu.data.yolo.YoloSegmentation": LOADER
+    | {
+        "B": "data/test_layouts.py::test_yolo_polygons",
+        "D": "data/test_layouts.py::test_yolo_lines_that_are_wrong",
+        "G": "data/test_layouts.py::test_yolo_lines_that_are_wrong",
+    },
+    "segedu.data.pennfudan.PennFudan": LOADER
+    | {"G": "data/test_pennfudan.py::test_errors_name_what_is_wrong"},
+    "segedu.data.open_dataset": LOADER
+    | {
+        "C": "data/test_layouts.py::test_val_split_keeps_groups_together",
+        "G": "data/test_layouts.py::test_errors",
+    },
+    # transforms
+    "segedu.data.transforms.training": {
+        "A": "data/test_transforms.py::test_masks_of_every_integer_type_are_padded_with_ignore",
+        "B": "- drops no sample; objects out of sight by intent",
+        "C": "data/test_transforms.py::test_plain_tensors_move_with_their_image",
+        "D": "data/test_transforms.py::test_parts_that_no_transform_could_move",
+        "E": NO_SUM,
+        "F": NO_RESUME,
+        "G": "data/test_transforms.py::test_parts_that_no_transform_could_move",
+    },
+    "segedu.data.transforms.evaluation": {
+        "A": "data/test_transforms.py::test_masks_of_every_integer_type_are_padded_with_ignore",
+        "B": "- drops nothing",
+        "C": "data/test_transforms.py::test_shrunk_masks_agree_with_the_majority",
+        "D": "data/test_transforms.py::test_parts_that_no_transform_could_move",
+        "E": NO_SUM,
+        "F": NO_RESUME,
+        "G": "data/test_transforms.py::test_parts_that_no_transform_could_move",
+    },
+    "segedu.data.transforms.instances": {
+        "A": "data/test_transforms.py::test_parts_that_no_transform_could_move",
+        "B": "- drops no sample; objects out of sight by intent",
+        "C": "data/test_transforms.py::test_plain_tensors_move_with_their_image",
+        "D": "data/test_transforms.py::test_parts_that_no_transform_could_move",
+        "E": NO_SUM,
+        "F": NO_RESUME,
+        "G": "data/test_transforms.py::test_parts_that_no_transform_could_move",
+    },
+    "segedu.ops.resize_labels": {
+        "A": "ops/test_masks.py::test_labels_of_every_type_show_the_pixel_under_their_centre",
+        "B": "- takes one map",
+        "C": "ops/test_masks.py::test_labels_of_every_type_show_the_pixel_under_their_centre",
+        "D": "- mixes no values",
+        "E": NO_SUM,
+        "F": NO_RESUME,
+        "G": "test_bad_input.py::test_wrong_input_is_named",
+    },
+    # looking at data
+    "segedu.data.channel_statistics": {
+        "A": "data/test_statistics.py::test_errors",
+        "B": "- takes every sample",
+        "C": "data/test_statistics.py::test_statistics_are_those_of_all_pixels_at_once",
+        "D": "- takes uint8 alone",
+        "E": "data/test_statistics.py::test_small_deviations_survive",
+        "F": NO_RESUME,
+        "G": "data/test_statistics.py::test_errors",
+    },
+    "segedu.checkup.examine": {
+        "A": "test_checkup.py::test_black_and_white_masks",
+        "B": "test_checkup.py::test_every_fault_is_found",
+        "C": "test_checkup.py::test_turned_labels_are_unusable_and_the_reason_is_said",
+        "D": INTEGERS,
+        "E": "- counts in whole numbers",
+        "F": NO_RESUME,
+        "G": "test_checkup.py::test_nothing_to_examine",
+    },
+}
+
+
+@lru_cache
+def names_in(path: Path) -> frozenset[str]:
+    if not path.is_file():
+        return frozenset()
+    tree = ast.parse(path.read_text(encoding="utf-8"))
+    return frozenset(node.name for node in ast.walk(tree) if isinstance(node, ast.FunctionDef))
+
+
+@pytest.mark.parametrize("entry", TABLE)
+def test_every_cell_is_filled(entry):
+    module, _, name = entry.rpartition(".")
+    assert callable(getattr(importlib.import_module(module), name))
+    assert sorted(TABLE[entry]) == list(KINDS)
+    for kind, cell in TABLE[entry].items():
+        if cell.startswith("- "):
+            assert len(cell) > 8, f"{entry} {kind}: say why"
+        else:
+            file, _, test = cell.partition("::")
+            assert test in names_in(TESTS / file), f"{entry} {kind}: no such test {cell}"
+
+
+def test_every_loader_has_a_row():
+    """Every public dataset class of ``segedu.data`` that reads files."""
+    import pkgutil
+
+    import segedu.data
+    from segedu.data.naming import NamedDataset
+
+    found = set()
+    for info in pkgutil.iter_modules(segedu.data.__path__):
+        module = importlib.import_module(f"segedu.data.{info.name}")
+        for name, value in vars(module).items():
+            own = getattr(value, "__module__", "") == module.__name__
+            if own and isinstance(value, type) and issubclass(value, NamedDataset):
+                found.add(f"{module.__name__}.{name}")
+    bases = {"naming.NamedDataset", "segments.SegmentDataset", "segments.ObjectDataset"}
+    bases |= {"layouts.Part", "photos.PhotoDataset"}  # no files of their own
+    assert found - {f"segedu.data.{name}" for name in bases} <= set(TABLE)
+
+
+# ---------------------------------------------------------------------- one fault, every layout
+
+
+def read(layout, root, **faults):
+    tiny = write(layout, root, **faults)
+    return open_dataset(layout, tiny.root, tiny.split, **tiny.options)
+
+
+def object_mask(sample):
+    """Where the one object lies, bool (H, W)."""
+    if "mask" in sample:
+        return sample["mask"].numpy() == 1
+    if "masks" in sample:
+        return sample["masks"].numpy()[0]
+    return sample["panoptic_seg"].numpy() == 1
+
+
+@pytest.mark.parametrize("layout", ON_DISK)
+def test_16_bits_in_every_layout(layout, tmp_path):
+    """A ramp of 16 bits looks as one of 8 bits does: its mean is 127.5, not 254."""
+    sample = read(layout, tmp_path, deep=True)[0]
+    assert sample["image"].shape == (3, HEIGHT, WIDTH)
+    assert np.array_equal(sample["image"][0], picture())
+    assert sample["image"].float().mean() == pytest.approx(127.5, abs=0.05)
+
+
+@pytest.mark.parametrize(
+    "layout, ending",
+    [(layout, ".PNG") for layout in ON_DISK]
+    + [(layout, ".Png") for layout in ON_DISK if layout not in NAMED_WITH_ENDING],
+)
+def test_endings_in_capitals_in_every_layout(layout, ending, tmp_path):
+    """The sample is there, and nothing is left out."""
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        data = read(layout, tmp_path, ending=ending)
+    assert len(data) == 1 and not data.skipped
+    assert object_mask(data[0]).sum() == HEIGHT * WIDTH // 4
+
+
+@pytest.mark.parametrize("layout", ON_DISK)
+def test_exif_in_every_layout(layout, tmp_path):
+    """Images are read as viewers show them; labels of the stored size are refused, and why."""
+    sample = read(layout, tmp_path / "upright", orientation=6)[0]
+    assert np.array_equal(sample["image"][0], picture())
+    if layout != "cityscapes":
+        assert np.array_equal(object_mask(sample), labels((HEIGHT, WIDTH)) == 1)
+    if layout != "yolo":  # whose labels are shares of whatever size
+        with pytest.raises(ValueError, match=r"is 4 x 6 .* is 6 x 4 .*EXIF"):
+            read(layout, tmp_path / "lying", orientation=6, size=(WIDTH, HEIGHT))[0]

@@ -125,10 +125,12 @@ def sliding_window(
     window = tuple(map(min, window, size))
     if window == tuple(size):
         return activation(model(images))
-    weight = images.new_ones(())
+    # In half precision sums round away what is added, and a corner weighs exp(-24) = 0.
+    precise = torch.promote_types(images.dtype, torch.float32)
+    weight = images.new_ones((), dtype=precise)
     for side in window:
-        weight = weight.unsqueeze(-1) * _profile(side, weights, images)  # (h,), (h,w), ...
-    summed, weight_sum = None, images.new_zeros(size)
+        weight = weight.unsqueeze(-1) * _profile(side, weights, weight)  # (h,), (h,w), ...
+    summed, weight_sum = None, weight.new_zeros(size)
     corners = itertools.product(*map(window_starts, size, window, [overlap] * len(size)))
     places = [
         (..., *(slice(start, start + n) for start, n in zip(corner, window, strict=True)))
@@ -138,11 +140,11 @@ def sliding_window(
         group = places[first : first + at_once]
         found = activation(model(torch.cat([images[here] for here in group])))  # (G*N,C,h,w)
         if summed is None:
-            summed = found.new_zeros(len(images), found.shape[1], *size)  # (N,C,H,W)
+            summed = weight.new_zeros(len(images), found.shape[1], *size)  # (N,C,H,W)
         for here, part in zip(group, found.split(len(images)), strict=True):
             summed[here] += part * weight
             weight_sum[here] += weight
-    return summed / weight_sum
+    return (summed / weight_sum).to(found.dtype)
 
 
 @torch.no_grad()

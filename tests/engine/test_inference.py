@@ -54,6 +54,33 @@ def test_an_image_that_fits_is_seen_whole():
     assert torch.equal(sliding_window(model, IMAGES, 32), model(IMAGES).softmax(1))
 
 
+@pytest.mark.parametrize("dtype", [torch.float16, torch.bfloat16])
+@pytest.mark.parametrize("size", [(40, 40), (24, 24, 24)])
+def test_half_precision_gives_probabilities(size, dtype):
+    """Sums in half precision gave 1.16 in 2-D, and NaN in 3-D, where a corner weighs exp(-24)."""
+    images = torch.rand(1, 3, *size, generator=torch.Generator().manual_seed(0))
+    got = sliding_window(pointwise, images.to(dtype), 8, overlap=0.75)
+    assert got.dtype == dtype
+    assert got.isfinite().all() and got.min() >= 0 and got.max() <= 1
+    step = torch.finfo(dtype).eps  # what rounding one probability may cost
+    exact = pointwise(images.to(dtype).float()).softmax(1)
+    torch.testing.assert_close(got.float(), exact, rtol=0, atol=4 * step)
+
+
+def test_double_precision_stays_double():
+    images = IMAGES.double()
+    got = sliding_window(pointwise, images, 9)
+    torch.testing.assert_close(got, pointwise(images).softmax(1), rtol=0, atol=1e-12)
+
+
+def test_half_precision_views_give_probabilities():
+    half = IMAGES.to(torch.bfloat16)
+    got = predict_tta(pointwise, half, rotate=True)
+    exact = pointwise(half.float()).softmax(1)
+    torch.testing.assert_close(got.float(), exact, rtol=0, atol=0.03)
+    assert got.max() <= 1
+
+
 def test_context_is_enough_away_from_the_cuts():
     # Receptive field 3: with a constant weight only pixels beside a cut can differ.
     torch.manual_seed(0)

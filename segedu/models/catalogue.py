@@ -13,6 +13,9 @@ class ModelInfo(NamedTuple):
     year: int
     parameters: int  #: with 21 classes and otherwise the defaults
     task: str = "semantic"  #: or "volume", "instance", "panoptic", "promptable"
+    #: Of the losses of the outputs that training returns, the main one first: the paper's, or where
+    #: it is silent its code's. For the default settings with auxiliary heads; empty without.
+    aux_weights: tuple[float, ...] = ()
 
 
 _FCN = "Fully Convolutional Networks for Semantic Segmentation"
@@ -44,10 +47,22 @@ MODELS: dict[str, ModelInfo] = {
         "fcn.FCN", {"stride": 8}, "VGG-16, skips from pool4 and pool3", _FCN, 2015, 134_489_759
     ),
     "fcn_resnet50": ModelInfo(
-        "fcn.fcn_resnet", {"depth": 50}, "dilated ResNet-50, stride 8", _FCN, 2015, 32_957_013
+        "fcn.fcn_resnet",
+        {"depth": 50},
+        "dilated ResNet-50, stride 8",
+        _FCN,
+        2015,
+        32_957_013,
+        aux_weights=(1.0, 0.5),
     ),
     "fcn_resnet101": ModelInfo(
-        "fcn.fcn_resnet", {"depth": 101}, "dilated ResNet-101, stride 8", _FCN, 2015, 51_949_141
+        "fcn.fcn_resnet",
+        {"depth": 101},
+        "dilated ResNet-101, stride 8",
+        _FCN,
+        2015,
+        51_949_141,
+        aux_weights=(1.0, 0.5),
     ),
     "unet": ModelInfo(
         "unet.UNet", {}, "padded and batch-normalised, any size", _UNET, 2015, 31_038_933
@@ -62,6 +77,7 @@ MODELS: dict[str, ModelInfo] = {
         "UNet++: A Nested U-Net Architecture for Medical Image Segmentation",
         2018,
         9_163_989,
+        aux_weights=(0.25,) * 4,
     ),
     "segnet_vgg16": ModelInfo(
         "segnet.segnet_vgg16", {}, "VGG-16 mirrored, pooling indices", _SEGNET, 2017, 29_455_125
@@ -76,19 +92,49 @@ MODELS: dict[str, ModelInfo] = {
         "refinenet.RefineNet", {"depth": 101}, "cascaded refinement", _REFINENET, 2017, 118_052_437
     ),
     "pspnet_resnet50": ModelInfo(
-        "pspnet.pspnet", {"depth": 50}, "pyramid pooling, stride 8", _PSPNET, 2017, 49_081_578
+        "pspnet.pspnet",
+        {"depth": 50},
+        "pyramid pooling, stride 8",
+        _PSPNET,
+        2017,
+        49_081_578,
+        aux_weights=(1.0, 0.4),
     ),
     "pspnet_resnet101": ModelInfo(
-        "pspnet.pspnet", {"depth": 101}, "pyramid pooling, stride 8", _PSPNET, 2017, 68_073_706
+        "pspnet.pspnet",
+        {"depth": 101},
+        "pyramid pooling, stride 8",
+        _PSPNET,
+        2017,
+        68_073_706,
+        aux_weights=(1.0, 0.4),
     ),
     "deeplab_v3_resnet50": ModelInfo(
-        "deeplab.deeplab_v3_resnet", {"depth": 50}, "ASPP, stride 8", _V3, 2017, 39_638_869
+        "deeplab.deeplab_v3_resnet",
+        {"depth": 50},
+        "ASPP, stride 8",
+        _V3,
+        2017,
+        39_638_869,
+        aux_weights=(1.0, 0.5),
     ),
     "deeplab_v3_resnet101": ModelInfo(
-        "deeplab.deeplab_v3_resnet", {"depth": 101}, "ASPP, stride 8", _V3, 2017, 58_630_997
+        "deeplab.deeplab_v3_resnet",
+        {"depth": 101},
+        "ASPP, stride 8",
+        _V3,
+        2017,
+        58_630_997,
+        aux_weights=(1.0, 0.5),
     ),
     "deeplab_v3_mobilenet_v3": ModelInfo(
-        "deeplab.deeplab_v3_mobilenet_v3", {}, "ASPP on MobileNetV3-Large", _V3, 2017, 11_025_477
+        "deeplab.deeplab_v3_mobilenet_v3",
+        {},
+        "ASPP on MobileNetV3-Large",
+        _V3,
+        2017,
+        11_025_477,
+        aux_weights=(1.0, 0.5),
     ),
     "deeplab_v3_plus_resnet50": ModelInfo(
         "deeplab.DeepLabV3Plus",
@@ -140,6 +186,7 @@ MODELS: dict[str, ModelInfo] = {
         "Dual Attention Network for Scene Segmentation",
         2019,
         47_465_729,
+        aux_weights=(1.0, 1.0, 1.0),
     ),
     "semantic_fpn_resnet50": ModelInfo(
         "fpn.SemanticFPN",
@@ -173,6 +220,7 @@ MODELS: dict[str, ModelInfo] = {
         "Fast-SCNN: Fast Semantic Segmentation Network",
         2019,
         1_138_309,
+        aux_weights=(1.0, 0.4),
     ),
     "bisenet_v1": ModelInfo(
         "bisenet.BiSeNetV1",
@@ -181,6 +229,7 @@ MODELS: dict[str, ModelInfo] = {
         "BiSeNet: Bilateral Segmentation Network for Real-time Semantic Segmentation",
         2018,
         13_426_495,
+        aux_weights=(1.0, 1.0, 1.0),
     ),
     "bisenet_v2": ModelInfo(
         "bisenet_v2.BiSeNetV2",
@@ -189,6 +238,7 @@ MODELS: dict[str, ModelInfo] = {
         "BiSeNet V2: Bilateral Network with Guided Aggregation for Real-time Semantic Segmentation",
         2021,
         5_236_265,
+        aux_weights=(1.0,) * 5,
     ),
     "lraspp_mobilenet_v3": ModelInfo(
         "lraspp.LRASPP",
@@ -220,11 +270,12 @@ MODELS: dict[str, ModelInfo] = {
             "Transformers",
             2021,
             parameters,
+            aux_weights=(1.0,) + (0.4,) * heads,
         )
-        for decoder, parameters in (
-            ("naive", 304_379_988),
-            ("pup", 316_310_612),
-            ("mla", 308_523_625),
+        for decoder, parameters, heads in (
+            ("naive", 304_379_988, 3),
+            ("pup", 316_310_612, 3),
+            ("mla", 308_523_625, 4),
         )
     },
     "unet3d": ModelInfo(
@@ -244,6 +295,7 @@ MODELS: dict[str, ModelInfo] = {
         2021,
         31_210_889,
         "volume",
+        aux_weights=(16 / 31, 8 / 31, 4 / 31, 2 / 31, 1 / 31),
     ),
     "faster_rcnn_resnet50_fpn": ModelInfo(
         "mask_rcnn.faster_rcnn_resnet50_fpn",

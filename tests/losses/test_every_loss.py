@@ -76,6 +76,13 @@ def test_all_public_names_are_here():
 
 
 @every_loss
+def test_several_outputs_name_the_loss_for_them(name):
+    logits, target = batch(name)
+    with pytest.raises(TypeError, match=r"a tuple of 2 outputs.*AuxiliaryLoss\(loss, weights\)"):
+        EVERY[name]((logits, logits), target)
+
+
+@every_loss
 def test_gradient(name):
     loss = EVERY[name].eval()
     logits, target = batch(name, (2, 3, 4), ignored=2)

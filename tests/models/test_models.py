@@ -170,6 +170,7 @@ def test_training_returns_logits_and_auxiliary_logits(name):
     outputs = logits_of(model.train()(x))
     assert {output.shape for output in outputs} == {outputs[0].shape}
     assert outputs[0].shape[:2] == (2, 5)
+    assert len(list_models()[name].aux_weights or (1.0,)) == len(outputs)
     assert isinstance(model.eval()(x), torch.Tensor)
 
 

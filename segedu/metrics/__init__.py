@@ -2,14 +2,16 @@
 
 from segedu.metrics.base import Metric
 from segedu.metrics.calibration import CalibrationMetrics
+from segedu.metrics.clicks import ClickIoU
 from segedu.metrics.instance import AveragePrecision
 from segedu.metrics.panoptic import PanopticQuality
 from segedu.metrics.semantic import SemanticMetrics, region_areas, score
 from segedu.metrics.surface import SurfaceDistances, SurfaceMetrics, surface_distances
 
 __all__ = [
-    "CalibrationMetrics",
     "AveragePrecision",
+    "CalibrationMetrics",
+    "ClickIoU",
     "Metric",
     "PanopticQuality",
     "SemanticMetrics",

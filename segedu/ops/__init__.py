@@ -11,6 +11,7 @@ from segedu.ops.boxes import (
     generalized_box_iou,
     masks_to_boxes,
 )
+from segedu.ops.clicks import center_clicks, error_clicks
 from segedu.ops.distance import distance_transform
 from segedu.ops.dry_run import dry_run
 from segedu.ops.masks import (
@@ -36,11 +37,13 @@ __all__ = [
     "box_convert",
     "box_iou",
     "cell_anchors",
+    "center_clicks",
     "clip_boxes",
     "crop_masks",
     "distance_transform",
     "dry_run",
     "effective_field",
+    "error_clicks",
     "fast_nms",
     "generalized_box_iou",
     "grid_anchors",

@@ -20,6 +20,7 @@ METRICS = {
         lambda: metrics.PanopticQuality({0: False, 1: True, 2: True}),
         lambda: metrics.PanopticQuality({0: False, 1: True, 2: False}),
     ),
+    "ClickIoU": (lambda: metrics.ClickIoU(2), lambda: metrics.ClickIoU(3)),
     "AveragePrecision": (
         metrics.AveragePrecision,
         lambda: metrics.AveragePrecision("bbox"),
@@ -46,6 +47,9 @@ def images(name, seed, count=5, device="cpu"):
         if name.startswith("AveragePrecision"):
             scores = torch.rand(3, generator=g).to(device)
             pairs.append((objects(logits, device) | {"scores": scores}, objects(truth, device)))
+        elif name == "ClickIoU":
+            found = torch.stack([logits[0] > 1, logits[0] > 0.3], 1)
+            pairs.append(({"masks": found.to(device)}, {"masks": (truth[0] > 0.3).to(device)}))
         elif name == "PanopticQuality":
             pairs.append((segments(logits.argmax(1), device), segments(target, device)))
             pairs[-1][1]["segments_info"][-1]["iscrowd"] = int(torch.rand((), generator=g) < 0.3)

@@ -1,0 +1,39 @@
+"""Mean IoU after each click, by hand."""
+
+import pytest
+import torch
+
+from segedu.metrics import ClickIoU
+
+TARGET = torch.tensor([[[1, 1, 0, 0]], [[0, 0, 1, 1]]], dtype=torch.bool)  # (P, H, W) = (2, 1, 4)
+# After one click: half of the first, IoU 1/2; the second and one pixel more, 2/3.
+# After two: both right.
+FOUND = torch.tensor(
+    [[[[1, 0, 0, 0]], [[1, 1, 0, 0]]], [[[0, 1, 1, 1]], [[0, 0, 1, 1]]]], dtype=torch.bool
+)
+
+
+def masks(*tensors):
+    return [{"masks": tensor} for tensor in tensors]
+
+
+def test_by_hand():
+    metric = ClickIoU(2)
+    metric.update(masks(FOUND), masks(TARGET))
+    scores = metric.compute()
+    assert scores["iou_1"] == pytest.approx((1 / 2 + 2 / 3) / 2)
+    assert scores["iou_2"] == scores["mean_iou"] == 1
+    metric.update(masks(FOUND[:0], FOUND[:1, [0, 0]]), masks(TARGET[:0], TARGET[:1]))
+    assert metric.compute()["mean_iou"] == pytest.approx((1 + 1 + 1 / 2) / 3)
+
+
+def test_mistakes_are_named():
+    with pytest.raises(ValueError, match="clicks must be at least 1, got 0"):
+        ClickIoU(0)
+    shape = r"prediction must be bool \(2, 2, 1, 4\), got torch"
+    with pytest.raises(ValueError, match=rf"{shape}.bool \(2, 1, 1, 4\)"):
+        ClickIoU(2).update(masks(FOUND[:, :1]), masks(TARGET))
+    with pytest.raises(ValueError, match=rf"{shape}.float32"):
+        ClickIoU(2).update(masks(FOUND.float()), masks(TARGET))
+    with pytest.raises(ValueError, match="got 1 predictions for 2 targets"):
+        ClickIoU(2).update(masks(FOUND), masks(TARGET, TARGET))

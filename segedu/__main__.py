@@ -50,7 +50,7 @@ class TrainConfig:
     scale: tuple[float, float] = _option("range of the random scale", (0.5, 2.0), nargs=2)
     loss: str = _option("what is minimised", "ce", choices=LOSSES)
     aux_weights: tuple[float, ...] = _option(
-        "weights of several outputs, main first", (), nargs="+"
+        "weights of several outputs, main first, instead of the paper's", (), nargs="+"
     )
     lr: float = _option("learning rate of AdamW, falling to 0 along the poly schedule", 1e-3)
     weight_decay: float = _option("on weights, not on biases and norms", 1e-4)
@@ -92,6 +92,7 @@ def train(options: argparse.Namespace) -> None:
 
     from segedu.data import transforms
     from segedu.engine import (
+        Semantic,
         distributed,
         fit,
         make_loader,
@@ -100,7 +101,8 @@ def train(options: argparse.Namespace) -> None:
         seed_everything,
     )
     from segedu.engine.checks import at_least_one
-    from segedu.metrics import SemanticMetrics
+    from segedu.engine.resume import nothing_left
+    from segedu.models import list_models
 
     config = TrainConfig(**{f.name: getattr(options, f.name) for f in fields(TrainConfig)})
     settings = dict(options.set)
@@ -137,15 +139,25 @@ def train(options: argparse.Namespace) -> None:
         f"{config.model}: {parameters:,} parameters; {len(train_set)} training and {len(val_set)} "
         f"validation images, {train_set.num_classes} classes; on {device}"
     )
+    trained = []  # the epochs of this call
+
+    def show(record: dict[str, Any]) -> None:
+        trained.append(record["epoch"])
+        say(
+            f"epoch {record['epoch']}/{config.epochs}  loss {record['loss']:.4f}  "
+            f"val_loss {record['val_loss']:.4f}  val_mean_iou {record['val_mean_iou']:.4f}  "
+            f"{record['seconds']:.1f} s",
+        )
+
+    weights = config.aux_weights or list_models()[config.model].aux_weights
     history = fit(
         model,
         train_loader,
-        build_loss(config.loss, config.aux_weights),
+        task=Semantic(build_loss(config.loss), train_set.num_classes, aux_weights=weights),
         epochs=config.epochs,
         optimizer=optimizer,
         scheduler=poly_lr(optimizer, steps, warmup_steps=config.warmup),
         val_loader=val_loader,
-        metric=SemanticMetrics(train_set.num_classes),
         device=device,
         clip_norm=config.clip_norm or None,
         accumulate=config.accumulate,
@@ -162,15 +174,12 @@ def train(options: argparse.Namespace) -> None:
             "parameters": parameters,
             "machine": machine.describe(device),
         },
-        on_epoch=lambda record: say(
-            f"epoch {record['epoch']}/{config.epochs}  loss {record['loss']:.4f}  "
-            f"val_loss {record['val_loss']:.4f}  val_mean_iou {record['val_mean_iou']:.4f}  "
-            f"{record['seconds']:.1f} s",
-        ),
+        on_epoch=show,
         seed=config.seed,
     )
+    if not trained:
+        raise ValueError(nothing_left(out, len(history), config.epochs))
     if distributed.rank() == 0:
-        history.to_jsonl(out / "history.jsonl")
         best = history.best("val_mean_iou")
         say(
             f"best epoch {best}: val_mean_iou {history['val_mean_iou'][best - 1]:.4f}, "
@@ -307,26 +316,29 @@ def build_model(name: str, num_classes: int, settings: dict[str, Any]) -> "nn.Mo
         raise ValueError(f"--set: {error}") from error
 
 
-def build_loss(name: str, aux_weights: tuple[float, ...]) -> "nn.Module":
-    """Cross entropy, Dice or their sum, for one output or for several."""
-    from segedu.losses import AuxiliaryLoss, CombinedLoss, CrossEntropyLoss, DiceLoss
+def build_loss(name: str) -> "nn.Module":
+    """Cross entropy, Dice or their sum."""
+    from segedu.losses import CombinedLoss, CrossEntropyLoss, DiceLoss
 
     parts = {"ce": CrossEntropyLoss, "dice": DiceLoss}
-    loss = CombinedLoss({part: (parts[part](), 1.0) for part in name.split("+")})
-    return AuxiliaryLoss(loss, aux_weights) if aux_weights else loss
+    return CombinedLoss({part: (parts[part](), 1.0) for part in name.split("+")})
 
 
 def load_model(checkpoint: str, device: str) -> tuple["nn.Module", dict[str, Any]]:
-    """The network of a checkpoint of ``train``, ready to predict, and the checkpoint."""
-    from segedu.engine import CheckpointError, load_checkpoint
+    """The network of a checkpoint of ``train`` or ``fit``, ready to predict, and the checkpoint."""
+    from segedu.engine import load_checkpoint
+    from segedu.engine.checkpoint import network_of
 
     state = load_checkpoint(_path(checkpoint))
-    config = state.get("config")
-    if not isinstance(config, dict) or "settings" not in config:
-        raise CheckpointError(f"{checkpoint} was not written by `python -m segedu train`")
-    model = build_model(config["model"], len(config["classes"]), config["settings"])
-    model.load_state_dict(state["model"])
-    return model.to(_device(device)).eval(), state
+    model = network_of(state, checkpoint)
+    config = state["config"] or {}
+    missing = [name for name in ("classes", "colors") if name not in config]
+    if missing:
+        raise ValueError(
+            f"{checkpoint} does not name its {' and '.join(missing)}: give them to the training, "
+            "fit(..., config={'classes': [...], 'colors': [...]})"
+        )
+    return model.to(_device(device)), state
 
 
 def predictor(model: "nn.Module", options: argparse.Namespace) -> "Callable[[Tensor], Tensor]":

@@ -144,6 +144,13 @@ TABLE: dict[str, tuple[Callable[[], object], type[Exception], str]] = {
         ValueError,
         "shape",
     ),
+    "ClickIoU": (
+        lambda: metrics.ClickIoU(2).update(
+            [{"masks": TARGET[:, None].bool()}], [{"masks": TARGET.bool()}]
+        ),
+        ValueError,
+        r"prediction must be bool \(2, 2, 4, 4\), got .*\(2, 1, 4, 4\)",
+    ),
     # ops
     "BoxCoder": (lambda: ops.BoxCoder((1.0, 0.0)), ValueError, r"weights.*4.*\(1.0, 0.0\)"),
     "box_area": (lambda: ops.box_area(torch.zeros(2, 5)), ValueError, r"boxes.*4.*\(2, 5\)"),
@@ -239,6 +246,12 @@ TABLE: dict[str, tuple[Callable[[], object], type[Exception], str]] = {
         ValueError,
         "counts.*2 x 2.*1",
     ),
+    "center_clicks": (lambda: ops.center_clicks(TARGET.bool()), ValueError, "masks .* empty"),
+    "error_clicks": (
+        lambda: ops.error_clicks(TARGET.bool(), TARGET[:, :2].bool()),
+        ValueError,
+        r"found and wanted .*\(2, 2, 4\)",
+    ),
     "distance_transform": (
         lambda: ops.distance_transform(TARGET[0].bool(), (1.0,)),
         ValueError,
@@ -250,7 +263,14 @@ TABLE: dict[str, tuple[Callable[[], object], type[Exception], str]] = {
     "get_model classes": (lambda: models.get_model("unet", 0), ValueError, "num_classes.*0"),
     # engine
     "fit": (lambda: engine.fit(MODEL, [], epochs=1), ValueError, "batches.*0"),
-    "evaluate": (lambda: engine.evaluate(MODEL, []), ValueError, "metric or a loss"),
+    "evaluate": (lambda: engine.evaluate(MODEL, []), ValueError, "metric, a loss or a task"),
+    "Task": (lambda: engine.fit(MODEL, [1], task="instance", epochs=1), TypeError, "Task, got str"),
+    "Semantic": (
+        lambda: engine.Semantic().loss(MODEL, {"image": LOGITS, "mask": TARGET}),
+        ValueError,
+        "needs a loss",
+    ),
+    "load_model": (lambda: engine.load_model("nowhere.pt"), FileNotFoundError, "nowhere.pt"),
     "load_checkpoint": (
         lambda: engine.load_checkpoint("nowhere.pt"),
         FileNotFoundError,

@@ -11,9 +11,13 @@ import numpy as np
 import pytest
 import torch
 from PIL import ExifTags, Image
+from torch.utils.data import DataLoader
 
 from segedu.__main__ import _assignment, main, open_dataset
 from segedu.data import camvid, transforms
+from segedu.engine import fit
+from segedu.losses import CrossEntropyLoss
+from segedu.models import get_model
 
 TINY = ["--model", "unet", "--set", "base_width=2", "--set", "depth=2", "--crop", "16", "16"]
 
@@ -216,12 +220,73 @@ def test_mistakes_are_one_line(run, tmp_path, capsys, arguments, message):
     assert not list(tmp_path.glob("**/.tmp-*"))
 
 
-def test_a_model_of_another_kind_of_checkpoint(tmp_path, capsys):
-    from segedu.engine import save_checkpoint
+def test_a_checkpoint_of_fit_needs_a_known_network_and_the_names_of_its_classes(tmp_path, capsys):
+    """`predict` takes what ``fit`` wrote, or says what it lacks and how to give it."""
+    photo, out = tmp_path / "photo.png", tmp_path / "out.png"
+    Image.new("RGB", (16, 16)).save(photo)
+    loader = DataLoader([{"image": torch.rand(3, 16, 16), "mask": torch.zeros(16, 16).long()}])
+    tiny = {"base_width": 2, "depth": 2}
+    own = torch.nn.Conv2d(3, 2, 1)
+    named = {"classes": ["ground", "thing"], "colors": [[0, 0, 0], [255, 0, 0]]}
+    for network, config, message in (
+        (own, named, "does not say which network .* build it as for the training"),
+        (get_model("unet", 2, **tiny), None, "classes and colors: give them .* fit"),
+        (get_model("unet", 2, **tiny), named, None),
+    ):
+        fit(network, loader, CrossEntropyLoss(), epochs=1, checkpoint_dir=tmp_path, config=config)
+        command = ["predict", "--checkpoint", str(tmp_path / "best.pt"), "--image", str(photo)]
+        command += ["--out", str(out)]
+        if message:
+            assert re.search(message, error_of(capsys, *command))
+            assert not out.exists()
+        else:
+            assert main(command) == 0
+            assert "ground" in capsys.readouterr().out and out.exists()
 
-    save_checkpoint(tmp_path / "x.pt", {"model": {}, "config": None})
-    text = error_of(capsys, "evaluate", "--checkpoint", str(tmp_path / "x.pt"), "--split", "val")
-    assert "not written by `python -m segedu train`" in text
+
+def test_a_checkpoint_needs_no_file_of_its_first_weights(run, tmp_path, capsys):
+    narrow = ["--model", "fcn_resnet50", "--set", "base_width=4", "--set", "layers=(1,1,1,1)"]
+    pretrained = get_model("fcn_resnet50", 3, base_width=4, layers=(1, 1, 1, 1)).backbone
+    weights = tmp_path / "resnet.pth"
+    torch.save(pretrained.state_dict(), weights)
+    options = ["--layout", "camvid", "--data", str(run / "camvid"), "--batch-size", "2", *narrow]
+    options += ["--crop", "16", "16", "--epochs", "1", "--out", str(tmp_path / "run")]
+    assert main(["train", *options, "--set", f"weights={weights}"]) == 0
+    weights.unlink()
+    command = ["evaluate", "--checkpoint", str(tmp_path / "run" / "best.pt")]
+    assert main(command) == 0
+
+
+def test_resume_takes_what_may_change_and_names_what_may_not(run, tmp_path, capsys):
+    options = ["--layout", "camvid", "--data", str(run / "camvid"), "--batch-size", "2", *TINY]
+    options = ["train", *options, "--out", str(tmp_path), "--epochs"]
+    assert main([*options, "1"]) == 0
+    for changed, message in (
+        (["--lr", "0.5"], r"lr was 0\.001, is 0\.5 now"),
+        (["--set", "base_width=3"], "settings was .*'base_width': 2.*'base_width': 3"),
+        (["--loss", "dice"], "loss was 'ce', is 'dice' now"),
+        (["--crop", "24", "24"], r"crop was \(16, 16\), is \(24, 24\) now"),
+    ):
+        assert re.search(message, error_of(capsys, *options, "2", "--resume", *changed))
+    assert "has all its 1 epochs" in error_of(capsys, *options, "1", "--resume")
+    assert main([*options, "2", "--resume", "--workers", "1", "--device", "cpu"]) == 0
+    assert len((tmp_path / "history.jsonl").read_text().splitlines()) == 2
+
+
+def test_networks_with_several_outputs_train_without_a_word(run, tmp_path):
+    options = ["--layout", "camvid", "--data", str(run / "camvid"), "--batch-size", "2"]
+    options += ["--model", "bisenet_v2", "--set", "base_width=16", "--set", "head_width=8"]
+    options += ["--crop", "32", "32", "--epochs", "1"]
+    assert main(["train", *options, "--out", str(tmp_path / "run")]) == 0
+
+
+def test_a_bad_label_is_one_line_from_a_worker_process(run, tmp_path, capsys):
+    write_camvid(tmp_path / "camvid")
+    bad = tmp_path / "camvid" / "trainannot" / "3.png"
+    Image.fromarray(np.full((24, 30), 77, np.uint8)).save(bad)
+    options = ["--layout", "camvid", "--data", str(tmp_path / "camvid"), "--batch-size", "2", *TINY]
+    text = error_of(capsys, "train", *options, "--out", str(tmp_path / "run"), "--workers", "1")
+    assert "3.png: holds the value 77" in text and len(text) < 250
 
 
 @pytest.mark.parametrize(

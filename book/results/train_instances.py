@@ -46,6 +46,7 @@ from segedu.models.panoptic_deeplab import panoptic_deeplab_tiny
 from segedu.models.panoptic_fpn import panoptic_fpn_tiny
 from segedu.models.yolact import YOLACT, yolact_tiny
 from segedu.ops import masks_to_boxes
+from segedu.tasks import Instance
 
 CROP, VIEW = 128, 256
 SCORES = ("AP", "AP50", "AP75", "APs", "APm", "APl", "AR100")
@@ -209,11 +210,6 @@ class Quarters(Dataset):
         return DropInvisible()(quarter)
 
 
-def sum_losses(model: nn.Module, samples: list[dict[str, Any]]) -> Tensor:
-    """What is minimised: the sum of the network's losses."""
-    return sum(model([sample["image"] for sample in samples], samples).values())
-
-
 def widen(model: nn.Module) -> None:
     """For views: they have four times the pixels of a crop, and more objects."""
     for module in model.modules():
@@ -281,7 +277,7 @@ def main() -> None:
     history = fit(
         model,
         loader,
-        compute_loss=sum_losses,
+        task=Instance(),
         epochs=options.epochs,
         optimizer=optimizer,
         scheduler=cosine_lr(optimizer, steps, warmup_steps=min(50, steps // 2)),

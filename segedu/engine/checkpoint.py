@@ -9,9 +9,10 @@ from pathlib import Path
 from typing import Any, BinaryIO
 
 import torch
-from torch import nn
+from torch import Tensor, nn
 
-from segedu.files import atomic_write, sweep
+from segedu.files import atomic_write
+from segedu.models import get_model
 
 _MARK = b"\nsha256:"
 _TRAILER = len(_MARK) + 64 + 1
@@ -75,64 +76,72 @@ def load_checkpoint(path: str | Path, map_location: str | torch.device = "cpu") 
             raise CheckpointError(f"{path} does not hold plain data alone") from error
 
 
-def save(
-    folder: str | Path,
-    parts: dict[str, Any],
-    best_model: nn.Module | None,
-    records: list[dict],
-    config: dict[str, Any] | None,
-) -> None:
-    """Write the state of a training to ``last.pt`` and, if there is one, the model to ``best.pt``.
+def load_state(part: nn.Module, state: dict[str, Tensor], source: str) -> None:
+    """``part.load_state_dict(state)`` with a short error.
 
     Args:
-        folder: where both files are.
-        parts: everything that has a ``state_dict``, by name; absent parts are ``None``.
-        best_model: the model of this epoch if it is the best so far.
-        records: the history.
-        config: plain values that describe the training.
+        part: network or loss.
+        state: of the same kind of network.
+        source: what is read and from where, for the error.
 
     Raises:
-        CheckpointError: if a file cannot be written.
+        ValueError: if names or shapes differ; ``part`` is then left as it was.
     """
-    about = {"history": records, "config": config}
-    # The best first: if we die between the two, the epoch is repeated bit by bit.
-    if best_model is not None:
-        save_checkpoint(Path(folder, "best.pt"), {"model": best_model.state_dict(), **about})
-    states = {name: part.state_dict() for name, part in parts.items() if part is not None}
-    save_checkpoint(Path(folder, "last.pt"), {**states, **about})
+    own = part.state_dict()
+    problems = [f"{name} is missing" for name in own if name not in state]
+    problems += [f"{name} has no place here" for name in state if name not in own]
+    problems += [
+        f"{name} is {tuple(state[name].shape)} there and {tuple(value.shape)} here"
+        for name, value in own.items()
+        if name in state and isinstance(value, Tensor) and value.shape != state[name].shape
+    ]
+    if problems:
+        more = f" (and {len(problems) - 1} more)" if len(problems) > 1 else ""
+        raise ValueError(f"{source} does not fit this network: {problems[0]}{more}")
+    part.load_state_dict(state)
 
 
-def restore(folder: str | Path | None, parts: dict[str, Any]) -> list[dict]:
-    """Give every part its state of ``last.pt``; without that file leave them as they are.
+def load_model(path: str | Path, map_location: str | torch.device = "cpu") -> nn.Module:
+    """The network of a checkpoint that ``fit`` wrote, in eval mode; no other file is needed.
 
     Args:
-        folder: where ``last.pt`` is.
-        parts: everything that has a ``load_state_dict``, by name; absent parts are ``None``.
-
-    Returns:
-        The history so far, empty if there is no ``last.pt``.
+        path: ``best.pt`` or ``last.pt``.
+        map_location: where the network goes.
 
     Raises:
-        ValueError: if there is no folder, or the training had other parts.
-        CheckpointError: if the file is damaged.
+        FileNotFoundError: if there is no such file.
+        CheckpointError: if the file is damaged, or does not say which network it is of: only
+            networks of ``get_model`` are noted.
     """
-    if folder is None:
-        raise ValueError("resume needs a checkpoint_dir")
-    sweep(folder)
-    path = Path(folder, "last.pt")
-    if not path.exists():
-        return []
-    states = load_checkpoint(path)
-    records = states.pop("history")
-    present = {name for name, part in parts.items() if part is not None}
-    if present != states.keys() - {"config"}:
-        raise ValueError(
-            f"cannot resume: {path} has {sorted(states.keys() - {'config'})}, "
-            f"this training has {sorted(present)}"
+    return network_of(load_checkpoint(path, map_location), str(path))
+
+
+def network_of(state: dict[str, Any], source: str) -> nn.Module:
+    """The network of a loaded checkpoint; see `load_model`.
+
+    Args:
+        state: what ``load_checkpoint`` returned.
+        source: where it comes from, for the errors.
+    """
+    if "model" not in state:
+        raise CheckpointError(f"{source} holds no network, only {sorted(state)}")
+    if state.get("network") is None:
+        raise CheckpointError(
+            f"{source} does not say which network it is of, for that was not built by get_model: "
+            "build it as for the training, then load_state_dict(load_checkpoint(path)['model'])"
         )
-    for name in present:
-        parts[name].load_state_dict(states[name])
-    return records
+    network = get_model(**state["network"])
+    load_state(network, state["model"], source)
+    return network.to(next(iter(state["model"].values())).device).eval()
+
+
+def is_plain(value: Any) -> bool:
+    """Whether a checkpoint can hold ``value``."""
+    try:
+        _check_plain(value, "")
+    except TypeError:
+        return False
+    return True
 
 
 def _check_plain(value: Any, name: str) -> None:

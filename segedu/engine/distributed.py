@@ -45,11 +45,29 @@ def setup(device: str | torch.device | None = None) -> torch.device:
     return device
 
 
-def parallel(model: nn.Module, device: torch.device) -> nn.Module:
-    """Wrap ``model`` so that ``backward`` averages its gradients over the processes."""
+def parallel(step: nn.Module, device: torch.device, uses_all_parameters: bool) -> nn.Module:
+    """Wrap a module so that ``backward`` averages its gradients over the processes.
+
+    Args:
+        step: every process calls it once for each batch.
+        device: of this process.
+        uses_all_parameters: see `segedu.engine.Task`.
+    """
     if world_size() == 1:
-        return model
-    return DistributedDataParallel(model, device_ids=[device] if device.type == "cuda" else None)
+        return step
+    return DistributedDataParallel(
+        step,
+        device_ids=[device] if device.type == "cuda" else None,
+        find_unused_parameters=not uses_all_parameters,
+    )
+
+
+def share_buffers(*modules: nn.Module) -> None:
+    """Give every process the buffers of the first: statistics of batches differ between them."""
+    if world_size() > 1:
+        for module in modules:
+            for buffer in module.buffers():
+                distributed.broadcast(buffer, src=0)
 
 
 def postpone_sync(model: nn.Module, postpone: bool) -> contextlib.AbstractContextManager:

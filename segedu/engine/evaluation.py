@@ -1,7 +1,7 @@
 """Judging a model, and the two small things that judging and training share."""
 
 import os
-from collections.abc import Callable
+from collections.abc import Iterable, Iterator
 from typing import Any
 
 import torch
@@ -11,8 +11,7 @@ from tqdm.auto import tqdm
 
 from segedu.engine import distributed
 from segedu.engine.loader import set_epoch
-
-ComputeLoss = Callable[[nn.Module, Any], Tensor]
+from segedu.engine.task import Semantic, Task, choose_task, is_finite
 
 
 @torch.no_grad()
@@ -23,6 +22,7 @@ def evaluate(
     device: str | torch.device | None = None,
     *,
     loss: nn.Module | None = None,
+    task: Task | None = None,
 ) -> dict[str, Any]:
     """Judge ``model`` (left in eval mode) on all samples of ``loader``, in full precision.
 
@@ -30,55 +30,62 @@ def evaluate(
     and all of them return the scores of the whole.
 
     Args:
-        model: maps ``batch["image"]`` (N,3,H,W) to logits (N,C,H,W).
-        loader: gives dicts with ``image`` and ``mask`` (N,H,W).
-        metric: has ``update(logits, target)``, ``compute()``, ``reset()`` and ``merge(other)``;
-            it is reset first.
+        model: what ``task`` wants; without a task it maps ``batch["image"]`` (N,3,H,W) to logits
+            (N,C,H,W).
+        loader: gives what ``task`` wants; without a task dicts with ``image`` and ``mask`` (N,H,W).
+        metric: has ``update``, ``compute()``, ``reset()`` and ``merge(other)``; it is reset first.
+            By default that of the task.
         device: by default where the model is.
-        loss: if given, its mean over the images is the score ``loss``.
+        loss: short for ``task=Semantic(loss)``.
+        task: what is learnt; see `segedu.tasks`. By default `Semantic`.
 
     Returns:
-        ``metric.compute()``, and ``loss``.
+        ``metric.compute()``, and ``loss``, its mean over the samples, where predictions have one.
 
     Raises:
-        ValueError: if there is neither a metric nor a loss, or processes do not share the loader.
+        ValueError: if there is nothing to judge by, or processes do not share the loader.
     """
-    if metric is None and loss is None:
-        raise ValueError("evaluate needs a metric or a loss")
+    if loss is not None or task is not None:
+        task = choose_task(loss, task)
+    elif metric is not None:
+        task = Semantic()
+    else:
+        raise ValueError("evaluate needs a metric, a loss or a task")
+    metric = task.metric() if metric is None else metric
     device = torch.device(device or next(model.parameters()).device)
     model.to(device).eval()
+    task.to(device).eval()
     if metric is not None:
         metric.reset()
     set_epoch(loader, 0)
-    summed = torch.zeros(2, device=device)  # loss times images, images
-    for batch in progress("evaluate", len(loader), batches=loader):
+    summed = torch.zeros(2, device=device)  # loss times samples, samples
+    for batch in checked(progress("evaluate", len(loader), batches=loader)):
         batch = to_device(batch, device)
-        logits = model(batch["image"])
+        prediction = task.predict(model, batch)
         if metric is not None:
-            metric.update(logits, batch["mask"])
-        if loss is not None:
-            summed += torch.stack([loss(logits, batch["mask"]), summed.new_ones(())]) * len(logits)
+            task.update(metric, prediction, batch)
+        value = task.prediction_loss(prediction, batch)
+        if value is not None:
+            summed += torch.stack([value, summed.new_ones(())]) * len(prediction)
     scores = {} if metric is None else distributed.merged(metric).compute()
-    if loss is not None:
-        mean, images = distributed.total(summed)
-        scores["loss"] = (mean / images).item()
+    total, samples = distributed.total(summed)
+    if samples > 0:
+        scores["loss"] = (total / samples).item()
+    if not scores:
+        raise ValueError(f"{type(task).__name__} has no metric of its own: give evaluate a metric")
     return scores
 
 
-def choose_loss(
-    loss: nn.Module | None, compute_loss: ComputeLoss | None, device: torch.device
-) -> ComputeLoss:
-    """``compute_loss(model, batch)`` as given, or that of a semantic batch out of ``loss``.
+def checked(batches: Iterable[Any]) -> Iterator[Any]:
+    """The batches, none of which holds NaN or infinity.
 
     Raises:
-        ValueError: if there is none, or both.
+        ValueError: for the first that does. A loader of `make_loader` names the sample before.
     """
-    if (loss is None) == (compute_loss is None):
-        raise ValueError("give either loss or compute_loss")
-    if compute_loss is not None:
-        return compute_loss
-    loss.to(device)  # it may hold class weights
-    return lambda model, batch: loss(model(batch["image"]), batch["mask"])
+    for number, batch in enumerate(batches, start=1):
+        if not is_finite(batch):
+            raise ValueError(f"batch {number} of the loader holds NaN or infinity")
+        yield batch
 
 
 def to_device(batch: Any, device: torch.device) -> Any:

@@ -7,8 +7,6 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-import torch
-
 from segedu.files import write_text
 
 Record = dict[str, Any]
@@ -38,15 +36,17 @@ class History:
             raise KeyError(f"history has no {key!r}; it has {known}")
         return [record.get(key) for record in self.records]
 
-    def best(self, monitor: str) -> int:
-        """The first best epoch: the lowest value if the key ends in ``loss``, else the highest."""
-        sign = -1 if monitor.endswith("loss") else 1
+    def best(self, monitor: str, larger_is_better: bool | None = None) -> int:
+        """The first best epoch; if not said, a key that ends in ``loss`` is better if lower."""
+        if larger_is_better is None:
+            larger_is_better = not monitor.endswith("loss")
+        sign = 1 if larger_is_better else -1
         values = [-math.inf if v is None else sign * v for v in self[monitor]]
         return 1 + values.index(max(values))
 
-    def stale(self, monitor: str) -> int:
+    def stale(self, monitor: str, larger_is_better: bool | None = None) -> int:
         """How many epochs have passed since the best one."""
-        return len(self) - self.best(monitor) if self.records else 0
+        return len(self) - self.best(monitor, larger_is_better) if self.records else 0
 
     def to_jsonl(self, path: str | Path) -> None:
         """Write one JSON object per line."""
@@ -62,16 +62,18 @@ def plain(scores: dict[str, Any]) -> Record:
     """Scores ready for JSON: tensors as lists, NaN as ``None``, matrices and tables left out."""
     tables = ("per_class", "cases")
     return {
-        key: _plain(value)
+        str(key): _plain(value)
         for key, value in scores.items()
         if key not in tables and getattr(value, "ndim", 0) < 2
     }
 
 
 def _plain(value: Any) -> Any:
-    if isinstance(value, torch.Tensor):
+    if hasattr(value, "tolist"):  # tensors, arrays and NumPy's numbers
         value = value.tolist()
-    if isinstance(value, list):
+    if isinstance(value, dict):
+        return plain(value)
+    if isinstance(value, list | tuple):
         return [_plain(item) for item in value]
     return None if isinstance(value, float) and math.isnan(value) else value
 

@@ -1,13 +1,24 @@
 """Seeds, and loaders whose batches depend on (seed, epoch) and on nothing else."""
 
 import random
+import traceback
 from collections.abc import Callable, Iterator
+from functools import partial
+from typing import Any
 
 import numpy as np
 import torch
-from torch.utils.data import DataLoader, Dataset, Sampler
+from torch.utils.data import (
+    DataLoader,
+    Dataset,
+    Sampler,
+    Subset,
+    default_collate,
+    get_worker_info,
+)
 
 from segedu.engine import distributed
+from segedu.engine.task import is_finite
 
 
 def seed_everything(seed: int) -> None:
@@ -57,7 +68,10 @@ def make_loader(
         shuffle: draw a new order in every epoch.
         seed: root of all random numbers.
         num_workers: processes that load ahead; 0 loads in this one.
-        collate_fn: how samples become a batch; by default they are stacked.
+        collate_fn: how samples become a batch, such as that of a task; by default they are stacked.
+
+    What is wrong with a sample (``OSError``, ``TypeError``, ``ValueError``) is raised here with its
+    own short message, also if another process found it.
 
     Raises:
         ValueError: if the data set is empty, or the processes cannot share ``batch_size``.
@@ -70,12 +84,12 @@ def make_loader(
             f"batch_size must be a positive multiple of the {distributed.world_size()} "
             f"process(es), got {batch_size}"
         )
-    return DataLoader(
+    return _Loader(
         _SeededDataset(dataset, seed),
         share,
         sampler=EpochSampler(len(dataset), shuffle=shuffle, seed=seed),
         num_workers=num_workers,
-        collate_fn=collate_fn,
+        collate_fn=partial(_collate, collate_fn or default_collate),
         pin_memory=torch.cuda.is_available(),
         persistent_workers=num_workers > 0,
     )
@@ -130,7 +144,7 @@ def set_epoch(loader: DataLoader, epoch: int) -> None:
 
 
 class _SeededDataset(Dataset):
-    """Reads sample ``index`` of ``epoch`` with its own random numbers."""
+    """Reads sample ``index`` of ``epoch`` with its own random numbers, or says what is wrong."""
 
     def __init__(self, dataset: Dataset, seed: int) -> None:
         self.dataset, self.seed = dataset, seed
@@ -146,4 +160,59 @@ class _SeededDataset(Dataset):
             random.seed(seed)
             np.random.seed(seed)
             torch.default_generator.manual_seed(seed)
-            return self.dataset[index]
+            try:
+                sample = self.dataset[index]
+                if not is_finite(sample):
+                    raise ValueError(f"{_name(self.dataset, index)} holds NaN or infinity")
+            except _MISTAKES as error:
+                if get_worker_info() is None:
+                    raise
+                return _Failure(error)
+        return sample
+
+
+# A worker process would add its traceback to the message and change the class of some.
+_MISTAKES = (FileNotFoundError, OSError, TypeError, ValueError)
+
+
+class _Failure:
+    """What stands in the place of a sample that cannot be read, and then of its batch."""
+
+    def __init__(self, error: Exception) -> None:
+        self.kind = next(kind for kind in _MISTAKES if isinstance(error, kind))
+        self.message = str(error)
+        self.traceback = "".join(traceback.format_exception(error))
+
+    def error(self) -> Exception:
+        """The same error; its traceback is a note, which is shown where nobody catches it."""
+        error = self.kind(self.message)
+        error.add_note(f"In a worker process:\n{self.traceback}")
+        return error
+
+
+def _collate(collate_fn: Callable, samples: list[Any]) -> Any:
+    """A batch, or the first failure among the samples."""
+    failures = (sample for sample in samples if isinstance(sample, _Failure))
+    return next(failures, None) or collate_fn(samples)
+
+
+class _Loader(DataLoader):
+    """A loader that raises the failures of its samples in the process that asked for them."""
+
+    def __iter__(self) -> Iterator[Any]:
+        return _raising(super().__iter__())  # draws its random number now, not at the first batch
+
+
+def _raising(batches: Iterator[Any]) -> Iterator[Any]:
+    for batch in batches:
+        if isinstance(batch, _Failure):
+            raise batch.error()
+        yield batch
+
+
+def _name(dataset: Dataset, index: int) -> str:
+    """A sample for an error: its file where the data set can tell, else its number."""
+    while isinstance(dataset, Subset):
+        dataset, index = dataset.dataset, dataset.indices[index]
+    paths = getattr(dataset, "image_paths", None)
+    return f"the image of sample {index}" if paths is None else str(paths[index])

@@ -104,11 +104,12 @@ def phantom(options: argparse.Namespace) -> None:
 
 def train(options: argparse.Namespace) -> None:
     """Train on a folder of scans, or go on with a run."""
+    from segedu.engine.resume import nothing_left
     from segedu.medical.project import ProjectConfig
     from segedu.medical.project import train as train_run
 
     if options.resume:
-        config = ProjectConfig.load(options.out / "config.json")
+        config = ProjectConfig.load(options.out / "config.json").changed(**dict(options.set))
     else:
         config = _configuration(options)
 
@@ -119,7 +120,10 @@ def train(options: argparse.Namespace) -> None:
     else:
         write = None
 
+    trained = []  # the epochs of this call
+
     def show(record: dict[str, Any]) -> None:
+        trained.append(record["epoch"])
         score = "" if record.get("val_dice") is None else f"  Dice {_rounded(record['val_dice'])}"
         seconds = record["seconds"]
         print(
@@ -129,10 +133,12 @@ def train(options: argparse.Namespace) -> None:
         if write:
             write(record)
 
-    train_run(
+    history = train_run(
         options.data, options.out, config, resume=options.resume, device=options.device,
         on_epoch=show,
     )  # fmt: skip
+    if not trained:
+        raise ValueError(nothing_left(options.out, len(history), config.epochs))
 
 
 def predict(options: argparse.Namespace) -> None:

@@ -28,14 +28,15 @@ from segedu.engine import (
     sliding_window,
     step_lr,
 )
+from segedu.engine.checkpoint import load_state
+from segedu.engine.resume import differences
 from segedu.files import read_json, write_json
-from segedu.losses import AuxiliaryLoss, CombinedLoss, CrossEntropyLoss, DiceLoss
 from segedu.medical.augment import Augment
 from segedu.medical.nifti import read_nifti, write_nifti
 from segedu.medical.patches import Case, GridDataset, PatchDataset, pad_to, split_patients
 from segedu.medical.preprocess import WINDOWS, normalize, window
+from segedu.medical.task import Volume as VolumeTask
 from segedu.medical.volume import Volume
-from segedu.metrics import SemanticMetrics
 from segedu.models import get_model
 
 OPTIMIZERS = ("adamw", "adam", "sgd")
@@ -253,14 +254,10 @@ def build_model(config: ProjectConfig) -> nn.Module:
     )
 
 
-def build_loss(config: ProjectConfig) -> nn.Module:
-    """Cross entropy and Dice, halved from one resolution to the next as in nnU-Net."""
-    dice = DiceLoss(include_background=False, smooth=1e-5)
-    loss = CombinedLoss({"ce": (CrossEntropyLoss(), 1.0), "dice": (dice, 1.0)})
-    if config.model != "nnunet":
-        return loss
-    weights = [0.5**i for i in range(config.stages - 1)]
-    return AuxiliaryLoss(loss, [w / sum(weights) for w in weights])
+def build_task(config: ProjectConfig) -> VolumeTask:
+    """What the network learns; nnU-Net's has an output for each resolution but the coarsest."""
+    resolutions = config.stages - 1 if config.model == "nnunet" else 1
+    return VolumeTask(len(config.classes), resolutions)
 
 
 def train(
@@ -278,7 +275,8 @@ def train(
         data: the scans, in the layout of the Decathlon.
         out: folder of the run, made if need be.
         config: what decides the training.
-        resume: go on from ``last.pt``; the configuration must be that of the run.
+        resume: go on from ``last.pt``; the configuration must be that of the run, but for
+            ``epochs`` and ``patience``.
         device: the GPU if there is one, else the CPU.
         on_epoch: called with the record of every epoch, such as ``segedu.viz.live_curves()`` in a
             notebook or ``segedu.engine.tensorboard(folder)``.
@@ -307,15 +305,14 @@ def train(
     loader = make_loader(patches, config.batch_size, shuffle=True, seed=config.seed)
     model = _seeded(config)
     optimizer = build_optimizer(model, config)
-    history = fit(
+    return fit(
         model,
         loader,
-        build_loss(config),
         epochs=config.epochs,
+        task=build_task(config),
         optimizer=optimizer,
         scheduler=build_schedule(optimizer, config, len(loader)),
         val_loader=make_loader(GridDataset(val_cases, config.patch), config.batch_size),
-        metric=SemanticMetrics(len(config.classes)),
         device=device,
         amp=config.amp,
         clip_norm=config.clip_norm or None,
@@ -326,8 +323,6 @@ def train(
         on_epoch=on_epoch,
         seed=config.seed,
     )
-    history.to_jsonl(out / "history.jsonl")
-    return history
 
 
 def build_optimizer(model: nn.Module, config: ProjectConfig) -> torch.optim.Optimizer:
@@ -367,7 +362,8 @@ class Predictor:
         self.config = ProjectConfig.load(Path(run, "config.json"))
         self.device = torch.device(device or ("cuda" if torch.cuda.is_available() else "cpu"))
         self.model = build_model(self.config)
-        self.model.load_state_dict(load_checkpoint(Path(run, "best.pt"))["model"])
+        checkpoint = Path(run, "best.pt")
+        load_state(self.model, load_checkpoint(checkpoint)["model"], str(checkpoint))
         self.model.to(self.device).eval()
 
     def __call__(self, scan: Volume, *, overlap: float = 0.5) -> Volume:
@@ -423,9 +419,9 @@ def _check_run(out: Path, config: ProjectConfig, split: dict[str, list[str]], re
     if not resume:
         raise FileExistsError(f"{out} holds a run: resume it or choose another folder")
     before = asdict(ProjectConfig.load(out / "config.json"))
-    changed = [name for name, value in asdict(config).items() if before[name] != value]
+    changed = differences(before, asdict(config))
     if changed:
-        raise ValueError(f"cannot resume {out}: other settings for {', '.join(changed)}")
+        raise ValueError(f"cannot resume {out}: {'; '.join(changed)}")
     if read_json(out / "split.json") != split:
         raise ValueError(f"cannot resume {out}: the folder of scans is another one")
 

@@ -50,6 +50,9 @@ def get_model(name: str, num_classes: int | None = None, **settings: Any) -> nn.
             on a CPU in seconds) are common, the builder's docstring lists the others. They win over
             what the name fixes.
 
+    Returns:
+        The network. Its attribute ``built_as`` holds the arguments that build it again.
+
     Raises:
         ValueError: for an unknown name or fewer than one class.
         TypeError: for a setting that the builder does not have.
@@ -74,4 +77,9 @@ def get_model(name: str, num_classes: int | None = None, **settings: Any) -> nn.
         settings["num_classes"] = num_classes
     file, builder = info.builder.split(".")
     build = getattr(importlib.import_module(f"segedu.models.{file}"), builder)
-    return build(**(info.settings | settings))
+    network = build(**(info.settings | settings))
+    # What builds it again without the files of its first weights, for a checkpoint has newer ones.
+    # Some builders do more with weights than to load them: they say what has the same effect.
+    kept = {key: value for key, value in settings.items() if not key.startswith("weights")}
+    network.built_as = {"name": name, **kept, **getattr(network, "instead_of_weights", {})}
+    return network

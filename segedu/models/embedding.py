@@ -77,18 +77,7 @@ class EmbeddingNetwork(nn.Module):
     Images are (3, H, W) in [0, 1] of any sizes in a list. In eval mode the result is a panoptic one
     for each image, as that of `segedu.models.bottom_up.merge`. In training it is the maps
     themselves, `EmbeddingMaps` at the size of the padded batch: the losses are those of
-    `segedu.losses`, which models do not import. They fit together so:
-
-    >>> from torch.nn.functional import mse_loss
-    >>> from segedu.losses import CrossEntropyLoss, DiscriminativeLoss
-    >>> semantic_loss, discriminative_loss = CrossEntropyLoss(), DiscriminativeLoss(ignore_index=-1)
-    >>> def compute_loss(model, samples):
-    ...     maps, target = model([s["image"] for s in samples]), model.targets(samples)
-    ...     return (
-    ...         semantic_loss(maps.semantic, target.semantic)
-    ...         + discriminative_loss(maps.embedding, target.embedding)
-    ...         + 10 * mse_loss(maps.center, target.center)
-    ...     )
+    `segedu.losses`, which models do not import; `segedu.tasks.embedding_losses` adds them.
 
     Faithful: an off-the-shelf network, the embedding of its last layer with no activation, clusters
     by mean shift within the pixels of things. Different: the classes come from the same network

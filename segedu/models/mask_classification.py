@@ -204,13 +204,7 @@ class MaskClassifier(nn.Module):
     the background class of a detector; "no object" is added inside. Void pixels count as outside of
     all masks.
 
-    To train, let ``collate_fn=list`` keep the samples apart and add the losses:
-
-    >>> def compute_loss(model, samples):
-    ...     return sum(model([sample["image"] for sample in samples], samples).values())
-
-    ``fit(model, make_loader(samples, 4, collate_fn=list), compute_loss=compute_loss, epochs=10)``,
-    both from `segedu.engine`.
+    The tasks to train with are `segedu.tasks.Panoptic` and `segedu.tasks.Instance`.
 
     Args:
         num_classes: number of classes C.

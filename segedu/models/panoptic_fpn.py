@@ -263,8 +263,9 @@ def panoptic_fpn_resnet50(
         torch.Size([60, 80])
     """
     things = thing_classes(num_classes, things)
-    return PanopticFPN(
-        mask_rcnn_resnet50_fpn(1 + len(things), **settings),
+    mask_rcnn = mask_rcnn_resnet50_fpn(1 + len(things), **settings)
+    model = PanopticFPN(
+        mask_rcnn,
         256,
         num_classes,
         things,
@@ -273,6 +274,8 @@ def panoptic_fpn_resnet50(
         overlap=overlap,
         stuff_area=stuff_area,
     )
+    model.instead_of_weights = mask_rcnn.instead_of_weights
+    return model
 
 
 def panoptic_fpn_tiny(

@@ -33,15 +33,7 @@ class SAM(nn.Module):
     the same images. Images are float (N, 3, H, W) in [0, 1]; they are resized until the longer side
     is ``image_size``, normalised and padded. Prompts are in pixels of the given images.
 
-    To train, minimise the sum of `losses`, for example of one instance sample at a time:
-
-    >>> def compute_loss(model, samples):
-    ...     (sample,) = samples
-    ...     masks = model(sample["image"][None], boxes=sample["boxes"][None])
-    ...     return sum(losses(masks, sample["masks"][None]).values())
-
-    ``fit(model, make_loader(samples, 1, collate_fn=list), compute_loss=compute_loss, epochs=10)``,
-    both from `segedu.engine`.
+    The task to train with is `segedu.tasks.Promptable`; it minimises the sum of `losses`.
 
     Faithful: the three parts and their sizes; three masks for an unclear prompt. Different: the
     paper's text prompt, which was not published, is missing; linear layers start after Glorot and

@@ -6,6 +6,7 @@ import torch
 from book.results import train_instances
 from segedu.data.scenes import SceneConfig, SceneDataset
 from segedu.metrics import AveragePrecision
+from segedu.tasks import Instance
 
 CLASSES = ("tree", "car", "person", "sign", "animal")
 
@@ -43,7 +44,7 @@ def test_quarters_tile_the_sample(sample):
 def test_every_network_trains_and_is_judged(name, sample):
     torch.manual_seed(0)
     model = train_instances.NETWORKS[name]()
-    loss = train_instances.sum_losses(model.train(), [sample, sample])
+    loss = Instance().loss(model.train(), [sample, sample])
     loss.backward()
     assert loss.isfinite()
     scores = train_instances.judge(model, [sample])

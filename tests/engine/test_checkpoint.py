@@ -9,8 +9,12 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
+import torchvision
+from torch import nn
 
-from segedu.engine import CheckpointError, load_checkpoint, save_checkpoint
+from segedu.engine import CheckpointError, load_checkpoint, load_model, save_checkpoint
+from segedu.engine.checkpoint import load_state, network_of
+from segedu.models import get_model
 
 STATE = {"model": {"w": torch.arange(6.0).reshape(2, 3)}, "epoch": 3, "names": ["a", "b"]}
 
@@ -151,3 +155,63 @@ def test_what_cannot_be_read_back_is_refused(path, value, name):
         save_checkpoint(path, {"a": [0, value]})
     assert path.read_bytes() == before
     assert [p.name for p in path.parent.iterdir()] == ["x.pt"]
+
+
+@pytest.mark.parametrize(
+    ("name", "classes", "settings"),
+    [
+        ("unet", 3, {"base_width": 2, "depth": 2}),
+        ("sam_tiny", None, {"image_size": 64, "layers": 1}),
+        ("mask_rcnn_tiny", 2, {"base_width": 4, "channels": 8, "box_width": 8, "mask_width": 8}),
+        ("embedding_tiny", 3, {"base_width": 4, "things": [1, 2]}),
+    ],
+)
+def test_a_network_comes_back_without_being_described(tmp_path, name, classes, settings):
+    network = get_model(name, classes, **settings)
+    state = {"model": network.state_dict(), "network": network.built_as}
+    save_checkpoint(tmp_path / "x.pt", state)
+    again = load_model(tmp_path / "x.pt")
+    assert type(again) is type(network) and not again.training
+    for key, value in network.state_dict().items():
+        assert torch.equal(again.state_dict()[key], value)
+
+
+def test_a_network_comes_back_without_the_file_of_its_first_weights(tmp_path):
+    """Mask R-CNN freezes its normalisations if there are weights: that comes back, too."""
+    backbone = torchvision.models.resnet50()
+    torch.save(backbone.state_dict(), tmp_path / "resnet50.pth")
+    small = {"min_size": 64, "box_detections_per_img": 2}
+    network = get_model(
+        "mask_rcnn_resnet50_fpn", 2, weights_backbone=str(tmp_path / "resnet50.pth"), **small
+    ).eval()
+    (tmp_path / "resnet50.pth").unlink()
+    state = {"model": network.state_dict(), "network": network.built_as}
+    again = network_of(state, "x.pt")
+    image = torch.rand(3, 64, 64, generator=torch.Generator().manual_seed(0))
+    with torch.no_grad():
+        (one,), (two,) = network([image]), again([image])
+    assert torch.equal(one["boxes"], two["boxes"])
+    trained = [p.requires_grad for p in network.parameters()]
+    assert [p.requires_grad for p in again.parameters()] == trained and not all(trained)
+
+
+def test_a_checkpoint_that_does_not_say_what_it_is_of_is_refused(tmp_path):
+    with pytest.raises(CheckpointError, match=r"holds no network, only \['epoch'\]"):
+        network_of({"epoch": 1}, "x.pt")
+    with pytest.raises(CheckpointError, match="x.pt does not say which network.*load_state_dict"):
+        network_of({"model": {}, "network": None}, "x.pt")
+
+
+def test_other_shapes_and_names_are_one_line():
+    network = nn.Sequential(nn.Conv2d(3, 4, 1), nn.BatchNorm2d(4))
+    state = network.state_dict()
+    before = {key: value.clone() for key, value in state.items()}
+    wide = nn.Sequential(nn.Conv2d(3, 5, 1), nn.BatchNorm2d(5)).state_dict()
+    for wrong, message in (
+        (wide, r"0.weight is \(5, 3, 1, 1\) there and \(4, 3, 1, 1\) here \(and 5 more\)"),
+        ({"0.weight": state["0.weight"]}, r"0.bias is missing \(and 5 more\)"),
+        (state | {"2.bias": torch.zeros(1)}, "2.bias has no place here$"),
+    ):
+        with pytest.raises(ValueError, match=f"x.pt does not fit this network: {message}"):
+            load_state(network, wrong, "x.pt")
+    assert all(torch.equal(network.state_dict()[key], before[key]) for key in before)

@@ -3,13 +3,16 @@
 import copy
 import functools
 import importlib
+import json
 
+import numpy as np
 import pytest
 import torch
 from torch import nn
 from torch.utils.data import DataLoader
 
-from segedu.engine import evaluate, fit, load_checkpoint, make_loader
+from segedu.engine import History, Semantic, Task, evaluate, fit, load_checkpoint, make_loader
+from segedu.losses import AdaptiveFocalLoss
 from segedu.metrics import SemanticMetrics
 from tests.engine.toy_training import LOSS, Stripes, toy_model
 
@@ -20,7 +23,7 @@ def train(model=None, *, epochs=2, batch_size=4, dataset=None, loader=None, **se
     loader = loader or make_loader(dataset or Stripes(), batch_size, shuffle=True)
     if "optimizer" not in settings:
         settings["optimizer"] = torch.optim.SGD(model.parameters(), lr=0.1, momentum=0.9)
-    loss = None if "compute_loss" in settings else LOSS
+    loss = None if "task" in settings else LOSS
     return fit(model, loader, loss, epochs=epochs, **settings), model
 
 
@@ -145,26 +148,27 @@ def test_gpu_stays_close_to_cpu():
     assert gpu["loss"] == pytest.approx(cpu["loss"], rel=0.05)
 
 
-def test_models_with_several_outputs_and_other_batches():
-    # An instance model takes its targets and returns a dict of losses.
-    class Detector(nn.Module):
-        def __init__(self):
-            super().__init__()
-            self.net = toy_model()
+class Pairs(Task):
+    """Batches that are no dicts, and a loss that asks the network twice."""
 
-        def forward(self, images, targets):
-            return {"a": LOSS(self.net(images), targets), "b": self.net(images).square().mean()}
-
-    def collate(samples):
+    def collate(self, samples):
         return torch.stack([s["image"] for s in samples]), [s["mask"] for s in samples]
 
-    def compute_loss(model, batch):
+    def loss(self, model, batch):
         images, masks = batch
-        return sum(model(images, torch.stack(masks)).values())
+        return LOSS(model(images), torch.stack(masks)) + 1e-3 * model(images).square().mean()
 
-    loader = make_loader(Stripes(), 4, shuffle=True, collate_fn=collate)
-    history, _ = train(Detector(), epochs=6, loader=loader, compute_loss=compute_loss)
-    assert history["loss"][-1] < history["loss"][0]
+
+def test_a_task_of_ones_own_needs_no_more_than_a_loss():
+    task = Pairs()
+    loader = make_loader(Stripes(), 4, shuffle=True, collate_fn=task.collate)
+    history, _ = train(epochs=6, loader=loader, task=task)
+    assert history["loss"][-1] < 0.5 * history["loss"][0]
+    with pytest.raises(NotImplementedError, match="Pairs has no prediction"):
+        evaluate(toy_model(), loader, task=task)
+    with pytest.raises(ValueError, match="Pairs has no metric"):
+        task.predict, task.update = lambda *_: [0], lambda *_: None
+        evaluate(toy_model(), loader, task=task)
 
 
 def test_class_weights_move_with_the_model():
@@ -205,12 +209,15 @@ def test_interrupted_cell_runs_again(tmp_path):
     optimizer = torch.optim.SGD(model.parameters(), lr=0.1, momentum=0.9)
     calls = 0
 
-    def compute_loss(network, batch):
-        nonlocal calls
-        calls += 1
-        if calls == 10:  # 6 batches an epoch: gradients of one batch are pending
-            raise KeyboardInterrupt
-        return LOSS(network(batch["image"]), batch["mask"])
+    class Interrupted(nn.CrossEntropyLoss):
+        def forward(self, logits, mask):
+            nonlocal calls
+            calls += 1
+            if calls == 10:  # 6 batches an epoch: gradients of one batch are pending
+                raise KeyboardInterrupt
+            return super().forward(logits, mask)
+
+    task = Semantic(Interrupted())
 
     def cell():
         return train(
@@ -219,7 +226,7 @@ def test_interrupted_cell_runs_again(tmp_path):
             batch_size=2,
             accumulate=2,
             optimizer=optimizer,
-            compute_loss=compute_loss,
+            task=task,
             checkpoint_dir=tmp_path,
             resume=True,
         )[0]
@@ -291,7 +298,7 @@ def test_bad_arguments(settings, message):
 
 
 def test_a_loss_is_needed():
-    with pytest.raises(ValueError, match="either loss or compute_loss"):
+    with pytest.raises(ValueError, match="either a loss.*or a task"):
         fit(toy_model(), DataLoader(Stripes(4), 4), epochs=1)
 
 
@@ -306,5 +313,206 @@ def test_evaluate_weighs_images_not_batches():
     parts = evaluate(model, DataLoader(Stripes(5), 2), SemanticMetrics(2), loss=LOSS)
     assert parts["loss"] == pytest.approx(whole["loss"], rel=1e-6)
     assert parts["mean_iou"] == whole["mean_iou"]
-    with pytest.raises(ValueError, match="metric or a loss"):
+    with pytest.raises(ValueError, match="a metric, a loss or a task"):
         evaluate(model, DataLoader(Stripes(5), 2))
+
+
+def adaptive(model=None, **settings):
+    """A training whose loss has a state of its own; returns (history, loss)."""
+    loss = AdaptiveFocalLoss()
+    history, _ = train(model, task=Semantic(loss), **settings)
+    return history, loss
+
+
+def test_validation_does_not_move_the_state_of_a_loss():
+    plain, loss = adaptive()
+    judged, same_loss = adaptive(val_loader=DataLoader(Stripes(5, noise=True), 1))
+    assert judged["loss"] == plain["loss"]
+    assert torch.equal(same_loss.mean_probability, loss.mean_probability)
+    assert not loss.training
+    evaluate(toy_model(), DataLoader(Stripes(4), 4), loss=loss.train())
+    assert torch.equal(same_loss.mean_probability, loss.mean_probability)
+
+
+def test_the_state_of_a_loss_is_resumed(tmp_path):
+    whole, loss = adaptive(epochs=4)
+    adaptive(epochs=2, checkpoint_dir=tmp_path)
+    kept = load_checkpoint(tmp_path / "last.pt")["task"]["criterion.mean_probability"]
+    assert 0 < kept < 1
+    continued, same_loss = adaptive(epochs=4, checkpoint_dir=tmp_path, resume=True)
+    assert continued["loss"] == whole["loss"]
+    assert torch.equal(same_loss.mean_probability, loss.mean_probability)
+
+
+def test_a_score_that_is_better_if_smaller_can_be_monitored(tmp_path):
+    class Falling(SemanticMetrics):
+        """1 after the first epoch, then 1/2, 1/3, ..."""
+
+        epoch = 0
+
+        def compute(self):
+            self.epoch += 1
+            return {"hd95": 1 / self.epoch}
+
+    settings = {"val_loader": DataLoader(Stripes(4), 4), "monitor": "val_hd95"}
+    for larger_is_better, best in ((False, 3), (True, 1)):
+        train(
+            epochs=3,
+            metric=Falling(2),
+            larger_is_better=larger_is_better,
+            checkpoint_dir=tmp_path,
+            **settings,
+        )
+        assert len(load_checkpoint(tmp_path / "best.pt")["history"]) == best
+
+
+def test_the_records_are_on_the_disk_after_every_epoch(tmp_path):
+    path = tmp_path / "history.jsonl"
+
+    def read(record):
+        assert [json.loads(line) for line in path.open()][-1] == record
+        assert len(path.read_text().splitlines()) == record["epoch"]
+
+    history, _ = train(epochs=3, checkpoint_dir=tmp_path, on_epoch=read)
+    assert History.from_jsonl(path) == history
+    # a crash between last.pt and history.jsonl: the next start mends it
+    path.write_text(path.read_text().splitlines()[0] + "\n")
+    continued, _ = train(epochs=3, checkpoint_dir=tmp_path, resume=True)
+    assert continued.records == history.records == History.from_jsonl(path).records
+
+
+def sgd(model, **settings):
+    return torch.optim.SGD(model.parameters(), **({"lr": 0.1, "momentum": 0.9} | settings))
+
+
+@pytest.mark.parametrize(
+    ("changed", "message"),
+    [
+        ({"optimizer": {"lr": 0.5}}, r"lr was \[0\.1\], is \[0\.5\] now"),
+        ({"optimizer": {"weight_decay": 0.1}}, r"weight_decay was \[0\], is \[0\.1\] now"),
+        ({"batch_size": 2}, "batch_size was 4, is 2 now"),
+        ({"dataset": Stripes(16)}, "images was 12, is 16 now"),
+        ({"accumulate": 3}, "accumulate was 1, is 3 now"),
+        ({"clip_norm": 1.0}, "clip_norm was None, is 1.0 now"),
+        ({"seed": 7}, "seed was 0, is 7 now"),
+        ({"task": Semantic(AdaptiveFocalLoss())}, "task was .*CrossEntropyLoss.*AdaptiveFocal"),
+        ({"config": {"lr": 0.5, "note": 1}}, r"lr was 0\.1, is 0\.5 now"),
+        ({"model": "wide"}, r"model of .*last.pt does not fit .* 0.weight is \(8, 3, 3, 3\) there"),
+    ],
+)
+def test_a_resume_with_other_settings_names_them(tmp_path, changed, message):
+    def run(epochs, changed):
+        settings = {"epochs": epochs, "checkpoint_dir": tmp_path, "resume": True}
+        settings |= {"config": {"lr": 0.1, "epochs": epochs, "crop": (8, 8)}} | changed
+        model = toy_model()
+        if settings.pop("model", None):
+            model = nn.Sequential(nn.Conv2d(3, 9, 3, padding=1), *model[1:])
+        settings["optimizer"] = sgd(model, **changed.get("optimizer", {}))
+        return train(model, **settings)
+
+    run(1, {})
+    before = (tmp_path / "last.pt").read_bytes()
+    with pytest.raises(ValueError, match=f"cannot resume.*{message}"):
+        run(2, changed)
+    assert (tmp_path / "last.pt").read_bytes() == before
+    history, _ = run(2, {})  # more epochs and the same tuple are no other settings
+    assert len(history) == 2
+
+
+def test_a_rate_that_a_schedule_has_changed_is_the_same_rate(tmp_path):
+    """Also with the same objects, as when a cell of a notebook runs again."""
+    model = toy_model()
+    optimizer = sgd(model)
+    for kind in (
+        lambda: torch.optim.lr_scheduler.StepLR(optimizer, 1),
+        lambda: torch.optim.lr_scheduler.ReduceLROnPlateau(optimizer, patience=0, threshold=10),
+    ):
+        scheduler = kind()
+        settings = {"optimizer": optimizer, "scheduler": scheduler, "resume": True}
+        folder = tmp_path / type(scheduler).__name__
+        train(model, epochs=3, checkpoint_dir=folder, **settings)
+        assert optimizer.param_groups[0]["lr"] < 0.05
+        train(model, epochs=4, checkpoint_dir=folder, **settings)
+
+
+class Pooled(nn.Module):
+    """Normalises what it has pooled to one pixel, as pyramid pooling does."""
+
+    def __init__(self):
+        super().__init__()
+        self.body = toy_model()
+        self.context = nn.Sequential(nn.AdaptiveAvgPool2d(1), nn.Conv2d(2, 2, 1), nn.BatchNorm2d(2))
+
+    def forward(self, images):
+        logits = self.body(images)
+        return logits + self.context(logits)
+
+
+@pytest.mark.parametrize(("images", "batch_size"), [(9, 4), (3, 1)])
+def test_a_last_batch_of_one_is_found_before_the_training(images, batch_size):
+    model = Pooled()
+    before = copy.deepcopy(model.state_dict())
+    optimizer = sgd(model)
+    optimizer.register_step_pre_hook(lambda *_: pytest.fail("a step was made"))
+    with pytest.raises(ValueError, match=f"{images} training .* batch of 1, .* another batch_size"):
+        train(model, dataset=Stripes(images), batch_size=batch_size, optimizer=optimizer)
+    assert all(torch.equal(value, before[name]) for name, value in model.state_dict().items())
+
+
+def test_a_last_batch_of_one_is_no_fault_where_the_network_can_train_on_it():
+    norm = nn.Sequential(nn.Conv2d(3, 2, 1), nn.BatchNorm2d(2))
+    start = copy.deepcopy(norm.state_dict())
+    train(norm, dataset=Stripes(5), batch_size=4, epochs=1)
+    assert norm[1].num_batches_tracked == start["1.num_batches_tracked"] + 2  # the trial left none
+    train(Pooled(), loader=DataLoader(Stripes(9), 4, drop_last=True), epochs=1)
+    train(Pooled(), dataset=Stripes(10), epochs=1)
+
+
+class Spoiled(Stripes):
+    """The image of sample 2 holds NaN."""
+
+    def __getitem__(self, index):
+        sample = super().__getitem__(index)
+        return sample | {"image": sample["image"] / 0} if index == 2 else sample
+
+
+def test_an_image_that_is_not_finite_is_named_at_its_first_batch():
+    model = toy_model()
+    optimizer = sgd(model)
+    with pytest.raises(ValueError, match="image of sample 2 holds NaN or infinity"):
+        train(model, dataset=Spoiled(4), batch_size=1, optimizer=optimizer)
+    assert all(p.isfinite().all() for p in model.parameters())
+    with pytest.raises(ValueError, match="batch 2 of the loader holds NaN or infinity"):
+        train(model, loader=DataLoader(Spoiled(4), 2), optimizer=optimizer)
+    with pytest.raises(ValueError, match="batch 1 of the loader holds NaN"):
+        evaluate(model, DataLoader(Spoiled(4), 4), SemanticMetrics(2))
+
+
+def test_a_rate_that_is_too_high_is_blamed_since_when():
+    model = toy_model()
+    optimizer = torch.optim.SGD(model.parameters(), lr=float("inf"))
+    message = "no longer finite in epoch 1, since batch 2 of 3: lower the learning rate"
+    with pytest.raises(FloatingPointError, match=message):
+        train(model, optimizer=optimizer)
+
+
+def test_scores_of_any_metric_are_recorded(tmp_path):
+    """Nested, as arrays, with numbers for keys: JSON and checkpoints know plain values only."""
+
+    class Rich(SemanticMetrics):
+        def compute(self):
+            return {
+                "mean_iou": np.float64(0.5),
+                "labels": np.array([1, 2]),
+                "areas": {1: {"AP": float("nan"), "curve": np.zeros((2, 2))}},
+                "per_class": {1: {"AP": 0.5}},
+                "precision": np.zeros((2, 2)),
+            }
+
+    val_loader = DataLoader(Stripes(4), 4)
+    history, _ = train(epochs=1, val_loader=val_loader, metric=Rich(2), checkpoint_dir=tmp_path)
+    (record,) = history
+    assert record["val_mean_iou"] == 0.5 and record["val_labels"] == [1, 2]
+    assert record["val_areas"] == {"1": {"AP": None}}
+    assert not {"val_precision", "val_per_class"} & record.keys()  # too large for every epoch
+    assert History.from_jsonl(tmp_path / "history.jsonl") == history

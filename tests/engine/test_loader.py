@@ -3,11 +3,12 @@
 import json
 import random
 import sys
+from pathlib import Path
 
 import numpy as np
 import pytest
 import torch
-from torch.utils.data import DataLoader, Dataset
+from torch.utils.data import DataLoader, Dataset, Subset
 
 from segedu.engine import History, make_loader, seed_everything, tensorboard
 from segedu.engine.history import plain
@@ -53,6 +54,54 @@ def test_loading_leaves_the_global_generator_alone():
     state = torch.get_rng_state()
     next(iterator)
     assert torch.equal(torch.get_rng_state(), state)
+
+
+class Damaged(Dataset):
+    """Sample 2 cannot be read."""
+
+    def __init__(self, error):
+        self.error = error
+
+    def __len__(self):
+        return 4
+
+    def __getitem__(self, index):
+        if index == 2:
+            raise self.error
+        return torch.tensor(index)
+
+
+@pytest.mark.parametrize("workers", [0, 1])
+@pytest.mark.parametrize(
+    ("error", "kind"),
+    [
+        (ValueError("mask_2.png: holds the value 77"), ValueError),
+        (FileNotFoundError("mask_2.png: no such file"), FileNotFoundError),
+        (UnicodeDecodeError("utf-8", b"x", 0, 1, "mask_2.png"), ValueError),
+        (TypeError("mask_2.png"), TypeError),
+    ],
+)
+def test_what_is_wrong_with_a_sample_is_said_in_its_own_words(workers, error, kind):
+    loader = make_loader(Damaged(error), 2, num_workers=workers)
+    batches = iter(loader)
+    assert next(batches).tolist() == [0, 1]
+    with pytest.raises(kind) as caught:
+        next(batches)
+    assert str(caught.value) == str(error)
+    if workers:  # where nobody catches it, the place in the data set's code is shown all the same
+        assert "raise self.error" in caught.value.__notes__[0]
+
+
+def test_a_sample_that_is_not_finite_is_named_by_its_file():
+    class Files(Damaged):
+        def __getitem__(self, index):
+            return {"image": torch.tensor([torch.nan if index == 3 else 1.0])}
+
+    files = Files(None)
+    files.image_paths = [Path(f"scan_{index}.tif") for index in range(4)]
+    dataset = Subset(files, [1, 3])
+    with pytest.raises(ValueError, match=r"^scan_3\.tif holds NaN or infinity"):
+        list(make_loader(dataset, 1, num_workers=1))
 
 
 @pytest.mark.parametrize("world", [1, 2, 3])

@@ -32,8 +32,11 @@ ENVIRONMENT = {
 }
 
 
-def start(folder: Path, launcher: tuple[str, ...] = ()) -> subprocess.Popen:
-    command = [sys.executable, *launcher, str(SCRIPT), str(folder)]
+TWO = ("-m", "torch.distributed.run", "--standalone", "--nproc-per-node=2")
+
+
+def start(folder: Path, launcher: tuple[str, ...] = (), script: Path = SCRIPT) -> subprocess.Popen:
+    command = [sys.executable, *launcher, str(script), str(folder)]
     return subprocess.Popen(
         command, env=ENVIRONMENT, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
     )
@@ -156,8 +159,7 @@ def test_two_processes_equal_one(tmp_path):
     one.mkdir()
     two.mkdir()
     train(one, dropout=0.0)
-    launcher = ("-m", "torch.distributed.run", "--standalone", "--nproc-per-node=2")
-    finish(start(two, launcher=launcher))
+    finish(start(two, TWO))
     expected, got = result(one), result(two)
     assert got["weights"] == pytest.approx(expected["weights"], rel=1e-4, abs=1e-6)
     for a, b in zip(expected["records"], got["records"], strict=True):

@@ -15,10 +15,10 @@ from segedu.medical.project import (
     SCHEDULES,
     Predictor,
     ProjectConfig,
-    build_loss,
     build_model,
     build_optimizer,
     build_schedule,
+    build_task,
     load_case,
     patient_of,
     prepare,
@@ -93,7 +93,7 @@ def test_resuming_after_a_crash_gives_the_same_bits(run, data, tmp_path):
 def test_other_settings_and_other_scans_are_not_resumed(run, data, tmp_path):
     with pytest.raises(FileExistsError, match="holds a run"):
         train(data, run[0], TINY)
-    with pytest.raises(ValueError, match="other settings for lr"):
+    with pytest.raises(ValueError, match=r"lr was 0\.01, is 1\.0 now"):
         train(data, run[0], replace(TINY, lr=1.0), resume=True)
     write_decathlon(tmp_path, [(f"q{i}", *scan(i)) for i in range(3)], TINY.classes)
     with pytest.raises(ValueError, match="another one"):
@@ -165,7 +165,8 @@ def test_every_optimizer_and_schedule_makes_a_step(optimizer, schedule):
     built = build_optimizer(model, config)
     rule = build_schedule(built, config, steps=5)
     target = torch.randint(2, (1, 8, 8, 8))
-    build_loss(config)(model(torch.randn(1, 1, 8, 8, 8)), target).backward()
+    batch = {"image": torch.randn(1, 1, 8, 8, 8), "mask": target}
+    build_task(config).loss(model, batch).backward()
     built.step()
     for _ in range(10):
         if rule is not None:
@@ -243,7 +244,15 @@ def test_the_commands_draw_train_resume_and_predict(tmp_path, capsys):
     assert main(["train", str(scans), "--out", str(run), *setting]) == 0
     assert list((tmp_path / "curves").glob("events*"))
     assert "epoch 1: loss" in capsys.readouterr().out
-    assert main(["train", str(scans), "--out", str(run), "--resume"]) == 0
+    resume = ["train", str(scans), "--out", str(run), "--resume"]
+    assert main(resume) == 2
+    assert "has all its 1 epochs: ask for more than 1" in capsys.readouterr().err
+    assert main([*resume, "--set", "epochs=2"]) == 0
+    assert "epoch 2: loss" in capsys.readouterr().out
+    assert ProjectConfig.load(run / "config.json").epochs == 2
+    assert len((run / "history.jsonl").read_text().splitlines()) == 2
+    assert main([*resume, "--set", "lr=0.5"]) == 2
+    assert "lr was 0.002, is 0.5 now" in capsys.readouterr().err
     scan_path = scans / "imagesTr" / "phantom_000.nii.gz"
     assert main(["predict", str(run), str(scan_path), str(labels)]) == 0
     assert "right lung ｜ 右肺: " in capsys.readouterr().out

@@ -1,10 +1,8 @@
 import pytest
 import torch
 from torch import Tensor, nn
-from torch.nn.functional import mse_loss
 
 from segedu.data.scenes import CLASSES
-from segedu.losses import CrossEntropyLoss, DiscriminativeLoss
 from segedu.metrics import PanopticQuality
 from segedu.models.embedding import (
     EmbeddingMaps,
@@ -14,20 +12,13 @@ from segedu.models.embedding import (
     mean_shift,
 )
 from segedu.models.panoptic_deeplab import VOID
+from segedu.tasks import embedding_losses
 from tests.models.overfit import Samples, learn, panoptic_scenes
 from tests.models.panoptic_samples import IMAGE, ONE, PIXEL, SKY, TWO, sample
 
-semantic_loss, discriminative_loss = CrossEntropyLoss(), DiscriminativeLoss(ignore_index=-1)
-
 
 def compute_loss(model: nn.Module, samples: Samples) -> Tensor:
-    """As the docstring of the network has it."""
-    maps, target = model([sample["image"] for sample in samples]), model.targets(samples)
-    return (
-        semantic_loss(maps.semantic, target.semantic)
-        + discriminative_loss(maps.embedding, target.embedding)
-        + 10 * mse_loss(maps.center, target.center)
-    )
+    return sum(embedding_losses(model, [s["image"] for s in samples], samples).values())
 
 
 def small(**settings) -> EmbeddingNetwork:

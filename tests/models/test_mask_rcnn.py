@@ -17,6 +17,7 @@ from segedu.models.mask_rcnn import (
     mask_rcnn_resnet50_fpn,
     mask_rcnn_tiny,
 )
+from segedu.tasks import Instance
 from tests.models.overfit import instance_scenes, learn, summed
 from tests.parity.closed_form import blank, fill, sequence
 
@@ -436,7 +437,7 @@ def test_half_precision_trains_as_whole_precision_does(tiny):
 
 
 def test_the_training_loop_takes_it_as_the_package_says():
-    """``collate_fn=list`` and a sum of losses, on samples as the data sets give them."""
+    """On samples as the data sets give them."""
     scenes = SceneDataset(
         2,
         SceneConfig(size=64),
@@ -446,7 +447,7 @@ def test_the_training_loop_takes_it_as_the_package_says():
     )
     model = mask_rcnn_tiny(6, base_width=4, channels=8, box_width=8, mask_width=8)
     loader = make_loader(scenes, 2, shuffle=True, collate_fn=list)
-    history = fit(model, loader, compute_loss=summed, epochs=2)
+    history = fit(model, loader, epochs=2, task=Instance())
     assert len(history["loss"]) == 2 and not model.training
 
 

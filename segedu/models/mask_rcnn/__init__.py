@@ -3,11 +3,8 @@
 Read ``network`` first, then in the order of the data: ``transform``, ``backbone``, ``rpn``,
 ``roi_heads``. ``settings`` lists the knobs.
 
-Images are in [0, 1] and of any size, as `segedu.data.transforms.instances` gives them. To train
-with `segedu.engine.fit`, let ``collate_fn=list`` keep the samples apart and add the losses:
-
-def compute_loss(model, samples):
-    return sum(model([sample["image"] for sample in samples], samples).values())
+Images are in [0, 1] and of any size, as `segedu.data.transforms.instances` gives them. The task
+to train with is `segedu.tasks.Instance`.
 """
 
 from segedu.models.mask_rcnn.network import (

@@ -147,6 +147,7 @@ def mask_rcnn_resnet50_fpn(
     weights: Weights = None,
     weights_backbone: Weights = None,
     trainable_backbone_layers: int | None = None,
+    frozen_norm_eps: float | None = None,
     masks: bool = True,
     **settings: Any,
 ) -> MaskRCNN:
@@ -170,10 +171,11 @@ def mask_rcnn_resnet50_fpn(
         weights_backbone: of the ResNet only, see `segedu.models.backbones.read_weights`.
         trainable_backbone_layers: how many of the ResNet's five parts learn, from the last on.
             Default: 3 with weights, all without.
+        frozen_norm_eps: freeze the normalisations, since batches of detectors are small, and add
+            this to their variances. Default: 0 with ``weights``, which were trained with it, 1e-5
+            with ``weights_backbone``; without either they learn.
         masks: without them it is Faster R-CNN.
         **settings: those of `Settings`.
-
-    With weights of either kind the normalisations are frozen: batches of detectors are small.
 
     Raises:
         ValueError: weights of another number of classes, or a bad setting.
@@ -190,6 +192,8 @@ def mask_rcnn_resnet50_fpn(
     trained = weights is not None or weights_backbone is not None
     if trainable_backbone_layers is None:
         trainable_backbone_layers = 3 if trained else 5
+    if frozen_norm_eps is None and trained:
+        frozen_norm_eps = 0.0 if weights is not None else 1e-5
     settings = Settings(**settings)
     backbone = ResNetFPN(
         depth=50,
@@ -197,13 +201,16 @@ def mask_rcnn_resnet50_fpn(
         weights=None if weights is not None else weights_backbone,
     )
     backbone.train_stages(trainable_backbone_layers)
-    if trained:
-        # eps = 0 is what the COCO weights were trained with
-        freeze_batch_norms(backbone, eps=0.0 if weights is not None else 1e-5)
+    if frozen_norm_eps is not None:
+        freeze_batch_norms(backbone, eps=frozen_norm_eps)
     model = MaskRCNN(backbone, 256, num_classes, settings, mask_width=256 if masks else 0)
     if weights is not None:
         _check_classes(weights, num_classes)
         load_weights(model, weights)
+    model.instead_of_weights = {
+        "trainable_backbone_layers": trainable_backbone_layers,
+        "frozen_norm_eps": frozen_norm_eps,
+    }
     return model
 
 

@@ -1,0 +1,115 @@
+"""A tiny detector and a training of it that tests start as a process of its own.
+
+``python -m tests.toy_objects FOLDER`` (or under torchrun) trains for `Instance` and leaves scores
+and weights in ``FOLDER/result.json``, and what each process has in ``FOLDER/buffers-RANK.json``.
+"""
+
+import json
+import sys
+from pathlib import Path
+from typing import Any
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+from torch.utils.data import Dataset
+
+from segedu.engine import Semantic, fit, make_loader
+from segedu.engine.distributed import rank
+from segedu.losses import AdaptiveFocalLoss
+from segedu.ops import masks_to_boxes
+from segedu.tasks import Instance
+from tests.engine.toy_training import Stripes, toy_model
+
+
+class Squares(Dataset):
+    """One bright square on a dark ground in each image (3,12,12), which is an object of class 1."""
+
+    def __init__(self, length: int = 12) -> None:
+        self.length = length
+
+    def __len__(self) -> int:
+        return self.length
+
+    def __getitem__(self, index: int) -> dict[str, Any]:
+        mask = torch.zeros(12, 12, dtype=torch.bool)
+        top, left = index % 4, index // 2 % 5
+        mask[top : top + 5 + index % 3, left : left + 6] = True
+        image = 0.2 + 0.6 * mask.float().repeat(3, 1, 1) + 0.1 * torch.randn(3, 12, 12)
+        masks = mask[None]
+        return {
+            "image": image,
+            "masks": masks,
+            "boxes": masks_to_boxes(masks),
+            "labels": torch.ones(1, dtype=torch.int64),
+        }
+
+
+class Detector(nn.Module):
+    """Takes what is bright for one object; its loss is a mean over images."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.net = toy_model()
+
+    def forward(self, images: list[Tensor], targets: list[dict] | None = None) -> Any:
+        logits = [self.net(image[None])[0, 1] for image in images]  # (H,W) each
+        if self.training:
+            masks = [target["masks"][0].float() for target in targets]
+            pairs = zip(logits, masks, strict=True)
+            parts = [F.binary_cross_entropy_with_logits(*pair) for pair in pairs]
+            return {
+                "loss_mask": torch.stack(parts).mean(),
+                "loss_size": 0.01 * torch.stack(logits).mean(),
+            }
+        found = [(x > 0)[None] if bool((x > 0).any()) else (x > x.max() - 1)[None] for x in logits]
+        return [
+            {
+                "boxes": masks_to_boxes(mask),
+                "labels": torch.ones(1, dtype=torch.int64),
+                "scores": x.sigmoid().max()[None],
+                "masks": mask,
+            }
+            for mask, x in zip(found, logits, strict=True)
+        ]
+
+
+def train(folder: Path | None = None, **settings: Any) -> tuple[list[dict[str, Any]], nn.Module]:
+    """A short training; records and network."""
+    torch.set_num_threads(1)
+    model, task = Detector(), Instance()
+    loaders = [
+        make_loader(Squares(size), batch, shuffle=shuffle, seed=3, collate_fn=task.collate)
+        for size, batch, shuffle in ((16, 4, True), (7, 2, False))
+    ]
+    history = fit(
+        model,
+        loaders[0],
+        task=task,
+        val_loader=loaders[1],
+        optimizer=torch.optim.AdamW(model.parameters(), lr=0.02),
+        device="cpu",
+        checkpoint_dir=folder,
+        seed=3,
+        **({"epochs": 4} | settings),
+    )
+    return history.records, model
+
+
+def main(folder: Path) -> None:
+    """Train for `Instance`, then with a loss and a network that keep statistics of batches."""
+    records, model = train(folder)
+    if rank() == 0:
+        weights = torch.cat([p.detach().flatten() for p in model.parameters()]).tolist()
+        result = {"records": records, "weights": weights}
+        (folder / "result.json").write_text(json.dumps(result))
+    network = nn.Sequential(nn.Conv2d(3, 4, 3, padding=1), nn.BatchNorm2d(4), nn.Conv2d(4, 2, 1))
+    task = Semantic(AdaptiveFocalLoss())
+    loader = make_loader(Stripes(8, noise=True), 4, shuffle=True)
+    fit(network, loader, task=task, epochs=2, device="cpu", ema_decay=0.5)
+    buffers = [b.tolist() for module in (network, task) for b in module.buffers()]
+    (folder / f"buffers-{rank()}.json").write_text(json.dumps(buffers))
+
+
+if __name__ == "__main__":
+    main(Path(sys.argv[1]))

@@ -13,7 +13,7 @@ from segedu.models.mask_rcnn import MaskRCNN, mask_rcnn_resnet50_fpn, mask_rcnn_
 from segedu.models.mask_rcnn.transform import Batch
 from segedu.models.panoptic import PanopticCanvas
 from segedu.models.targets import VOID, Target, check_images, check_segments, things_of
-from segedu.ops import masks_to_boxes
+from segedu.ops import masks_to_boxes, resize_labels
 
 THINGS = 0  # the semantic class that all things share
 LEVELS = 4  # of the pyramid, strides 4 to 32, that the semantic head sees
@@ -124,8 +124,7 @@ class PanopticFPN(nn.Module):
         logits = self.semantic_head(levels, batch.images)
         wanted = torch.full_like(logits[:, 0], VOID, dtype=torch.int64)  # (N, H, W)
         for canvas, map_, (height, width) in zip(wanted, maps, batch.sizes, strict=True):
-            small = F.interpolate(map_[None, None].float(), (height, width), mode="nearest")
-            canvas[:height, :width] = small[0, 0]
+            canvas[:height, :width] = resize_labels(map_, (height, width))
         loss = F.cross_entropy(logits, wanted, ignore_index=VOID, reduction="sum")
         return loss / (wanted != VOID).sum().clamp(min=1)
 

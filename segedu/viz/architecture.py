@@ -145,7 +145,10 @@ class _Drawing:
         sources = [self.boxes[source] for source in box.stage.sources]
         row = [other for other in earlier if other.stage.level == box.stage.level]
         # below or above its input a box may begin before that ends: the arrow is vertical
-        ends = [s.x + s.half + (GAP if s in row else -min(18, box.half, s.half)) for s in sources]
+        others = [source for source in sources if source not in row]
+        overlap = min(18, box.half, *(source.half for source in others))
+        space = 2 * GAP if len({source.stage.level for source in others}) > 1 else -overlap
+        ends = [s.x + s.half + (GAP if s in row else space) for s in sources]
         if box.stage.kind == "output":
             ends = [max(other.x + other.half for other in earlier) + GAP]
         box.x = max(ends, default=LEFT) + box.half
@@ -247,9 +250,8 @@ class _Drawing:
         if right - left >= 8 and self._is_free((left + right) / 2, a, b):
             x, y = (left + right) / 2, b.y - up * b.tall
             return _path("M", x, a.y + up * a.tall, "L", x, y), (x, y), (0, up)
-        in_the_way = [c for c in self.boxes if c.y == b.y and start[0] < c.x < b.x]
-        same_row = a.stage.level == b.stage.level
-        if same_row and not in_the_way:
+        before = [c for c in self.boxes if c.y == b.y and c.x < b.x]
+        if a.stage.level == b.stage.level and not any(c.x > start[0] for c in before):
             return self._curve(start, end), end, (1, 0)
         # along the row of a, then down or up into b; or first to the row of b, then along it
         x, y = b.x, b.y - up * b.tall
@@ -258,7 +260,7 @@ class _Drawing:
             line = _path("M", *start, "L", x - bend, a.y, "Q", x, a.y, x, a.y + up * 12, "L", x, y)
             return line, (x, y), (0, up)
         x = a.x + a.half / 2
-        if self._is_free(x, a, b) and not in_the_way:
+        if self._is_free(x, a, b) and not any(c.x + c.half > x - 4 for c in before):
             line = _path("M", x, a.y + up * a.tall, "L", x, b.y - up * 12, "Q", x, b.y, x + 12, b.y)
             return line + _path(" L", *end), end, (1, 0)
         return self._curve(start, end), end, (1, 0)

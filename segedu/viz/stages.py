@@ -173,6 +173,8 @@ def _choose(calls: list[_Call], index: int) -> Iterator[int]:
 
 def _is_composed(calls: list[_Call], call: _Call) -> bool:
     ins, outs = ({level for level in levels if level != GLOBAL} for levels in (call.ins, call.outs))
+    if len(ins) > 1 and len(outs) > 1 and _downsamples(calls, call):
+        return False  # every map goes into every other (HRNet): a box for each map that comes out
     if len(ins) > 2 or len(outs) > 1:
         return True  # it takes or gives a pyramid
     if any(_is_fan(calls, each) for each in (call, *_below(calls, call))):
@@ -180,6 +182,10 @@ def _is_composed(calls: list[_Call], call: _Call) -> bool:
     ends = ins | outs
     inside = {level for inner in _below(calls, call) for level in inner.outs}
     return any(min(ends) < level < max(ends) for level in inside) if ends else False
+
+
+def _downsamples(calls: list[_Call], call: _Call) -> bool:
+    return any(max(c.outs) > max(c.ins) for c in _below(calls, call) if c.ins and c.outs)
 
 
 def _is_fan(calls: list[_Call], call: _Call) -> bool:
@@ -243,23 +249,26 @@ class _Watch(TorchFunctionMode):
         if index == self.inside:
             self.inside = None
             call = self.calls[index]
-            maps = [t for t in _tensors(output) if _shape(t, self.sides) is not None]
+            shapes = [_shape(tensor, self.sides) for tensor in _tensors(output)]
+            several = len(set(call.outs)) > 1
             parameters = list(module.parameters())
-            stage = Stage(
-                call.name,
-                "stage",
-                _shape(maps[0], self.sides),
-                call.outs[0],
-                self.feeds,
-                sum(parameter.numel() for parameter in parameters),
-                mixes=any(parameter.ndim > 1 for parameter in parameters),
-                module=type(module),
-                is_layer=not call.calls,
-                parent=call.name.rpartition(".")[0],
-            )
-            for tensor in _tensors(output):
-                tensor._stage = len(self.stages)
-            self.stages.append(stage)
+            for number, tensor in enumerate(_tensors(output)):
+                if shapes[number] is not None and (several or not number):
+                    self.stages.append(
+                        Stage(
+                            f"{call.name}.{number}" if several else call.name,
+                            "stage",
+                            shapes[number],
+                            call.outs[number],
+                            list(self.feeds),
+                            0 if number else sum(p.numel() for p in parameters),
+                            module=type(module),
+                            is_layer=not call.calls,
+                            mixes=any(p.ndim > 1 for p in parameters),
+                            parent=call.name.rpartition(".")[0],
+                        )
+                    )
+                tensor._stage = len(self.stages) - 1
 
     def __torch_function__(
         self, func: Any, types: Any, args: tuple = (), kwargs: dict | None = None

@@ -91,7 +91,7 @@ def _text(value: Any, digits: int) -> str:
     if value is None or (isinstance(value, float) and math.isnan(value)):
         return "–"
     if isinstance(value, bool):
-        return "✓" if value else "✗"
+        return "yes ｜ 是" if value else "no ｜ 否"
     if isinstance(value, int):
         return f"{value:,}"
     return f"{value:.{digits}f}" if isinstance(value, float) else str(value)

@@ -105,6 +105,15 @@ def test_small_layers_are_one_stage_and_like_blocks_are_counted():
     assert stem.parameters + blocks.parameters == sum(p.numel() for p in model.parameters())
 
 
+def test_maps_that_all_go_into_each_other_are_a_stage_each():
+    stages = find_stages(build("hrnet_w18"), 192)
+    last = {stage.name: stage for stage in stages if stage.name.startswith("stages.2")}
+    assert [stage.level for stage in last.values()] == [2, 3, 4, 5]
+    assert [stage.shape[0] for stage in last.values()] == [18, 36, 72, 144]
+    before = [number for number, stage in enumerate(stages) if stage.name.startswith("stages.1")]
+    assert all(stage.sources == before for stage in last.values())
+
+
 def test_a_network_without_a_map_is_refused():
     with pytest.raises(ValueError, match="no map of logits"):
         find_stages(nn.Sequential(nn.Flatten(), nn.Linear(3 * 7 * 8, 2)), (7, 8))

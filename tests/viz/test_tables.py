@@ -21,6 +21,7 @@ def test_table_is_html_that_screen_readers_can_read():
     first, second = table.findall("tbody/tr")
     assert [cell.text for cell in first] == ["U-Net <s>", "0.72", "31,037,698"]
     assert [cell.text for cell in second] == ["无跳跃", "–", "7"]
+    assert viz.table([["x", True, 2]], HEAD).rows == (("x", "yes ｜ 是", "2"),)
     assert [cell.tag for cell in first] == ["th", "td", "td"]
     assert first[0].get("scope") == "row"
     assert ["right" in cell.get("style") for cell in first] == [False, True, True]

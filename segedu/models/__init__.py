@@ -1,7 +1,8 @@
 """Segmentation networks, one file per paper: ``get_model(name, num_classes)``.
 
 A semantic network maps images (N, 3, H, W) to logits (N, C, H, W); one with auxiliary heads
-returns ``(logits, *aux_logits)`` in training. A volume network does the same with volumes
+returns ``(logits, *aux_logits)`` in training. H and W are free; networks that pool and need a least
+size refuse smaller images and name it. A volume network does the same with volumes
 (N, 1, D, H, W), and with images if ``dimensions=2``. An instance network takes a list of images
 (3, H, W) and, in training, targets, as torchvision's do. A promptable network takes images and
 points, boxes or masks on them. Weights are random unless a builder is given some.

@@ -65,7 +65,7 @@ MODELS: dict[str, ModelInfo] = {
         aux_weights=(1.0, 0.5),
     ),
     "unet": ModelInfo(
-        "unet.UNet", {}, "padded and batch-normalised, any size", _UNET, 2015, 31_038_933
+        "unet.UNet", {}, "padded and batch-normalised, any size from 16", _UNET, 2015, 31_038_933
     ),
     "unet_valid": ModelInfo(
         "unet.unet_valid", {}, "the paper's: 1 channel, 572 -> 388", _UNET, 2015, 31_031_893
@@ -281,7 +281,7 @@ MODELS: dict[str, ModelInfo] = {
     "unet3d": ModelInfo(
         "unet3d.UNet3d",
         {},
-        "3-D, wide before it pools, any size",
+        "3-D, wide before it pools, any size from 8",
         "3D U-Net: Learning Dense Volumetric Segmentation from Sparse Annotation",
         2016,
         19_074_069,

@@ -116,7 +116,11 @@ class FCDenseNet(nn.Module):
         self.classifier = nn.Conv2d(channels + new, num_classes, 1)
 
     def forward(self, images: Tensor) -> Tensor:
-        """Images (N, 3, H, W) -> logits (N, C, H, W)."""
+        """Images (N, 3, H, W) -> logits (N, C, H, W).
+
+        Raises:
+            ValueError: if a side has fewer than 2 ** (number of poolings) pixels.
+        """
         require_size(images, 2 ** len(self.down))
         x, skips = self.conv(images), []
         for block, pool in zip(self.down, self.pool, strict=True):
@@ -193,7 +197,11 @@ class DenseUNet(nn.Module):
         self.classifier = nn.Conv2d(channels, num_classes, 3, padding=1)
 
     def forward(self, images: Tensor) -> Tensor:
-        """Images (N, 3, H, W) -> logits (N, C, H, W)."""
+        """Images (N, 3, H, W) -> logits (N, C, H, W).
+
+        Raises:
+            ValueError: if a side has fewer than 32 pixels.
+        """
         require_size(images, 32)
         *skips, x = self.backbone(images)  # strides 2, 4, 8, 16 and 32
         for block, skip in zip(self.decoder, [*skips[::-1], None], strict=True):

@@ -166,7 +166,11 @@ class ENet(nn.Module):
         self.classifier = nn.ConvTranspose2d(first, num_classes, 3, 2, padding=1, bias=False)
 
     def forward(self, images: Tensor) -> Tensor:
-        """Images (N, 3, H, W) -> logits (N, C, H, W)."""
+        """Images (N, 3, H, W) -> logits (N, C, H, W).
+
+        Raises:
+            ValueError: if a side has fewer than 8 pixels.
+        """
         require_size(images, 8)
         x = self.initial(images)  # (N, 16, H/2, W/2)
         size1 = x.shape[-2:]

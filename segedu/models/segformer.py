@@ -1,6 +1,5 @@
 """SegFormer. Xie et al., NeurIPS 2021 (arXiv:2105.15203)."""
 
-import re
 from collections.abc import Mapping, Sequence
 
 import torch
@@ -8,7 +7,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 from torchvision.ops import StochasticDepth
 
-from segedu.models.backbones import Weights, read_weights
+from segedu.models.backbones import Weights, read_weights, rename
 from segedu.models.blocks import conv_bn_relu, require_size, resize
 
 # B0 ... B5: blocks per stage (table 6); B0 has half the channels of the others.
@@ -195,7 +194,11 @@ class SegFormer(nn.Module):
             self.load_state_dict(from_hugging_face(read_weights(weights)))
 
     def forward(self, images: Tensor) -> Tensor:
-        """Images (N, 3, H, W) -> logits (N, C, H, W); at least 32 pixels a side."""
+        """Images (N, 3, H, W) -> logits (N, C, H, W).
+
+        Raises:
+            ValueError: if a side has fewer than 32 pixels.
+        """
         require_size(images, 32)
         x, maps = images, []
         for stage in self.stages:
@@ -238,10 +241,4 @@ HUGGING_FACE_NAMES = (
 
 def from_hugging_face(state: Mapping[str, Tensor]) -> dict[str, Tensor]:
     """Rename the entries of a ``SegformerForSemanticSegmentation`` state dict for `SegFormer`."""
-
-    def rename(name: str) -> str:
-        for pattern, replacement in HUGGING_FACE_NAMES:
-            name = re.sub(pattern, replacement, name)
-        return name
-
-    return {rename(name): value for name, value in state.items()}
+    return rename(state, HUGGING_FACE_NAMES)

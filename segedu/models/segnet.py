@@ -25,7 +25,11 @@ class SegNet(nn.Module):
         self.decoder = decoder
 
     def forward(self, images: Tensor) -> Tensor:
-        """Images (N, 3, H, W) -> logits (N, C, H, W); any H, W of at least 2 per pooling."""
+        """Images (N, 3, H, W) -> logits (N, C, H, W).
+
+        Raises:
+            ValueError: if a side has fewer than 2 ** (number of poolings) pixels.
+        """
         require_size(images, 2 ** len(self.encoder))
         x, pooled = images, []
         for stage in self.encoder:
@@ -47,7 +51,7 @@ def segnet_vgg16(
 
     Faithful: convolution, batch normalisation and ReLU throughout, a decoder that halves the
     channels in the last convolution of a stage, logits straight from a 3x3 convolution.
-    Different: any size works (the original fixes 360 x 480).
+    Different: any size works, from 32 pixels on (the original fixes 360 x 480).
 
     Parameters: 29,455,125 with 21 classes.
 

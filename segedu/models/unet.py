@@ -52,7 +52,7 @@ class UNet(nn.Module):
     ``padded=False, batch_norm=False, dropout=0.5`` is the paper's network (`unet_valid`): valid
     convolutions, cropped skips, dropout at the end of the contracting path; 572 x 572 -> 388 x 388.
     Different by default: padding keeps the size, so the output covers the input and any size
-    works; batch normalisation replaces dropout.
+    works, from ``2 ** depth`` pixels on; batch normalisation replaces dropout.
 
     Parameters: 31,037,698 (3 channels, 2 classes); the paper's form 31,030,658 (1 channel,
     2 classes).

@@ -41,7 +41,7 @@ class UNet3d(nn.Module):
     2x2x2 up-convolutions that keep the channels; three poolings. ``padded=False`` is the paper's
     network of valid convolutions, which turns 132 x 132 x 116 voxels into 44 x 44 x 28.
     Different by default: the convolutions are padded, so the output covers the input and any size
-    works.
+    works, from ``2 ** depth`` voxels on.
 
     Parameters: 19,074,627 with 3 channels and 3 classes. The paper's 19,069,955 are those of the
     convolutions (no biases in the up-convolutions); scale and shift of the batch normalisations

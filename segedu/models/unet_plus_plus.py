@@ -38,7 +38,8 @@ class UNetPlusPlus(nn.Module):
     Two forms circulate. ``form="bilinear"`` (default): bilinear upsampling with aligned corners
     and batch normalisation, equal to 4uiiurz1/pytorch-nested-unet. ``form="paper"``: 2x2
     up-convolutions and no normalisation, whose count is the paper's 9.04 M.
-    Different in both: any input size works (the upsampled map takes the size of its row).
+    Different in both: any size works, from ``2 ** depth`` pixels on (the upsampled map takes the
+    size of its row).
 
     Parameters with 3 channels and 1 class: 9,163,329 (bilinear), 9,042,177 (paper); with deep
     supervision 9,163,428 and 9,042,276.
@@ -103,7 +104,11 @@ class UNetPlusPlus(nn.Module):
         return resize(x, row, align_corners=True)
 
     def forward_heads(self, images: Tensor) -> tuple[Tensor, ...]:
-        """Images (N, 3, H, W) -> logits (N, C, H, W) of every head, deepest first."""
+        """Images (N, 3, H, W) -> logits (N, C, H, W) of every head, deepest first.
+
+        Raises:
+            ValueError: if a side has fewer than 2 ** (number of poolings) pixels.
+        """
         require_size(images, 2**self.depth)
         rows: list[list[Tensor]] = []  # rows[i][j] is X(i, j), (N, w * 2^i, H / 2^i, W / 2^i)
         x = images

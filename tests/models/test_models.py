@@ -94,6 +94,17 @@ CANNOT = {
         "they normalise what global pooling leaves: one value per channel and image",
     ),
 }
+# Pixels a side of the smallest images; of all others 1. Narrow versions may pool less often.
+LEAST_SIZE = {
+    "unet": 16,
+    "unet_plus_plus": 16,
+    "segnet_vgg16": 32,
+    "segnet_basic": 16,
+    "fc_densenet56": 8,
+    "dense_unet121": 32,
+    "enet": 8,
+    "segformer_b0": 32,
+}
 SAME_SIZE = [name for name in NAMES if name not in CANNOT["answer at the size of the images"]]
 # The bias of a normalisation that the next one subtracts again: its gradient is exactly zero.
 CANCELLED = {"bisenet_v2": {"context.norm.bias"}}
@@ -145,6 +156,18 @@ def test_logits_have_the_size_of_the_images(models, name, size):
     logits = models[name](x)
     assert logits.shape == (1, 5, *size)
     assert logits.isfinite().all()
+
+
+@pytest.mark.parametrize("name", SAME_SIZE)
+@torch.no_grad()
+def test_the_least_size_works_and_a_smaller_one_is_refused(models, name):
+    least = LEAST_SIZE.get(name, 1)
+    x = torch.randn(2, 3, least, 64)
+    assert models[name](x).shape == (2, 5, least, 64)
+    if least > 1:
+        wanted = f"images need at least {least} pixels a side, got 64 x {least - 1}"
+        with pytest.raises(ValueError, match=wanted):
+            models[name](x.transpose(2, 3)[..., 1:])
 
 
 @pytest.mark.parametrize("name", NAMES)

@@ -1,11 +1,9 @@
 """DenseNet. Huang et al., CVPR 2017 (arXiv:1608.06993)."""
 
-import re
-
 from torch import Tensor, nn
 from torchvision.models import DenseNet
 
-from segedu.models.backbones.weights import Weights, read_weights
+from segedu.models.backbones.weights import Weights, read_weights, rename
 
 
 class DenseNetFeatures(nn.Module):
@@ -42,12 +40,9 @@ class DenseNetFeatures(nn.Module):
             width //= 2
         if weights is not None:
             # the published files are older than the names "norm1", "conv1" inside a layer
-            state = {
-                re.sub(r"\.(norm|relu|conv)\.([12])\.", r".\1\2.", name): value
-                for name, value in read_weights(weights).items()
-                if not name.startswith("classifier.")
-            }
-            self.load_state_dict(state)
+            state = rename(read_weights(weights), [(r"\.(norm|relu|conv)\.([12])\.", r".\1\2.")])
+            own = {k: v for k, v in state.items() if not k.startswith("classifier.")}
+            self.load_state_dict(own)
 
     def forward(self, images: Tensor) -> list[Tensor]:
         """Images (N, 3, H, W) -> maps of stride 2, 4, 8, 16 and 32."""

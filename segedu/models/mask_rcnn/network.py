@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Mapping, Sequence
 from typing import Any
 
 from torch import Tensor, nn
 
-from segedu.models.backbones import Weights, load_weights, read_weights
+from segedu.models.backbones import Weights, load_weights, read_weights, rename
 from segedu.models.mask_rcnn.backbone import ResNetFPN, freeze_batch_norms
 from segedu.models.mask_rcnn.roi_heads import BoxPredictor, MaskPredictor, RoIHeads
 from segedu.models.mask_rcnn.rpn import RegionProposalNetwork
@@ -48,10 +47,7 @@ class MaskRCNN(nn.Module):
         mask_width: int = 256,
         mask_layers: int = 4,
     ) -> None:
-        if num_classes < 2:
-            raise ValueError(
-                f"num_classes must be at least 2 (class 0 is the background), got {num_classes}"
-            )
+        _check_num_classes(num_classes)
         super().__init__()
         self.settings = settings
         self.transform = Transform(settings)
@@ -133,12 +129,16 @@ class MaskRCNN(nn.Module):
         return self.transform.back(found, batch)
 
 
+def _check_num_classes(num_classes: int) -> None:
+    if num_classes < 2:
+        raise ValueError(
+            f"num_classes must be at least 2 (class 0 is the background), got {num_classes}"
+        )
+
+
 def _rename(module: nn.Module, state: dict[str, Any], prefix: str, *_: Any) -> None:
-    for old in [key for key in state if key.startswith(prefix)]:
-        new = old
-        for pattern, name in OLD_NAMES:
-            new = re.sub(pattern, name, new)
-        state[new] = state.pop(old)
+    own = {key: state.pop(key) for key in list(state) if key.startswith(prefix)}
+    state.update(rename(own, OLD_NAMES))
 
 
 def mask_rcnn_resnet50_fpn(
@@ -337,10 +337,7 @@ def finetune(model: MaskRCNN, num_classes: int) -> MaskRCNN:
     Raises:
         ValueError: fewer than two classes.
     """
-    if num_classes < 2:
-        raise ValueError(
-            f"num_classes must be at least 2 (class 0 is the background), got {num_classes}"
-        )
+    _check_num_classes(num_classes)
     heads = model.roi_heads
     old = heads.box_predictor.cls_score
     heads.box_predictor = BoxPredictor(old.in_features, num_classes).to(old.weight)

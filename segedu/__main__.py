@@ -403,7 +403,7 @@ def _checkpoint_error() -> type[Exception]:
     return CheckpointError
 
 
-def _assignment(text: str) -> tuple[str, Any]:
+def assignment(text: str) -> tuple[str, Any]:
     """``name=value`` of ``--set``; the value is a Python literal, true, false or a word."""
     name, equals, value = text.partition("=")
     if not (name.isidentifier() and equals):
@@ -461,7 +461,7 @@ def _parser() -> argparse.ArgumentParser:
     _add_config(command, TrainConfig)
     command.add_argument(
         "--set",
-        type=_assignment,
+        type=assignment,
         action="append",
         default=[],
         metavar="NAME=VALUE",

@@ -58,19 +58,19 @@ def sweep(folder: str | os.PathLike[str]) -> None:
 
 
 def write_bytes(path: str | os.PathLike[str], data: bytes) -> Path:
-    """Write ``data`` by ``atomic_write``; returns the path."""
+    """Write ``data`` by `atomic_write`; returns the path."""
     with atomic_write(path) as file:
         file.write(data)
     return Path(path)
 
 
 def write_text(path: str | os.PathLike[str], text: str) -> Path:
-    """Write ``text`` by ``atomic_write``: UTF-8, line ends as they are; returns the path."""
+    """Write ``text`` by `atomic_write`: UTF-8, line ends as they are; returns the path."""
     return write_bytes(path, text.encode("utf-8"))
 
 
 def write_json(path: str | os.PathLike[str], content: Any) -> Path:
-    """Write ``json_text(content)`` by ``atomic_write``; returns the path.
+    """Write ``json_text(content)`` by `atomic_write`; returns the path.
 
     Raises:
         TypeError: if ``content`` holds something that JSON does not know; nothing is written.

@@ -21,7 +21,7 @@ class Report:
     """What a metric's ``compute()`` returned, ready to be read, stored and drawn.
 
     Args:
-        result: the dict of any metric of :mod:`segedu.metrics`.
+        result: the dict of any metric of `segedu.metrics`.
         names: name of each class; a list (index = class) or a mapping from class or category id.
 
     Attributes:

@@ -20,7 +20,6 @@ from segedu.data import (
     coco,
     coco_panoptic,
     object_folders,
-    pennfudan,
     photos,
     scenes,
     transforms,
@@ -160,11 +159,6 @@ TABLE: dict[str, tuple[Callable[[], object], type[Exception], str]] = {
         "in_format.*xyxy.*yx",
     ),
     "box_iou": (lambda: ops.box_iou(BOXES, BOXES[0]), ValueError, r"boxes2.*\(4,\)"),
-    "generalized_box_iou": (
-        lambda: ops.generalized_box_iou(BOXES[0], BOXES),
-        ValueError,
-        r"boxes1.*\(4,\)",
-    ),
     "clip_boxes": (lambda: ops.clip_boxes(BOXES, (-1, 4)), ValueError, r"size.*\(-1, 4\)"),
     "masks_to_boxes": (lambda: ops.masks_to_boxes(TARGET[0]), ValueError, r"masks.*\(4, 4\)"),
     "nms": (lambda: ops.nms(BOXES, torch.ones(3)), ValueError, r"scores.*\(3,\)"),
@@ -393,7 +387,6 @@ TABLE: dict[str, tuple[Callable[[], object], type[Exception], str]] = {
         FileNotFoundError,
         "absent.json",
     ),
-    "PennFudan": (lambda: pennfudan.PennFudan("nowhere"), FileNotFoundError, "nowhere"),
     "ObjectFolders": (
         lambda: object_folders.ObjectFolders("nowhere"),
         FileNotFoundError,

@@ -13,7 +13,7 @@ import torch
 from PIL import ExifTags, Image
 from torch.utils.data import DataLoader
 
-from segedu.__main__ import _assignment, main, open_dataset
+from segedu.__main__ import assignment, main, open_dataset
 from segedu.data import camvid, transforms
 from segedu.engine import fit
 from segedu.losses import CrossEntropyLoss
@@ -301,7 +301,7 @@ def test_a_bad_label_is_one_line_from_a_worker_process(run, tmp_path, capsys):
     ],
 )
 def test_values_of_set(text, value):
-    assert _assignment(text) == ("a", value)
+    assert assignment(text) == ("a", value)
 
 
 @pytest.mark.parametrize("text", ["a", "=3", "a b=3"])

@@ -134,7 +134,7 @@ class CityscapesObjects(SegmentDataset):
         read_image: image file -> uint8 (C, H, W), such as ``partial(read_image, channels=1)``.
 
     Attributes:
-        classes, classes_zh, colors, num_classes, isthing: see ``SegmentDataset``.
+        classes, classes_zh, colors, num_classes, isthing: see `SegmentDataset`.
 
     Raises:
         ValueError: for an unknown ``split`` or ``task``; on access if a file of instance ids has

@@ -60,7 +60,7 @@ class CocoPanoptic(SegmentDataset):
         read_image: image file -> uint8 (C, H, W), such as ``partial(read_image, channels=1)``.
 
     Attributes:
-        classes, classes_zh, colors, num_classes, isthing: see ``SegmentDataset``.
+        classes, classes_zh, colors, num_classes, isthing: see `SegmentDataset`.
         category_ids: category id of a sample -> category id of the file.
 
     Raises:

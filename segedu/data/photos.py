@@ -148,7 +148,7 @@ def load(name: str, task: str = "semantic") -> dict[str, Any]:
     """Open one photograph with its annotations.
 
     Args:
-        name: one of :func:`names`.
+        name: one of `names`.
         task: "semantic", "instance" or "panoptic".
 
     Returns:
@@ -204,7 +204,7 @@ def load(name: str, task: str = "semantic") -> dict[str, Any]:
 
 
 class PhotoDataset(NamedDataset):
-    """The photographs as a dataset of samples as :func:`load` gives them.
+    """The photographs as a dataset of samples as `load` gives them.
 
     Args:
         names: which photographs, in this order; all of them if None.

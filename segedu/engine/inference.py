@@ -129,7 +129,7 @@ def sliding_window(
     precise = torch.promote_types(images.dtype, torch.float32)
     weight = images.new_ones((), dtype=precise)
     for side in window:
-        weight = weight.unsqueeze(-1) * _profile(side, weights, weight)  # (h,), (h,w), ...
+        weight = weight.unsqueeze(-1) * window_profile(side, weights, weight)  # (h,), (h,w), ...
     summed, weight_sum = None, weight.new_zeros(size)
     corners = itertools.product(*map(window_starts, size, window, [overlap] * len(size)))
     places = [
@@ -204,7 +204,7 @@ def window_starts(length: int, window: int, overlap: float) -> list[int]:
     return [min(i * stride, length - window) for i in range(count)]
 
 
-def _profile(side: int, weights: str, like: Tensor) -> Tensor:
+def window_profile(side: int, weights: str, like: Tensor) -> Tensor:
     """Weight of each row of a window (side,)."""
     if weights == "constant":
         return torch.ones(side).to(like)

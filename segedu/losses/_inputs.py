@@ -98,7 +98,7 @@ def check_binary(logits: Tensor, target: Tensor, ignore_index: int) -> tuple[Ten
         Logits and target, both (N, *S), in at least float32 and int64.
 
     Raises:
-        TypeError, ValueError: as :func:`check_multiclass`.
+        TypeError, ValueError: as `check_multiclass`.
     """
     _check_tensor(logits)
     if logits.ndim == target.ndim + 1 and logits.shape[1] == 1:
@@ -116,7 +116,7 @@ def check_binary(logits: Tensor, target: Tensor, ignore_index: int) -> tuple[Ten
 
 
 def check_label_range(target: Tensor, num_classes: int, ignore_index: int) -> None:
-    """Raise ``ValueError`` naming the labels that are no class (see :func:`check_labels`)."""
+    """Raise ``ValueError`` naming the labels that are no class (see `check_labels`)."""
     if target.numel() == 0 or (target.is_cuda and not _check_labels_on_cuda):
         return
     smallest, largest = target.aminmax()

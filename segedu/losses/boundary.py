@@ -106,7 +106,7 @@ class HausdorffDTLoss(_DistanceLoss):
 
 
 def signed_distance(masks: Tensor) -> Tensor:
-    """φ of :class:`BoundaryLoss` for masks (N, K, *S): float64, negative inside, 0 on the edge."""
+    """φ of `BoundaryLoss` for masks (N, K, *S): float64, negative inside, 0 on the edge."""
     return _each(masks, lambda m: distance_transform(~m) - (distance_transform(m) - 1) * m)
 
 

@@ -24,11 +24,11 @@ class CrossEntropyLoss(ClassSumLoss):
 
     With the target t of a pixel and w the class weights (all 1 by default), ``"mean"`` is the
     weighted mean :math:`\sum w_t (-\log p_t) / \sum w_t` over the pixels that are not ignored, as
-    in :func:`torch.nn.functional.cross_entropy`, except that it is 0 with a gradient of 0 (and not
+    in `torch.nn.functional.cross_entropy`, except that it is 0 with a gradient of 0 (and not
     NaN) when every pixel is ignored.
 
     Args:
-        weight: one factor >= 0 for each class, see :func:`segedu.losses.class_weights`.
+        weight: one factor >= 0 for each class, see `segedu.losses.class_weights`.
         ignore_index: label of the pixels left out.
         label_smoothing: ε in [0, 1): the target becomes (1 − ε)·one-hot + ε/C (Szegedy et al. 2016,
             §7).
@@ -93,7 +93,7 @@ class BinaryCrossEntropyLoss(nn.Module):
     r"""Sigmoid cross entropy of one logit per pixel.
 
     The mean of :math:`-w_1 t \log σ(z) - w_0 (1 - t) \log(1 - σ(z))` over the pixels that are not
-    ignored, divided by the sum of the weights as in :class:`CrossEntropyLoss`, to which it is equal
+    ignored, divided by the sum of the weights as in `CrossEntropyLoss`, to which it is equal
     on the two-class logits (0, z).
 
     Args:

@@ -22,7 +22,7 @@ NORMALIZERS = ("pixels", "weights", "positives")
 class FocalLoss(nn.Module):
     r"""Focal loss of the softmax: :math:`-α_t (1 - p_t)^γ \log p_t` (Lin et al. 2017, Eq. 5).
 
-    The paper's own loss is the sigmoid one, :class:`SigmoidFocalLoss`; the two differ for more than
+    The paper's own loss is the sigmoid one, `SigmoidFocalLoss`; the two differ for more than
     two classes.
 
     Args:
@@ -88,7 +88,7 @@ class AdaptiveFocalLoss(FocalLoss):
         max_gamma: upper bound of γ.
         momentum: share of the old value in each update of the running mean, in [0, 1).
 
-    The other arguments are those of :class:`FocalLoss`. The mean is updated in ``train()`` only, is
+    The other arguments are those of `FocalLoss`. The mean is updated in ``train()`` only, is
     a buffer (saved with the loss) and starts with the first batch.
     """
 
@@ -133,7 +133,7 @@ class BinaryFocalLoss(nn.Module):
     Args:
         gamma: γ >= 0.
         alpha: weight of the foreground in [0, 1], or ``None``.
-        normalizer: ``"pixels"``, ``"weights"`` or ``"positives"`` as in :class:`FocalLoss`.
+        normalizer: ``"pixels"``, ``"weights"`` or ``"positives"`` as in `FocalLoss`.
         ignore_index: label of the pixels left out.
         reduction: ``"mean"``, ``"sum"`` or ``"none"``.
 

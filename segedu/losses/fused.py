@@ -1,9 +1,9 @@
 """The hand-written backward passes, each beside the plain form that autograd would work on.
 
 Two quantities of a softmax are what nearly every loss here is a short formula of. Per pixel,
-:func:`log_prob` gives log p_t, t being the target: cross entropy, focal and OHEM losses.
+`log_prob` gives log p_t, t being the target: cross entropy, focal and OHEM losses.
 
-Per image and class, :func:`class_sums` gives tables over the pixels that are not ignored::
+Per image and class, `class_sums` gives tables over the pixels that are not ignored::
 
     prob[n, c]   = sum of p_c                           (soft size of the prediction)
     hit[n, c]    = sum of p_c where the target is c     (soft true positives)
@@ -53,7 +53,7 @@ class ClassSums(NamedTuple):
 
 
 class ClassSumLoss(nn.Module):
-    """A loss that is a formula of :class:`ClassSums`; several can share one computation of them.
+    """A loss that is a formula of `ClassSums`; several can share one computation of them.
 
     A subclass names the ``tables`` that it reads and defines ``from_sums``. Where its settings need
     more than the sums, it sets ``sums_suffice`` to False and overrides ``forward``.
@@ -84,7 +84,7 @@ def log_prob(logits: Tensor, target: Tensor, ignore_index: int = 255) -> Tensor:
         log p of shape (N, *S), values <= 0, float32 (float64 for float64 logits).
 
     Raises:
-        TypeError, ValueError: for arguments that do not fit, see ``check_multiclass``.
+        TypeError, ValueError: for arguments that do not fit, see `check_multiclass`.
     """
     logits, target = check_multiclass(logits, target, ignore_index)
     flat, label, valid = _flatten(logits, target, ignore_index)
@@ -92,7 +92,7 @@ def log_prob(logits: Tensor, target: Tensor, ignore_index: int = 255) -> Tensor:
 
 
 def plain_log_prob(logits: Tensor, target: Tensor, ignore_index: int = 255) -> Tensor:
-    """:func:`log_prob` as autograd would have it."""
+    """`log_prob` as autograd would have it."""
     valid = target != ignore_index
     log_p = logits.log_softmax(1)  # (N, C, *S)
     log_t = log_p.gather(1, torch.where(valid, target, 0)[:, None])[:, 0]
@@ -141,7 +141,7 @@ def class_sums(
         The sums, each (N, C), float32 (float64 for float64 logits).
 
     Raises:
-        TypeError, ValueError: for arguments that do not fit, see ``check_multiclass``.
+        TypeError, ValueError: for arguments that do not fit, see `check_multiclass`.
     """
     logits, target = check_multiclass(logits, target, ignore_index)
     flat, label, valid = _flatten(logits, target, ignore_index)
@@ -158,7 +158,7 @@ def class_sums(
 
 
 def plain_class_sums(logits: Tensor, target: Tensor, ignore_index: int = 255) -> ClassSums:
-    """:func:`class_sums` of all tables as autograd would have it."""
+    """`class_sums` of all tables as autograd would have it."""
     valid = target != ignore_index
     t = one_hot(target, logits.shape[1], ignore_index)  # (N, C, *S)
     p = logits.softmax(1) * valid[:, None]
@@ -225,7 +225,7 @@ class _ClassSums(torch.autograd.Function):
 
 
 def focal(log_p: Tensor, gamma: float | Tensor) -> Tensor:
-    """:func:`plain_focal` of a map of log p (N, *S)."""
+    """`plain_focal` of a map of log p (N, *S)."""
     return _Focal.apply(log_p, gamma)
 
 
@@ -237,7 +237,7 @@ def plain_focal(log_p: Tensor, gamma: float | Tensor) -> Tensor:
 
 
 class _Focal(torch.autograd.Function):
-    """``plain_focal`` of a map (N, *S), of which only the slope is kept and not every step."""
+    """`plain_focal` of a map (N, *S), of which only the slope is kept and not every step."""
 
     @staticmethod
     def forward(ctx: FunctionCtx, log_p: Tensor, gamma: float | Tensor) -> Tensor:
@@ -274,7 +274,7 @@ def sigmoid_focal(
         (N, *S), 0 where ignored.
 
     Raises:
-        TypeError, ValueError: for arguments that do not fit, see ``check_multiclass``.
+        TypeError, ValueError: for arguments that do not fit, see `check_multiclass`.
     """
     logits, target = check_multiclass(logits, target, ignore_index)
     flat, label, valid = _flatten(logits, target, ignore_index)
@@ -288,7 +288,7 @@ def plain_sigmoid_focal(
     gamma: float = 2.0,
     weights: tuple[float, float] = (1.0, 1.0),
 ) -> Tensor:
-    """:func:`sigmoid_focal` as autograd would have it."""
+    """`sigmoid_focal` as autograd would have it."""
     t = one_hot(target, logits.shape[1], ignore_index)  # (N, C, *S)
     negative = weights[0] * plain_focal(F.logsigmoid(-logits), gamma)
     positive = weights[1] * plain_focal(F.logsigmoid(logits), gamma)
@@ -353,7 +353,7 @@ def lovasz(
         Losses and number of target pixels, both (N, C), or (1, C) of the whole batch.
 
     Raises:
-        TypeError, ValueError: for arguments that do not fit, see ``check_multiclass``.
+        TypeError, ValueError: for arguments that do not fit, see `check_multiclass`.
     """
     logits, target = check_multiclass(logits, target, ignore_index)
     flat, label, valid = _flatten(logits, target, ignore_index)
@@ -363,7 +363,7 @@ def lovasz(
 def plain_lovasz(
     logits: Tensor, target: Tensor, ignore_index: int = 255, per_image: bool = False
 ) -> tuple[Tensor, Tensor]:
-    """:func:`lovasz` as autograd would have it: Berman et al. 2018, Algorithm 1."""
+    """`lovasz` as autograd would have it: Berman et al. 2018, Algorithm 1."""
     t = one_hot(target, logits.shape[1], ignore_index)  # (N, C, *S)
     size = 1 if per_image else len(t)
     groups = zip(
@@ -455,7 +455,7 @@ def lovasz_slopes(errors: Tensor, foreground: Tensor, valid: Tensor) -> Tensor:
 
 
 def _slopes(errors: Tensor, foreground: Tensor, valid: Tensor) -> Tensor:
-    """``lovasz_slopes`` by sorting all pixels."""
+    """`lovasz_slopes` by sorting all pixels."""
     order = torch.sort(falling_keys(errors, valid)).indices
     is_foreground = foreground.index_select(0, order)
     found = is_foreground.cumsum(0, dtype=torch.int32)  # F

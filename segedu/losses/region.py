@@ -121,7 +121,7 @@ class DiceLoss(_OverlapLoss):
 class JaccardLoss(DiceLoss):
     """Soft Jaccard (IoU) loss: 1 − (TP + s) / (P + G − TP + s) for each class (Rahman & Wang 2016).
 
-    Arguments and shapes are those of :class:`DiceLoss`.
+    Arguments and shapes are those of `DiceLoss`.
     """
 
     def overlap(self, sums: ClassSums) -> Tensor:
@@ -139,7 +139,7 @@ class TverskyLoss(_OverlapLoss):
         alpha: weight >= 0 of false positives.
         beta: weight >= 0 of false negatives.
 
-    The other arguments and the shapes are those of :class:`DiceLoss`, without ``squared``.
+    The other arguments and the shapes are those of `DiceLoss`, without ``squared``.
     """
 
     def __init__(
@@ -162,7 +162,7 @@ class FocalTverskyLoss(TverskyLoss):
         gamma: exponent > 0. The paper writes it 1/γ with γ = 4/3, hence 0.75; below 1 the gradient
             is steeper near a perfect class, above 1 flatter.
 
-    The other arguments are those of :class:`TverskyLoss`.
+    The other arguments are those of `TverskyLoss`.
     """
 
     def __init__(
@@ -268,27 +268,27 @@ class _Binary:
 
 
 class BinaryDiceLoss(_Binary, DiceLoss):
-    """:class:`DiceLoss` of the foreground, from one logit per pixel.
+    """`DiceLoss` of the foreground, from one logit per pixel.
 
     Args:
         absent: ``"count"`` here: an image (or batch) without foreground costs 1 − s / (P + s).
         smooth: 1 here, so that predicting nothing where nothing is costs 0.
 
-    The other arguments are those of :class:`DiceLoss`. Shape: logits (N, 1, *S) or (N, *S), target
+    The other arguments are those of `DiceLoss`. Shape: logits (N, 1, *S) or (N, *S), target
     (N, *S) of 0, 1 and ``ignore_index`` -> scalar.
     """
 
 
 class BinaryJaccardLoss(_Binary, JaccardLoss):
-    """:class:`JaccardLoss` of the foreground, from one logit per pixel; see BinaryDiceLoss."""
+    """`JaccardLoss` of the foreground, from one logit per pixel; see `BinaryDiceLoss`."""
 
 
 class BinaryTverskyLoss(_Binary, TverskyLoss):
-    """:class:`TverskyLoss` of the foreground, from one logit per pixel; see BinaryDiceLoss."""
+    """`TverskyLoss` of the foreground, from one logit per pixel; see `BinaryDiceLoss`."""
 
 
 class BinaryFocalTverskyLoss(_Binary, FocalTverskyLoss):
-    """:class:`FocalTverskyLoss` of the foreground, one logit per pixel; see BinaryDiceLoss."""
+    """`FocalTverskyLoss` of the foreground, one logit per pixel; see `BinaryDiceLoss`."""
 
 
 def _over_batch(sums: ClassSums) -> ClassSums:

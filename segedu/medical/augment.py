@@ -83,9 +83,9 @@ class Augment:
                 "image must be (C, *S) and mask (*S) in 2-D or 3-D, "
                 f"got {tuple(image.shape)} and {tuple(mask.shape)}"
             )
-        matrix, field = self._matrix(mask.ndim), self._displacement(mask.shape)
+        matrix, field = self.draw_matrix(mask.ndim), self._displacement(mask.shape)
         if matrix is not None or field is not None:
-            image, mask = _resample(image, mask, matrix, field)
+            image, mask = move_voxels(image, mask, matrix, field)
         axes = [axis for axis in self.flip if self._uniform() < 0.5]
         image, mask = image.flip([axis + 1 for axis in axes]), mask.flip(axes)
         return {**sample, "image": self._intensities(image), "mask": mask}
@@ -99,7 +99,7 @@ class Augment:
     def _normal(self, *shape: int) -> Tensor:
         return torch.randn(shape, generator=self.generator)
 
-    def _matrix(self, dimensions: int) -> Tensor | None:
+    def draw_matrix(self, dimensions: int) -> Tensor | None:
         """(n, n): from steps in the result to steps in the source, both in units of ``spacing``."""
         matrix = torch.eye(dimensions)
         turns = self.rotation > 0 and self._happens()
@@ -146,7 +146,7 @@ class Augment:
         return image
 
 
-def _resample(
+def move_voxels(
     image: Tensor, mask: Tensor, matrix: Tensor | None, field: Tensor | None
 ) -> tuple[Tensor, Tensor]:
     """Move voxels, a few slices at a time, so that memory does not grow with the scan."""

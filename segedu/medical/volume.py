@@ -1,6 +1,6 @@
 """A 3-D image and where it lies in the patient.
 
-One convention, kept everywhere in ``segedu.medical``:
+One convention, kept everywhere in `segedu.medical`:
 
 * ``array`` is indexed ``[d, h, w]``, slice, row, column, as PyTorch's 3-D layers expect. Spacing,
   shapes, indices and paddings are always given in this order.

@@ -184,7 +184,7 @@ class AveragePrecision(Metric):
             ``AP, AP50, AP75, APs, APm, APl, AR1, AR10, AR100, ARs, ARm, ARl``: COCO's twelve;
             ``per_class``: label -> ``AP``, ``AP50``, ``AP75``, ``AR100``;
             ``precision`` (10, 101, K): precision at IoU thresholds 0.5 ... 0.95 and recalls
-            0 ... 1 (:data:`IOU_THRESHOLDS`, :data:`RECALLS`), the PR curves; −1 where a
+            0 ... 1 (`IOU_THRESHOLDS`, `RECALLS`), the PR curves; −1 where a
             label has no target, label by label as in ``per_class``.
 
         Raises:

@@ -227,7 +227,7 @@ def score(
     ignore_index: int = 255,
     **settings: Any,
 ) -> dict[str, Any]:
-    """Scores of label maps in one call; over many batches use :class:`SemanticMetrics`.
+    """Scores of label maps in one call; over many batches use `SemanticMetrics`.
 
     Args:
         pred: labels (H, W) of one image or (N, *S) of several, any integer type or bool, or logits
@@ -235,13 +235,13 @@ def score(
         target: labels (H, W) or (N, *S) in [0, C) or ``ignore_index``.
         num_classes: C.
         ignore_index: label of the pixels left out.
-        **settings: ``absent``, ``per_image`` or ``boundary`` of :class:`SemanticMetrics`.
+        **settings: ``absent``, ``per_image`` or ``boundary`` of `SemanticMetrics`.
 
     Returns:
-        What :meth:`SemanticMetrics.compute` returns.
+        What `SemanticMetrics.compute` returns.
 
     Raises:
-        TypeError, ValueError: as :meth:`SemanticMetrics.update`.
+        TypeError, ValueError: as `SemanticMetrics.update`.
 
     Example:
         >>> found = score(torch.tensor([[0, 1, 1]]), torch.tensor([[0, 0, 1]]), num_classes=2)

@@ -35,7 +35,7 @@ class SurfaceDistances(NamedTuple):
         return float(max(self.pred_to_target.max(), self.target_to_pred.max()))
 
     def percentile(self, q: float, definition: str = "pooled") -> float:
-        """Robust Hausdorff distance, q in percent; :class:`SurfaceMetrics` has the definitions."""
+        """Robust Hausdorff distance, q in percent; `SurfaceMetrics` has the definitions."""
         if definition == "pooled":
             return float(np.percentile(np.hstack([self.pred_to_target, self.target_to_pred]), q))
         directed = [

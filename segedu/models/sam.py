@@ -139,7 +139,7 @@ class SAM(nn.Module):
         """
         prompts = {"points": points, "boxes": boxes, "masks": masks}
         count = self._check(len(embeddings), prompts, labels)
-        points, boxes = (self._normalise(x, size) for x in (points, boxes))
+        points, boxes = (self.to_unit_square(x, size) for x in (points, boxes))
         if boxes is not None:
             boxes = boxes.flatten(0, 1)  # (NP, 2, 2)
         if points is not None:
@@ -186,7 +186,7 @@ class SAM(nn.Module):
                 raise ValueError(f"labels must be 1, 0 or -1, got {labels.unique().tolist()}")
         return next(iter(numbers.values()))
 
-    def _normalise(self, places: Tensor | None, size: tuple[int, int]) -> Tensor | None:
+    def to_unit_square(self, places: Tensor | None, size: tuple[int, int]) -> Tensor | None:
         """Pixels of an image of ``size``, (..., 2) or boxes -> (..., 2) in [0, 1] of the square."""
         if places is None:
             return None

@@ -8,7 +8,6 @@ from segedu.ops.boxes import (
     box_convert,
     box_iou,
     clip_boxes,
-    generalized_box_iou,
     masks_to_boxes,
 )
 from segedu.ops.clicks import center_clicks, error_clicks
@@ -45,7 +44,6 @@ __all__ = [
     "effective_field",
     "error_clicks",
     "fast_nms",
-    "generalized_box_iou",
     "grid_anchors",
     "hungarian",
     "mask_iou",

@@ -92,32 +92,15 @@ def box_iou(boxes1: Tensor, boxes2: Tensor) -> Tensor:
     Raises:
         ValueError: not of these shapes.
     """
-    intersection, union = _intersection_and_union(boxes1, boxes2)
-    return intersection / union.where(union > 0, 1)
-
-
-def generalized_box_iou(boxes1: Tensor, boxes2: Tensor) -> Tensor:
-    """Generalised IoU of every pair of xyxy boxes, Rezatofighi et al. (2019), algorithm 1.
-
-    The IoU less the empty share of the smallest box around both; disjoint boxes get a gradient.
-
-    Args:
-        boxes1: (..., N, 4).
-        boxes2: (..., M, 4).
-
-    Returns:
-        (..., N, M) in [-1, 1]; a hull without area counts as having no empty share.
-
-    Raises:
-        ValueError: not of these shapes.
-    """
-    intersection, union = _intersection_and_union(boxes1, boxes2)
+    for name, boxes in (("boxes1", boxes1), ("boxes2", boxes2)):
+        if boxes.ndim < 2 or boxes.shape[-1] != 4:
+            raise ValueError(f"{name} must be (..., N, 4), got {tuple(boxes.shape)}")
     one, two = _widen(boxes1)[..., :, None, :], _widen(boxes2)[..., None, :, :]
-    top_left = torch.minimum(one[..., :2], two[..., :2])
-    bottom_right = torch.maximum(one[..., 2:], two[..., 2:])
-    hull = (bottom_right - top_left).clamp(min=0).prod(-1)  # (..., N, M)
-    empty = (hull - union) / hull.where(hull > 0, 1)
-    return intersection / union.where(union > 0, 1) - empty
+    top_left = torch.maximum(one[..., :2], two[..., :2])  # (..., N, M, 2)
+    bottom_right = torch.minimum(one[..., 2:], two[..., 2:])
+    intersection = (bottom_right - top_left).clamp(min=0).prod(-1)
+    union = box_area(one) + box_area(two) - intersection
+    return intersection / union.where(union > 0, 1)
 
 
 def masks_to_boxes(masks: Tensor) -> Tensor:
@@ -147,7 +130,7 @@ class BoxCoder:
     Args:
         weights: of dx, dy, dw and dh. Faster R-CNN's second stage takes (10, 10, 5, 5); YOLACT's
             "variances" (0.1, 0.2) mean the same.
-        clamp: largest dw and dh that :meth:`decode` believes, so that ``exp`` stays finite; by
+        clamp: largest dw and dh that `decode` believes, so that ``exp`` stays finite; by
             default a 16-pixel anchor grows to 1000 pixels.
 
     Raises:
@@ -193,18 +176,6 @@ def check_boxes(boxes: Tensor, name: str = "boxes") -> None:
 
 def _widen(boxes: Tensor) -> Tensor:
     return full_precision(boxes) if boxes.is_floating_point() else boxes.long()
-
-
-def _intersection_and_union(boxes1: Tensor, boxes2: Tensor) -> tuple[Tensor, Tensor]:
-    """Areas, each (..., N, M)."""
-    for name, boxes in (("boxes1", boxes1), ("boxes2", boxes2)):
-        if boxes.ndim < 2 or boxes.shape[-1] != 4:
-            raise ValueError(f"{name} must be (..., N, 4), got {tuple(boxes.shape)}")
-    one, two = _widen(boxes1)[..., :, None, :], _widen(boxes2)[..., None, :, :]
-    top_left = torch.maximum(one[..., :2], two[..., :2])  # (..., N, M, 2)
-    bottom_right = torch.minimum(one[..., 2:], two[..., 2:])
-    intersection = (bottom_right - top_left).clamp(min=0).prod(-1)
-    return intersection, box_area(one) + box_area(two) - intersection
 
 
 def _size_and_centre(boxes: Tensor) -> tuple[Tensor, Tensor]:

@@ -1,6 +1,6 @@
 """Masks: from a detector's small square to the image, cut by boxes, filled from polygons.
 
-Run-length encoding is in :mod:`segedu.ops.rle`.
+Run-length encoding is in `segedu.ops.rle`.
 """
 
 from __future__ import annotations
@@ -181,7 +181,7 @@ def segmentation_to_mask(
 
     Args:
         segmentation: a list of polygons, whose union is meant, or run lengths
-            ``{"size": [height, width], "counts": ...}`` as :mod:`segedu.ops.rle` writes them.
+            ``{"size": [height, width], "counts": ...}`` as `segedu.ops.rle` writes them.
         height: rows of the mask.
         width: columns of the mask.
 

@@ -38,7 +38,7 @@ def nms(boxes: Tensor, scores: Tensor, iou_threshold: float = 0.5) -> Tensor:
 
 
 def nms_reference(boxes: Tensor, scores: Tensor, iou_threshold: float = 0.5) -> Tensor:
-    """:func:`nms` to be read: best first, each kept box crosses out the later ones it covers."""
+    """`nms` to be read: best first, each kept box crosses out the later ones it covers."""
     _check(boxes, scores)
     _check_fraction("iou_threshold", iou_threshold)
     order = scores.argsort(descending=True, stable=True)
@@ -53,7 +53,7 @@ def nms_reference(boxes: Tensor, scores: Tensor, iou_threshold: float = 0.5) -> 
 def batched_nms(
     boxes: Tensor, scores: Tensor, labels: Tensor, iou_threshold: float = 0.5
 ) -> Tensor:
-    """:func:`nms` within each label (class, image or pyramid level) alone.
+    """`nms` within each label (class, image or pyramid level) alone.
 
     Label by label, not with boxes moved apart by a large offset: that would round coordinates.
 
@@ -61,13 +61,13 @@ def batched_nms(
         boxes: xyxy (N, 4).
         scores: (N,).
         labels: int (N,); boxes of different labels do not see each other.
-        iou_threshold: as in :func:`nms`.
+        iou_threshold: as in `nms`.
 
     Returns:
         Indices of the kept boxes of all labels, int64 (K,), best first.
 
     Raises:
-        ValueError: as :func:`nms`, or ``labels`` is not (N,).
+        ValueError: as `nms`, or ``labels`` is not (N,).
     """
     _check(boxes, scores)
     _check_labels(labels, scores)
@@ -142,7 +142,7 @@ def fast_nms(
     """Fast NMS of YOLACT, Bolya et al. (2019), section 5: all classes at once, without a loop.
 
     A box goes if *any* better box of its class overlaps it, even one that is itself suppressed, so
-    a few more go than in :func:`nms`.
+    a few more go than in `nms`.
 
     Args:
         boxes: xyxy (N, 4), shared by the classes.

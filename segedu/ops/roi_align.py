@@ -63,7 +63,7 @@ def roi_align_reference(
     sampling_ratio: int = 0,
     aligned: bool = False,
 ) -> Tensor:
-    """:func:`roi_align` to be read.
+    """`roi_align` to be read.
 
     Bilinear interpolation and the mean over a grid of samples act on rows and columns apart, so
     the bins of one RoI are a product: rows (height, H) @ features (C, H, W) @ columns (W, width).
@@ -93,7 +93,7 @@ def roi_pool(
 
     Args:
         features: float (N, C, H, W).
-        boxes: as in :func:`roi_align`.
+        boxes: as in `roi_align`.
         output_size: bins, one number or (height, width).
         spatial_scale: features per pixel of the image.
 

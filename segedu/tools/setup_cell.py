@@ -1,7 +1,7 @@
 """The first code cell of every notebook, in one place: ``setup_cell.txt``.
 
 The notebooks hold copies, because each must run alone on Colab; a gate compares every copy with
-this text, and :mod:`segedu.tools.retarget` rewrites the one line that names the repository.
+this text, and `segedu.tools.retarget` rewrites the one line that names the repository.
 """
 
 import re

@@ -35,7 +35,7 @@ def learning_curves(
     """Draw quantities of the training records over the epochs, of one training or of several.
 
     Args:
-        history: records as ``segedu.engine.fit`` returns them: a list of dicts, or an object
+        history: records as `segedu.engine.fit` returns them: a list of dicts, or an object
             whose ``records`` is one. Or a dict ``{name: history}``, one colour each; a list of
             histories in place of one is the same training with several seeds, drawn as its mean
             in a band from the lowest to the highest. The horizontal axis is ``record["epoch"]``,

@@ -1,6 +1,6 @@
 """Interactive figures that need no server, and sources of the package shown in a notebook.
 
-:func:`frames` turns up to twelve pictures into one piece of HTML with a slider. It works in the
+`frames` turns up to twelve pictures into one piece of HTML with a slider. It works in the
 built book, offline, in JupyterLab and in Colab; without scripts the first picture is shown. The
 HTML has no ids and no script tag, so any number of explorers share a page and the same pictures
 give the same bytes.
@@ -100,7 +100,7 @@ def frames(
 
     Args:
         images: 2 to 12 pictures of the same size: matplotlib figures (or their axes; the figures
-            are closed) or images as ``segedu.viz.overlay`` takes and returns them. Small images
+            are closed) or images as `segedu.viz.overlay` takes and returns them. Small images
             are shown enlarged.
         labels: what distinguishes each picture, such as ``"threshold 0.3 ｜ 阈值 0.3"``.
         title: what the slider changes, ``English ｜ 中文``.
@@ -158,7 +158,7 @@ def explore(
 ) -> Any:
     """Return a slider over ``draw(value)``.
 
-    By default up to twelve values, evenly spaced, are drawn beforehand (:func:`frames`), so that
+    By default up to twelve values, evenly spaced, are drawn beforehand (`frames`), so that
     the notebook stores a figure which moves without a kernel. With the environment variable
     ``SEGEDU_LIVE=1`` it is an ipywidgets slider over all values, which needs a running kernel and
     must not be stored.

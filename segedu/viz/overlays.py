@@ -287,7 +287,7 @@ def overlay_panoptic(
     colors: ArrayLike,
     alpha: float = 0.6,
 ) -> Image:
-    """Return ``image`` with a panoptic map laid over it, see :func:`colorize_panoptic`."""
+    """Return ``image`` with a panoptic map laid over it, see `colorize_panoptic`."""
     ids = _labels(panoptic_seg)
     colored = colorize_panoptic(ids, segments_info, colors)
     return _blend(image, colored, ids, alpha, True, np.ones(ids.shape, dtype=bool))
@@ -304,7 +304,7 @@ def _same_shape(predicted: NDArray, wanted: NDArray) -> None:
 def error_map(prediction: Any, target: Any, *, ignore_index: int = IGNORE_INDEX) -> Image:
     """Return an image (H, W, 3) of the right, wrong and ignored pixels of ``prediction``.
 
-    The colours and their names stand in :data:`ERROR_COLORS`, ready for :func:`legend`.
+    The colours and their names stand in `ERROR_COLORS`, ready for `legend`.
     """
     predicted, wanted = _labels(prediction), _labels(target)
     _same_shape(predicted, wanted)

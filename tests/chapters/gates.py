@@ -1,6 +1,6 @@
 """What every stored notebook must satisfy, one small function per rule.
 
-A gate takes a :class:`Chapter` and yields ``(cell index or None, what is wrong)``; `GATES` holds
+A gate takes a `Chapter` and yields ``(cell index or None, what is wrong)``; `GATES` holds
 them all. What they cannot see (whether a text is right, and good) is left to the reader's eye.
 """
 

@@ -407,22 +407,29 @@ def test_samples_can_be_changed_without_harm(cache_bytes):
     assert torch.equal(again["image"], image) and again["segments_info"] == info
 
 
-def test_cache_is_bounded():
-    one = 64 * 64 * 4  # image and mask
-    dataset = SceneDataset(3, SMALL, cache_bytes=2 * one + 1)
-    images = [dataset[i]["image"] for i in range(3)]
-    assert len(dataset._cache) == 2
-    assert all(torch.equal(dataset[i]["image"], images[i]) for i in range(3))
-
-
-def test_a_scene_in_the_cache_is_not_drawn_again(monkeypatch):
-    drawn = []
+@pytest.fixture
+def drawn(monkeypatch) -> list[int]:
+    """The seeds of the scenes that data sets draw."""
+    seeds = []
 
     def counted(seed: int, config: SceneConfig) -> Scene:
-        drawn.append(seed)
+        seeds.append(seed)
         return generate(seed, config)
 
     monkeypatch.setattr(scenes_dataset, "generate", counted)
+    return seeds
+
+
+def test_cache_is_bounded(drawn):
+    one = 64 * 64 * 4  # image and mask
+    dataset = SceneDataset(3, SMALL, cache_bytes=2 * one + 1)
+    images = [dataset[i]["image"] for i in range(3)]
+    assert len(drawn) == 3
+    assert all(torch.equal(dataset[i]["image"], images[i]) for i in range(3))
+    assert len(drawn) == 4  # two of the three were kept
+
+
+def test_a_scene_in_the_cache_is_not_drawn_again(drawn):
     for cache_bytes, draws in ((512 * 2**20, 2), (0, 6)):
         dataset = SceneDataset(2, SMALL, cache_bytes=cache_bytes)
         images = [dataset[i]["image"] for _ in range(3) for i in range(2)]

@@ -1,5 +1,7 @@
 """Checkpoints: whole or absent, damage noticed, data only."""
 
+import hashlib
+import io
 import os
 import pickle
 import subprocess
@@ -81,11 +83,13 @@ def test_files_of_others_are_refused(tmp_path):
         load_checkpoint(tmp_path / "nothing.pt")
 
 
-def test_code_in_a_checkpoint_never_runs(tmp_path, monkeypatch):
+def test_code_in_a_checkpoint_never_runs(tmp_path):
     witness = tmp_path / "ran"
     # With a valid checksum: only the restricted unpickler stands in the way.
-    monkeypatch.setattr("segedu.engine.checkpoint._check_plain", lambda *_: None)
-    save_checkpoint(tmp_path / "evil.pt", {"model": Evil(witness)})
+    content = io.BytesIO()
+    torch.save({"model": Evil(witness)}, content)
+    digest = hashlib.sha256(content.getvalue()).hexdigest().encode()
+    (tmp_path / "evil.pt").write_bytes(content.getvalue() + b"\nsha256:" + digest + b"\n")
     with pytest.raises(CheckpointError, match="plain data"):
         load_checkpoint(tmp_path / "evil.pt")
     assert not witness.exists()

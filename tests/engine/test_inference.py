@@ -7,7 +7,7 @@ from hypothesis import strategies as st
 from torch import nn
 
 from segedu.engine import make_loader, predict_labels, predict_tta, sliding_window
-from segedu.engine.inference import _profile, window_starts
+from segedu.engine.inference import window_profile, window_starts
 
 IMAGES = torch.rand(2, 3, 23, 31, generator=torch.Generator().manual_seed(0))
 
@@ -102,7 +102,7 @@ def test_weights_are_what_they_are_called():
     assert found.flatten().tolist() == [0, 0, 0.5, 0.5, 1, 1]
     calls = iter([0.0, 1.0])
     found = sliding_window(model, image, (1, 4), activation=nn.Identity()).flatten()
-    w = _profile(4, "gaussian", image)
+    w = window_profile(4, "gaussian", image)
     want = torch.stack([w[0] / (w[0] + w[2]), w[1] / (w[1] + w[3])])
     torch.testing.assert_close(found[2:4], want)
     assert 0 < found[2] < 0.5 < found[3] < 1

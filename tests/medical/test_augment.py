@@ -5,7 +5,7 @@ import torch
 import torch.nn.functional as F
 
 from segedu.medical import augment
-from segedu.medical.augment import Augment, _resample
+from segedu.medical.augment import Augment, move_voxels
 
 NOTHING = {
     "rotation": 0.0,
@@ -59,7 +59,7 @@ def test_the_matrix_does_what_affine_grid_does(size):
     matrix[-2:, -2:] = torch.tensor(
         [[math.cos(angle), -math.sin(angle)], [math.sin(angle), math.cos(angle)]]
     )
-    got, labels = _resample(image, mask, matrix, None)
+    got, labels = move_voxels(image, mask, matrix, None)
     half = (torch.tensor(size) - 1) / 2  # affine_grid works in units of half the image, x first
     theta = (matrix * half / half[:, None]).flip(0, 1)
     theta = torch.cat([theta, torch.zeros(len(size), 1)], dim=1)[None]
@@ -73,17 +73,17 @@ def test_the_matrix_does_what_affine_grid_does(size):
 def test_a_quarter_turn_and_a_doubling_are_exact():
     image, mask = torch.rand(1, 4, 9, 9), torch.randint(4, (4, 9, 9))
     turn = torch.tensor([[1.0, 0, 0], [0, 0, -1], [0, 1, 0]])
-    got, labels = _resample(image, mask, turn, None)
+    got, labels = move_voxels(image, mask, turn, None)
     torch.testing.assert_close(got, image.rot90(-1, (2, 3)), atol=1e-5, rtol=0)
     assert torch.equal(labels, mask.rot90(-1, (1, 2)))
-    _, small = _resample(image, mask, 2 * torch.eye(3), None)
+    _, small = move_voxels(image, mask, 2 * torch.eye(3), None)
     assert (small[1:3, 2:7, 2:7] != 255).all() and (small[:, 0] == 255).all()
 
 
 def test_a_rotation_knows_the_spacing():
     # voxels three times as tall as wide: a turn by 90 degrees maps 3 columns to 1 row
     turned = Augment(**NOTHING | {"rotation": 90.0}, spacing=(3.0, 1.0), generator=generator())
-    matrix = turned._matrix(2)
+    matrix = turned.draw_matrix(2)
     real = torch.diag(torch.tensor([3.0, 1.0])) @ matrix @ torch.diag(torch.tensor([1 / 3, 1.0]))
     torch.testing.assert_close(real @ real.T, torch.eye(2))  # a pure rotation in millimetres
     assert not torch.allclose(matrix @ matrix.T, torch.eye(2))

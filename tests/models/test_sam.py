@@ -103,7 +103,7 @@ def test_an_image_of_twice_the_size_is_the_same_to_the_network(model):
     small = torch.rand(1, 3, 32, 48)
     large = small.repeat_interleave(2, 2).repeat_interleave(2, 3)
     # the middle of pixel 20 lies between pixels 40 and 41 of the larger image
-    scaled = model._normalise(torch.tensor([[[20.0, 10.0, 30.0, 20.0]]]), (32, 48))
+    scaled = model.to_unit_square(torch.tensor([[[20.0, 10.0, 30.0, 20.0]]]), (32, 48))
     assert scaled.shape == (1, 1, 2, 2)
     assert torch.allclose(scaled[0, 0, 0] * 64 - 0.5, torch.tensor([20 * 64 / 48, 10 * 43 / 32]))
     assert model.embed(small).shape == model.embed(large).shape == (1, 32, 8, 8)

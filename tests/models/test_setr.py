@@ -19,10 +19,10 @@ def test_parameters_are_the_references(decoder, parameters):
 
 def test_position_codes_are_interpolated_for_other_sizes():
     model = ViTFeatures(1, 8, 2, taps=(0,), image_size=32, patch_size=8)
-    assert torch.equal(model._positions((4, 4)), model.encoder.pos_embedding)
+    assert torch.equal(model.positions((4, 4)), model.encoder.pos_embedding)
     with torch.no_grad():
         model.encoder.pos_embedding[:, 1:] = 3.0
-    codes = model._positions((5, 7))
+    codes = model.positions((5, 7))
     assert codes.shape == (1, 1 + 5 * 7, 8)
     assert torch.allclose(codes[:, 1:], torch.tensor(3.0))
 

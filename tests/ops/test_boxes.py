@@ -13,7 +13,6 @@ from segedu.ops import (
     box_convert,
     box_iou,
     clip_boxes,
-    generalized_box_iou,
     masks_to_boxes,
 )
 
@@ -39,9 +38,6 @@ def test_equal_torchvision(seed, n, m):
     torch.testing.assert_close(box_area(one), reference.box_area(one), rtol=0, atol=0)
     torch.testing.assert_close(box_iou(one, two), reference.box_iou(one, two), rtol=0, atol=0)
     torch.testing.assert_close(
-        generalized_box_iou(one, two), reference.generalized_box_iou(one, two), rtol=0, atol=1e-6
-    )
-    torch.testing.assert_close(
         clip_boxes(one - 9, (20, 30)),
         reference.clip_boxes_to_image(one - 9, (20, 30)),
         rtol=0,
@@ -65,11 +61,10 @@ def test_convert_equals_torchvision_and_back(source, target):
 @given(seeds, st.integers(1, 9))
 def test_iou_is_a_similarity(seed, n):
     boxes = random_boxes(seed, n)
-    iou, general = box_iou(boxes, boxes), generalized_box_iou(boxes, boxes)
+    iou = box_iou(boxes, boxes)
     assert torch.equal(iou, iou.T)
     assert torch.equal(iou.diagonal(), torch.ones(n))
     assert ((iou >= 0) & (iou <= 1)).all()
-    assert ((general >= -1) & (general <= iou + 1e-6)).all()
     torch.testing.assert_close(box_iou(boxes * 4, boxes * 4), iou)  # it knows no unit
 
 
@@ -81,8 +76,6 @@ def test_iou_by_hand_in_any_number_type():
     for dtype in (torch.uint8, torch.int64, torch.float16, torch.float64):
         got = box_iou(one.to(dtype), two.to(dtype))[0].tolist()
         assert got == pytest.approx([1 / 7, 0, 1])
-    general = generalized_box_iou(one, two)[0].tolist()
-    assert general == pytest.approx([1 / 7 - 2 / 9, -8 / 16, 1])
     assert box_area(torch.tensor([0, 0, 200, 200], dtype=torch.uint8)) == 40000
 
 
@@ -90,23 +83,14 @@ def test_batches_of_boxes():
     one, two = random_boxes(0, 6).view(2, 3, 4), random_boxes(5, 8).view(2, 4, 4)
     assert box_iou(one, two).shape == (2, 3, 4)
     assert torch.equal(box_iou(one, two)[1], box_iou(one[1], two[1]))
-    assert torch.equal(generalized_box_iou(one, two)[1], generalized_box_iou(one[1], two[1]))
 
 
 def test_boxes_without_area_are_no_nan_and_give_no_nan_gradient():
     point = torch.tensor([[3.0, 3.0, 3.0, 3.0]], requires_grad=True)
-    for function in (box_iou, generalized_box_iou):
-        value = function(point, point)
-        assert value.item() == 0
-        (gradient,) = torch.autograd.grad(value.sum(), point)
-        assert gradient.isfinite().all()
-
-
-def test_disjoint_boxes_have_a_gradient_in_generalised_iou_alone():
-    one = torch.tensor([[0.0, 0.0, 1.0, 1.0]], requires_grad=True)
-    two = torch.tensor([[5.0, 0.0, 6.0, 1.0]])
-    assert not torch.autograd.grad(box_iou(one, two).sum(), one)[0].any()
-    assert torch.autograd.grad(generalized_box_iou(one, two).sum(), one)[0].any()
+    value = box_iou(point, point)
+    assert value.item() == 0
+    (gradient,) = torch.autograd.grad(value.sum(), point)
+    assert gradient.isfinite().all()
 
 
 def test_iou_is_not_one_for_every_pair():
@@ -186,7 +170,7 @@ class TestMasksToBoxes:
 
 def test_empty_inputs():
     assert box_iou(NONE, random_boxes(0, 3)).shape == (0, 3)
-    assert generalized_box_iou(random_boxes(0, 3), NONE).shape == (3, 0)
+    assert box_iou(random_boxes(0, 3), NONE).shape == (3, 0)
     assert box_area(NONE).shape == (0,)
     assert BoxCoder().encode(NONE, NONE).shape == BoxCoder().decode(NONE, NONE).shape == (0, 4)
 

@@ -46,7 +46,7 @@ class ViTFeatures(VisionTransformer):
         self.taps = tuple(taps)
         load_weights(self, weights, drop=("heads.", "encoder.ln."))
 
-    def _positions(self, size: tuple[int, int]) -> Tensor:
+    def positions(self, size: tuple[int, int]) -> Tensor:
         """Position codes of the class token and of h x w patches: (1, 1 + h * w, width)."""
         token, patches = self.encoder.pos_embedding.split([1, self.seq_length - 1], dim=1)
         side = self.image_size // self.patch_size
@@ -64,7 +64,7 @@ class ViTFeatures(VisionTransformer):
         x = self.conv_proj(images)  # (N, width, h, w)
         size = tuple(x.shape[-2:])
         x = torch.cat([self.class_token.expand(len(x), -1, -1), x.flatten(2).transpose(1, 2)], 1)
-        x = self.encoder.dropout(x + self._positions(size))  # (N, 1 + h * w, width)
+        x = self.encoder.dropout(x + self.positions(size))  # (N, 1 + h * w, width)
         features = []
         for index, layer in enumerate(self.encoder.layers):
             x = layer(x)

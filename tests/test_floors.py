@@ -1,0 +1,54 @@
+"""The floors of the package: a module imports from the floors below its own, never sideways."""
+
+import ast
+from pathlib import Path
+
+import pytest
+
+import segedu
+
+ROOT = Path(segedu.__file__).parent
+FLOORS = (
+    {"files", "machine"},
+    {"ops"},
+    {"models", "losses", "metrics", "data", "viz"},
+    {"engine", "report", "tools"},
+    {"tasks"},
+    {"medical"},
+    {"__main__"},
+)
+FLOOR = {name: number for number, floor in enumerate(FLOORS) for name in floor}
+
+
+def room(path: Path) -> str:
+    return path.relative_to(ROOT).parts[0].removesuffix(".py")
+
+
+def imported(text: str) -> set[str]:
+    """The rooms that a source imports, wherever in it."""
+    names = set()
+    for node in ast.walk(ast.parse(text)):
+        if isinstance(node, ast.Import):
+            names |= {alias.name for alias in node.names}
+        elif isinstance(node, ast.ImportFrom) and node.module == "segedu":
+            names |= {f"segedu.{alias.name}" for alias in node.names}
+        elif isinstance(node, ast.ImportFrom):
+            names.add(node.module)
+    parts = (name.split(".") for name in names if name.startswith("segedu."))
+    return {part[1] for part in parts} - {"__version__"}
+
+
+@pytest.mark.parametrize("path", sorted(ROOT.rglob("*.py")), ids=lambda p: str(p.relative_to(ROOT)))
+def test_imports_only_go_down(path):
+    own = room(path)
+    if own == "__init__":
+        assert not imported(path.read_text(encoding="utf-8"))
+        return
+    assert own in FLOOR, f"say in FLOORS on which floor {own} stands"
+    others = imported(path.read_text(encoding="utf-8")) - {own}
+    assert {other for other in others if FLOOR.get(other, 99) >= FLOOR[own]} == set()
+
+
+def test_every_way_to_import_is_seen():
+    text = "import segedu.ops.nms\nfrom segedu import viz, __version__\ndef f():\n    "
+    assert imported(text + "from segedu.data.voc import x") == {"ops", "viz", "data"}

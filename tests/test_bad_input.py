@@ -20,6 +20,7 @@ from segedu.data import (
     coco,
     coco_panoptic,
     object_folders,
+    pennfudan,
     photos,
     scenes,
     transforms,
@@ -387,6 +388,7 @@ TABLE: dict[str, tuple[Callable[[], object], type[Exception], str]] = {
         FileNotFoundError,
         "absent.json",
     ),
+    "PennFudan": (lambda: pennfudan.PennFudan("nowhere"), FileNotFoundError, "nowhere"),
     "ObjectFolders": (
         lambda: object_folders.ObjectFolders("nowhere"),
         FileNotFoundError,

@@ -12,7 +12,7 @@ FLOORS = (
     {"files", "machine"},
     {"ops"},
     {"models", "losses", "metrics", "data", "viz"},
-    {"engine", "report", "tools"},
+    {"engine", "report", "checkup", "teaching", "tools"},
     {"tasks"},
     {"medical"},
     {"__main__"},

@@ -56,7 +56,7 @@ class FolderSegmentation(PairDataset):
     Args:
         root: the folder, or the CSV file.
         split: which part; None for data without splits.
-        classes: as :mod:`segedu.data.classes` reads them.
+        classes: as `segedu.data.classes` reads them.
         masks: what the mask files hold: ``index``, ``color`` or ``binary``.
         image_folder: name of the folder of images; ``{split}`` in it stands for the split.
         mask_folder: name of the folder of masks.

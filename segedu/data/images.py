@@ -6,7 +6,7 @@
 * Images of 16 bits are scaled by their bit depth to 8. Images of 32-bit numbers have no white that
   is known, and are refused.
 * A file of several pages or frames is refused unless it is said which one is meant.
-* What a loader finds and leaves out, it counts and reports (:func:`report_skipped`).
+* What a loader finds and leaves out, it counts and reports (`report_skipped`).
 """
 
 import struct
@@ -50,7 +50,7 @@ def report_skipped(root: Path, skipped: Sequence[Skipped]) -> None:
 
 @lru_cache
 def image_suffixes() -> frozenset[str]:
-    """The endings, in lower case, of the files that :func:`read_image` reads."""
+    """The endings, in lower case, of the files that `read_image` reads."""
     Image.init()
     formats = Image.registered_extensions()
     readable = {end for end, name in formats.items() if name in Image.OPEN}
@@ -178,8 +178,8 @@ def read_image(
             of a TIFF with one grey page per channel, or the last axis of an array.
         white: the value of a 16-bit image that becomes 255; what is brighter does, too. Give 4095
             for cameras of 12 bits.
-        page: of a file with several, see :func:`open_image`.
-        max_pixels: see :func:`open_image`.
+        page: of a file with several, see `open_image`.
+        max_pixels: see `open_image`.
 
     Raises:
         FileNotFoundError: if there is no such file.

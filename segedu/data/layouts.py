@@ -43,7 +43,7 @@ def open_dataset(
     Args:
         layout: one of ``LAYOUTS``.
         root: folder of the data set, or the CSV file of ``folders``; not for ``scenes``.
-        split: one of :func:`find_splits`; ``all`` where there are none; ``train`` or ``val`` with
+        split: one of `find_splits`; ``all`` where there are none; ``train`` or ``val`` with
             ``val_split``.
         task: one of ``LAYOUTS[layout].tasks``; the first if not given.
         transforms: called with each sample dict.
@@ -108,7 +108,7 @@ def open_dataset(
 
 
 def find_splits(layout: str, root: str | Path = "", **options: Any) -> tuple[str, ...]:
-    """The splits that a data set has by itself; see :func:`open_dataset` for the arguments."""
+    """The splits that a data set has by itself; see `open_dataset` for the arguments."""
     return _layout(layout).splits(Path(root), options)
 
 

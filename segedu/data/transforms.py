@@ -89,7 +89,7 @@ def _as_mask(key: str, mask: Tensor, ndim: int, dtype: torch.dtype) -> tv_tensor
 
 
 class AsSample(nn.Module):
-    """:func:`as_sample` as the first step of a recipe."""
+    """`as_sample` as the first step of a recipe."""
 
     def forward(self, sample: dict[str, Any]) -> dict[str, Any]:
         """Return the sample with tv_tensors as its parts."""

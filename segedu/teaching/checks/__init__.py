@@ -1,1 +1,1 @@
-"""One module per chapter with the checks of its exercises; see :mod:`segedu.teaching.checking`."""
+"""One module per chapter with the checks of its exercises; see `segedu.teaching.checking`."""

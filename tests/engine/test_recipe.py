@@ -2,7 +2,7 @@ import pytest
 import torch
 from torch import nn
 
-from segedu.engine import cosine_lr, fit, make_loader, seed_everything, train
+from segedu.engine import Task, cosine_lr, fit, make_loader, seed_everything, train
 from segedu.metrics import SemanticMetrics
 from tests.engine.toy_training import LOSS, Stripes
 
@@ -51,6 +51,32 @@ def test_train_judges_the_validation_set_after_every_epoch():
     plan = {"epochs": 2, "batch_size": 4, "loss": LOSS, "metric": SemanticMetrics(2)}
     history = train(build, Stripes(), Stripes(6), **plan)[1]
     assert len(history["val_mean_iou"]) == len(history["val_loss"]) == 2
+
+
+class Brightness(Task):
+    """Learns the mean of the images, with a network and a shift of its own."""
+
+    def __init__(self):
+        super().__init__()
+        self.shift = nn.Parameter(torch.ones(()))
+
+    def collate(self, samples):
+        return torch.stack([sample["image"] for sample in samples])
+
+    def loss(self, model, batch):
+        return (model(batch).mean((1, 2, 3)) + self.shift - batch.mean((1, 2, 3))).square().mean()
+
+
+def test_train_of_a_task_uses_its_batches_and_trains_its_parameters():
+    task = Brightness()
+    history = train(build, Stripes(), task=task, epochs=4, batch_size=4, lr=0.05)[1]
+    assert history["loss"][-1] < history["loss"][0]
+    assert task.shift.item() != 1
+
+
+def test_train_needs_a_loss_or_a_task():
+    with pytest.raises(ValueError, match="either a loss"):
+        train(build, Stripes(), epochs=1, batch_size=4)
 
 
 def test_train_refuses_another_schedule():

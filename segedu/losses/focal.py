@@ -111,7 +111,7 @@ class AdaptiveFocalLoss(FocalLoss):
     def forward(self, logits: Tensor, target: Tensor) -> Tensor:
         """Return the loss of ``logits (N, C, *S)`` for ``target (N, *S)``."""
         if self.training:
-            self._observe(logits.detach(), target)
+            self._observe(logits, target)
         gamma = -self.mean_probability.log()
         self.gamma = gamma.nan_to_num(0.0).clamp(0.0, self.max_gamma)
         return super().forward(logits, target)

@@ -353,6 +353,7 @@ TABLE: dict[str, tuple[Callable[[], object], type[Exception], str]] = {
         "share",
     ),
     "kernel": (lambda: viz.kernel(3, stride=0), ValueError, "stride"),
+    "pictures": (lambda: viz.pictures([IMAGE], ["a", "b"]), ValueError, "got 2 for 1"),
     "frames": (lambda: viz.frames([IMAGE], ["one"], "a ｜ 甲"), ValueError, "2 to 12"),
     "explore": (lambda: viz.explore(lambda v: IMAGE, [1], "a ｜ 甲"), ValueError, "2 to 12"),
     "source": (lambda: viz.source(3), TypeError, "3|int"),

@@ -12,7 +12,7 @@ from matplotlib.axes import Axes
 from matplotlib.ticker import MaxNLocator
 from numpy.typing import ArrayLike, NDArray
 
-from segedu.viz.fonts import COLOR_CYCLE, bilingual
+from segedu.viz.fonts import COLOR_CYCLE, in_any_style
 
 # Columns of the metrics' cases; other labels are drawn as they are given.
 CASE_NAMES = {
@@ -24,7 +24,7 @@ CASE_NAMES = {
 LINE_STYLES = ("-", "--", ":")
 
 
-@bilingual
+@in_any_style
 def distribution(
     values: ArrayLike, *, label: str = "", bins: int = 20, ax: Axes | None = None
 ) -> Axes:
@@ -39,7 +39,7 @@ def distribution(
     return ax
 
 
-@bilingual
+@in_any_style
 def box_plot(groups: Mapping[str, ArrayLike], *, label: str = "", ax: Axes | None = None) -> Axes:
     """One box (quartiles, whiskers at 1.5 interquartile ranges) for each named group of values."""
     named = [_finite(values, name) for name, values in groups.items()]
@@ -56,7 +56,7 @@ def box_plot(groups: Mapping[str, ArrayLike], *, label: str = "", ax: Axes | Non
     return ax
 
 
-@bilingual
+@in_any_style
 def cumulative(groups: Mapping[str, ArrayLike], *, label: str = "", ax: Axes | None = None) -> Axes:
     """Share of the cases with at most each value; one line for each named group."""
     ax = ax or plt.subplots()[1]
@@ -73,7 +73,7 @@ def cumulative(groups: Mapping[str, ArrayLike], *, label: str = "", ax: Axes | N
     return ax
 
 
-@bilingual
+@in_any_style
 def scatter(
     x: ArrayLike, y: ArrayLike, *, labels: tuple[str, str] = ("", ""), ax: Axes | None = None
 ) -> Axes:

@@ -18,13 +18,13 @@ from matplotlib.patches import Rectangle
 from numpy.typing import NDArray
 
 from segedu.ops.receptive_field import Layer, effective_field, receptive_fields
-from segedu.viz.fonts import COLOR_CYCLE, bilingual
+from segedu.viz.fonts import COLOR_CYCLE, in_any_style
 from segedu.viz.overlays import to_array, to_image
 
 BLUE, GRAY = COLOR_CYCLE[0], "#9A9A9A"
 
 
-@bilingual
+@in_any_style
 def receptive_field(layers: Sequence[Sequence[int]], *, ax: Axes | None = None) -> Axes:
     """Draw, seen from the side, which inputs reach one unit through a stack of layers.
 
@@ -77,7 +77,7 @@ def receptive_field(layers: Sequence[Sequence[int]], *, ax: Axes | None = None) 
     return ax
 
 
-@bilingual
+@in_any_style
 def effective_receptive_field(
     gradient: Any, size: int | None = None, *, image: Any | None = None, ax: Axes | None = None
 ) -> Axes:
@@ -115,7 +115,7 @@ def effective_receptive_field(
     return ax
 
 
-@bilingual
+@in_any_style
 def kernel(
     size: int = 3,
     *,

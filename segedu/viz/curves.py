@@ -12,7 +12,7 @@ import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.ticker import MaxNLocator
 
-from segedu.viz.fonts import COLOR_CYCLE, bilingual
+from segedu.viz.fonts import COLOR_CYCLE, in_any_style
 
 RECORD_NAMES = {
     "loss": "training loss ｜ 训练损失",
@@ -28,7 +28,7 @@ LINE_STYLES = ("-", "--", ":", "-.")
 Records = list[Mapping[str, Any]]
 
 
-@bilingual
+@in_any_style
 def learning_curves(
     history: Any, keys: Sequence[str] | None = None, *, ax: Axes | None = None
 ) -> Axes:
@@ -113,7 +113,7 @@ def _record_name(key: str) -> str:
     return RECORD_NAMES.get(key) or RECORD_NAMES.get(key.removeprefix("val_"), key)
 
 
-@bilingual
+@in_any_style
 def schedules(curves: Mapping[str, Sequence[float]], *, ax: Axes | None = None) -> Axes:
     """Draw learning-rate schedules, one line each.
 

@@ -89,7 +89,7 @@ def use_style() -> None:
     store_figures_small()
 
 
-def bilingual(draw: Callable[..., Any]) -> Callable[..., Any]:
+def in_any_style(draw: Callable[..., Any]) -> Callable[..., Any]:
     """Decorate a function that draws, so that its Chinese labels show in any style.
 
     The texts of the figure keep their fonts; the packaged one is asked for what these lack.

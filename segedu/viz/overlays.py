@@ -16,7 +16,7 @@ from matplotlib.legend import Legend
 from matplotlib.patches import Patch, Rectangle
 from numpy.typing import ArrayLike, NDArray
 
-from segedu.viz.fonts import bilingual
+from segedu.viz.fonts import in_any_style
 
 Image = NDArray[np.uint8]
 IGNORE_INDEX = 255
@@ -200,7 +200,7 @@ def overlay_instances(
     return _blend(base, palette[labels], labels, alpha, True, labels > 0)
 
 
-@bilingual
+@in_any_style
 def show_instances(
     image: Any,
     masks: Any,
@@ -347,7 +347,7 @@ def two_lines(text: str) -> str:
     return "\n".join(part.strip() for part in text.split("｜"))
 
 
-@bilingual
+@in_any_style
 def show_row(
     images: Sequence[Any],
     titles: Sequence[str] | None = None,
@@ -389,7 +389,7 @@ def show_row(
     return grid[: len(arrays)]
 
 
-@bilingual
+@in_any_style
 def legend(
     names: Sequence[str], colors: ArrayLike, *, columns: int = 4, ax: Axes | None = None
 ) -> Legend:

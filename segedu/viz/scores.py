@@ -12,7 +12,7 @@ import numpy as np
 from matplotlib.axes import Axes
 from numpy.typing import ArrayLike
 
-from segedu.viz.fonts import COLOR_CYCLE, bilingual
+from segedu.viz.fonts import COLOR_CYCLE, in_any_style
 from segedu.viz.overlays import to_array
 
 GRAY = "#9A9A9A"
@@ -23,7 +23,7 @@ RATIO_NAMES = {
 }
 
 
-@bilingual
+@in_any_style
 def confusion_matrix(
     matrix: Any,
     names: Sequence[str],
@@ -73,7 +73,7 @@ def confusion_matrix(
     return ax
 
 
-@bilingual
+@in_any_style
 def class_bars(
     values: Mapping[str, ArrayLike],
     names: Sequence[str],
@@ -113,7 +113,7 @@ def class_bars(
     return ax
 
 
-@bilingual
+@in_any_style
 def benchmark_ratios(
     rows: Mapping[str, Mapping[str, Any]], *, reference: str = "peer", ax: Axes | None = None
 ) -> Axes:

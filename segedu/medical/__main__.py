@@ -105,7 +105,7 @@ def phantom(options: argparse.Namespace) -> None:
 def train(options: argparse.Namespace) -> None:
     """Train on a folder of scans, or go on with a run."""
     from segedu.engine.resume import nothing_left
-    from segedu.medical.project import ProjectConfig
+    from segedu.medical.project import PATIENT, ProjectConfig, find_scans, patients_of
     from segedu.medical.project import train as train_run
 
     if options.resume:
@@ -120,6 +120,9 @@ def train(options: argparse.Namespace) -> None:
     else:
         write = None
 
+    names = [name for name, *_ in find_scans(options.data)]
+    rule = "named before the last hyphen" if config.patient == PATIENT else config.patient
+    print(f"{len(names)} scans of {len(set(patients_of(names, config.patient)))} patients ({rule})")
     trained = []  # the epochs of this call
 
     def show(record: dict[str, Any]) -> None:
@@ -254,7 +257,9 @@ def _parser() -> argparse.ArgumentParser:
     command.add_argument("--config", type=Path, help="JSON file, such as that of another run")
     command.add_argument(
         "--set", type=_setting, action="append", default=[], metavar="NAME=VALUE",
-        help="change a setting, such as lr=0.001 or patch=(32,64,64)",
+        help="change a setting, such as lr=0.001, patch=(32,64,64), or whose a scan is: by "
+        "default what stands before the last hyphen of its name, else a pattern, "
+        "patient=LIDC-IDRI-[0-9]+, or a CSV file with the columns name and patient",
     )  # fmt: skip
     command.add_argument(
         "--tensorboard", type=Path, metavar="DIR", help="write curves that TensorBoard shows"

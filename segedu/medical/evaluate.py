@@ -18,7 +18,7 @@ import torch
 
 from segedu.files import read_json, write_json
 from segedu.medical.nifti import read_nifti, write_nifti
-from segedu.medical.project import SUBSETS, Predictor, find_scans, patient_of
+from segedu.medical.project import PATIENT, SUBSETS, Predictor, find_scans, patients_of
 from segedu.medical.volume import Volume
 from segedu.metrics import SurfaceMetrics
 from segedu.report import Report
@@ -183,12 +183,15 @@ def summarize_lesions(rows: Sequence[dict[str, Any]]) -> dict[int, dict[str, Any
     return result
 
 
-def summarize(cases: Sequence[dict[str, Any]], seed: int = 0) -> dict[str, Any]:
+def summarize(
+    cases: Sequence[dict[str, Any]], seed: int = 0, patient: str = PATIENT
+) -> dict[str, Any]:
     """Means per class, and how sure they are.
 
     Args:
         cases: rows of `compare`, of all scans.
         seed: of the bootstrap.
+        patient: whose a scan is, as ``ProjectConfig.patient``.
 
     Returns:
         As a metric's ``compute()``, for `segedu.report.Report`: ``mean_dice``; ``per_class`` with
@@ -204,7 +207,7 @@ def summarize(cases: Sequence[dict[str, Any]], seed: int = 0) -> dict[str, Any]:
     per_class = {}
     for c in sorted({case["class"] for case in cases}):
         mine = [case for case in cases if case["class"] == c]
-        low, high = _interval(mine, seed)
+        low, high = _interval(mine, seed, patient)
         row = {key: _mean([case[key] for case in mine]) for key in MEANS}
         per_class[c] = {
             "scans": len(mine),
@@ -224,11 +227,12 @@ def _mean(values: list[float]) -> float:
     return float(np.mean(finite)) if finite else math.nan
 
 
-def _interval(cases: list[dict[str, Any]], seed: int) -> tuple[float, float]:
+def _interval(cases: list[dict[str, Any]], seed: int, rule: str) -> tuple[float, float]:
     """Percentiles 2.5 and 97.5 of the mean Dice, patients drawn with replacement."""
     patients: dict[str, list[float]] = {}
-    for case in cases:
-        patients.setdefault(patient_of(case["image"]), []).append(case["dice"])
+    names = patients_of([case["image"] for case in cases], rule)
+    for name, case in zip(names, cases, strict=True):
+        patients.setdefault(name, []).append(case["dice"])
     sums = np.array([sum(scans) for scans in patients.values()])
     counts = np.array([len(scans) for scans in patients.values()])
     drawn = np.random.default_rng(seed).integers(len(sums), size=(DRAWS, len(sums)))
@@ -288,7 +292,7 @@ def evaluate(
         lesions += compare_lesions(name, found, truth, numbers)
         if on_scan:
             on_scan(name, rows)
-    result = summarize(cases) | {"lesions": summarize_lesions(lesions)}
+    result = summarize(cases, patient=config.patient) | {"lesions": summarize_lesions(lesions)}
     report = Report(result, config.classes)
     scores = json.loads(report.to_json())
     if lesions:

@@ -5,7 +5,7 @@ from pathlib import Path
 import numpy as np
 
 from segedu.medical.dicom import find_series, read_segmentation, read_series, write_series
-from segedu.medical.nifti import read_nifti, write_nifti
+from segedu.medical.nifti import is_nifti, read_nifti, write_nifti
 from segedu.medical.volume import Volume
 
 
@@ -24,7 +24,7 @@ def read_volume(path: str | Path, uid: str | None = None, *, allow_missing: bool
         raise FileNotFoundError(f"there is no file or folder {path}")
     if path.is_dir():
         return read_series(path, uid, allow_missing=allow_missing)
-    if path.name.endswith((".nii", ".nii.gz")):
+    if is_nifti(path):
         return read_nifti(path)
     return read_segmentation(path)[0]
 

@@ -20,15 +20,22 @@ from segedu.medical.volume import Volume, VolumeError
 MAX_BYTES = 1 << 32  # of the voxels in memory
 DEFLATE_RATIO = 1032  # no gzip file is more than so many times smaller than its content
 MAX_OFFSET = 1 << 26  # bytes of extensions between header and voxels
+_GZIP = b"\x1f\x8b"  # the first bytes of a packed file
 _LENGTHS = (348, 540)  # of the headers of NIfTI-1 and NIfTI-2
 _UNITS = {0: 1.0, 1: 1000.0, 2: 1.0, 3: 0.001}  # NIfTI's code -> millimetres; 0 is "unknown"
 _REVERSE = [2, 1, 0, 3]  # [i, j, k, 1] <-> [k, j, i, 1]
 
 
+def is_nifti(path: str | Path) -> bool:
+    """Whether a file is called ``.nii`` or ``.nii.gz``, in letters of any case."""
+    return Path(path).name.lower().endswith((".nii", ".nii.gz"))
+
+
 def read_nifti(path: str | Path) -> Volume:
     """Read a single ``.nii`` or ``.nii.gz`` file (NIfTI-1 or -2) with one 3-D image.
 
-    The sform matrix counts, or the qform if there is no sform.
+    The sform matrix counts, or the qform if there is no sform. Whether the file is packed, its
+    first bytes say, not its ending: some programs unpack files and leave the ``.gz``.
 
     Returns:
         The stored type, or float32 if the file rescales its values.
@@ -44,7 +51,7 @@ def read_nifti(path: str | Path) -> Volume:
     path = Path(path)
     if not path.is_file():
         raise FileNotFoundError(f"{path} is not a file")
-    if not path.name.endswith((".nii", ".nii.gz")):
+    if not is_nifti(path):
         raise VolumeError(f"{path.name} must be called .nii or .nii.gz")
     with quiet("nibabel.global"):
         try:
@@ -88,13 +95,14 @@ def write_nifti(volume: Volume, path: str | Path) -> None:
 
 
 def _read(nibabel: ModuleType, path: Path) -> Volume:
-    opener = gzip.open if path.name.endswith(".gz") else open
-    with opener(path, "rb") as file:
+    with open(path, "rb") as file:
+        is_packed = file.read(2) == _GZIP
+    with (gzip.open if is_packed else open)(path, "rb") as file:
         data = file.read(_LENGTHS[-1])
         kind = _kind(nibabel, data)
         header = kind.header_class(data[: kind.header_class.sizeof_hdr], check=False)
         _check_values(header)
-        end = _end_of_voxels(header, path)
+        end = _end_of_voxels(header, path.stat().st_size * (DEFLATE_RATIO if is_packed else 1))
         # One byte more than needed: reaches the end, where gzip compares its checksum.
         data += file.read(max(end - len(data) + 1, 0))
     if len(data) != end:
@@ -131,8 +139,8 @@ def _check_values(header: Mapping) -> None:
         raise VolumeError("its slope and intercept must be finite")
 
 
-def _end_of_voxels(header: Mapping, path: Path) -> int:
-    """Length of the file that the header claims, if it is possible."""
+def _end_of_voxels(header: Mapping, most: int) -> int:
+    """Length of the unpacked file that the header claims, if ``most`` bytes can hold it."""
     shape = tuple(map(int, header.get_data_shape()))
     if len(shape) < 3 or min(shape) < 1 or any(n != 1 for n in shape[3:]):
         raise VolumeError(f"it must hold one 3-D image, got shape {shape}")
@@ -140,8 +148,6 @@ def _end_of_voxels(header: Mapping, path: Path) -> int:
     if not _LENGTHS[0] <= offset <= MAX_OFFSET:
         raise VolumeError("its voxels do not start after the header")
     end = int(offset) + math.prod(shape) * header.get_data_dtype().itemsize
-    size = path.stat().st_size
-    most = size * DEFLATE_RATIO if path.name.endswith(".gz") else size
     if end > most:
         raise VolumeError(f"its header claims {end} bytes, more than the file can hold")
     if end > MAX_BYTES:

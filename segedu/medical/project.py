@@ -6,6 +6,7 @@ The data lie as in the Medical Segmentation Decathlon: ``imagesTr/NAME.nii.gz`` 
 nothing else.
 """
 
+import csv
 import json
 import re
 from collections.abc import Callable, Iterable, Sequence
@@ -17,6 +18,7 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
+from segedu.data.images import Skipped, report_skipped
 from segedu.engine import (
     History,
     cosine_lr,
@@ -32,7 +34,7 @@ from segedu.engine.checkpoint import load_state
 from segedu.engine.resume import differences
 from segedu.files import read_json, write_json
 from segedu.medical.augment import Augment
-from segedu.medical.nifti import read_nifti, write_nifti
+from segedu.medical.nifti import is_nifti, read_nifti, write_nifti
 from segedu.medical.patches import Case, GridDataset, PatchDataset, pad_to, split_patients
 from segedu.medical.preprocess import WINDOWS, normalize, window
 from segedu.medical.task import Volume as VolumeTask
@@ -42,8 +44,8 @@ from segedu.models import get_model
 OPTIMIZERS = ("adamw", "adam", "sgd")
 SCHEDULES = ("poly", "cosine", "step", "plateau", "constant")
 SUBSETS = ("train", "val", "test")
-#: For a scan called ``patient-study.nii.gz`` the patient is what stands before the last hyphen.
-PATIENT = re.compile(r"^(.+)-[^-]+$")
+#: The patient of a scan: what stands before the last hyphen of its name, or all of the name.
+PATIENT = r"^(.+?)(?:-[^-]+)?$"
 
 
 @dataclass(frozen=True)
@@ -71,6 +73,9 @@ class ProjectConfig:
         augment: change the patches at random.
         flip: axes that may be mirrored; leave out the last where left and right are classes.
         shares: of the patients that train, validate, test.
+        patient: whose a scan is, so that no patient is in two subsets: a pattern (regular
+            expression) whose first group, or whole match, in the scan's name is the patient, such
+            as ``LIDC-IDRI-[0-9]+``; or a CSV file with the columns ``name`` and ``patient``.
         seed: of everything random.
     """
 
@@ -97,6 +102,7 @@ class ProjectConfig:
     augment: bool = True
     flip: tuple[int, ...] = ()
     shares: tuple[float, ...] = (0.7, 0.15, 0.15)
+    patient: str = PATIENT
     seed: int = 0
 
     def __post_init__(self) -> None:
@@ -186,28 +192,82 @@ def find_scans(folder: str | Path, *, labels: bool = True) -> list[tuple[str, Pa
     Raises:
         FileNotFoundError: if there is no image, or one of the labels is missing.
     """
-    images = sorted(Path(folder, "imagesTr").glob("*.nii*"))
-    images = [path for path in images if not path.name.startswith(".")]
+    images = _niftis(Path(folder, "imagesTr"))
     if not images:
         raise FileNotFoundError(f"no imagesTr/*.nii.gz in {folder}")
-    scans = []
-    for path in images:
-        label = Path(folder, "labelsTr", path.name)
-        if labels and not label.is_file():
-            raise FileNotFoundError(f"imagesTr/{path.name} has no labelsTr/{path.name} in {folder}")
-        scans.append((path.name.split(".nii")[0], path, label if labels else None))
-    return scans
+    truths = _niftis(Path(folder, "labelsTr")) if labels else {}
+    missing = images.keys() - truths.keys() if labels else ()
+    if missing:
+        name = images[min(missing)].name
+        raise FileNotFoundError(f"imagesTr/{name} has no labelsTr/{name} in {folder}")
+    return [(name, path, truths.get(name)) for name, path in images.items()]
 
 
-def patient_of(name: str) -> str:
-    """Whose scan it is: the name up to its last hyphen, or all of it.
+def _niftis(folder: Path) -> dict[str, Path]:
+    """The NIfTI files of a folder by their names without ending, sorted; others are reported."""
+    found, skipped = {}, []
+    for path in sorted(folder.iterdir()) if folder.is_dir() else ():
+        name = re.sub(r"\.nii(\.gz)?$", "", path.name, flags=re.IGNORECASE)
+        if path.name.startswith(".") or not is_nifti(path):
+            skipped.append(Skipped(path, "not a NIfTI file"))
+        elif name in found:
+            raise ValueError(f"{path}: {found[name].name} has the same name; keep one of them")
+        else:
+            found[name] = path
+    report_skipped(folder, skipped)
+    return found
+
+
+def patients_of(names: Sequence[str], rule: str = PATIENT) -> list[str]:
+    """Whose scan each is.
+
+    Args:
+        names: of the scans, without the ending of the file.
+        rule: as ``ProjectConfig.patient``; by default the name up to its last hyphen, or all of it.
+
+    Raises:
+        FileNotFoundError: if the rule is a CSV file that is not there.
+        ValueError: if the rule is no pattern, or says nothing of a name.
 
     Example:
-        >>> patient_of("lung_012-followup"), patient_of("hippocampus_003")
-        ('lung_012', 'hippocampus_003')
+        >>> patients_of(["lung_012-followup", "hippocampus_003"])
+        ['lung_012', 'hippocampus_003']
+        >>> patients_of(["LIDC-IDRI-0001-b"], "LIDC-IDRI-[0-9]+")
+        ['LIDC-IDRI-0001']
     """
-    match = PATIENT.match(name)
-    return match[1] if match else name
+    if rule.lower().endswith(".csv"):
+        with open(rule, encoding="utf-8-sig", newline="") as file:
+            known = {row.get("name"): row.get("patient") for row in csv.DictReader(file)}
+        found = [known.get(name) for name in names]
+    else:
+        try:
+            pattern = re.compile(rule)
+        except re.error as error:
+            message = f"patient must be a pattern or a CSV file, got {rule!r} ({error})"
+            raise ValueError(message) from None
+        matches = [pattern.search(name) for name in names]
+        found = [match and match[1 if pattern.groups else 0] for match in matches]
+    if not all(found):
+        name = next(n for n, patient in zip(names, found, strict=True) if not patient)
+        raise ValueError(f"patient {rule!r} does not say whose the scan {name!r} is")
+    return found
+
+
+def _split(names: Sequence[str], config: ProjectConfig) -> tuple[list[int], ...]:
+    """Scans of the subsets; says by what rule patients are told apart if there are too few."""
+    patients = patients_of(names, config.patient)
+    known = sorted(set(patients))
+    if len(known) < len(SUBSETS):
+        rule = f"by the rule {config.patient!r}"
+        if config.patient == PATIENT:
+            rule = "since what stands before the last hyphen of a name is the patient"
+        raise ValueError(
+            f"{len(names)} scans belong to {len(known)} patients ({', '.join(known)}), {rule}; "
+            f"{', '.join(SUBSETS)} need one each. Set patient to a pattern that is found in the "
+            "names, such as patient='^.+$' if each scan has its own, or to a CSV file with the "
+            "columns name and patient"
+        )
+    return split_patients(patients, config.shares, config.seed)
 
 
 def prepare(volume: Volume, config: ProjectConfig) -> Volume:
@@ -237,7 +297,7 @@ def load_case(name: str, image: Path, label: Path, config: ProjectConfig) -> Cas
         )
     tensors = (torch.from_numpy(np.ascontiguousarray(array)) for array in (seen.array, mask))
     array, mask = tensors
-    return Case(patient_of(name), array.float()[None], mask.to(torch.uint8))
+    return Case(patients_of([name], config.patient)[0], array.float()[None], mask.to(torch.uint8))
 
 
 def build_model(config: ProjectConfig) -> nn.Module:
@@ -288,7 +348,7 @@ def train(
     """
     out = Path(out)
     scans = find_scans(data)
-    parts = split_patients([patient_of(name) for name, *_ in scans], config.shares, config.seed)
+    parts = _split([name for name, *_ in scans], config)
     split = {k: [scans[i][0] for i in part] for k, part in zip(SUBSETS, parts, strict=True)}
     _check_run(out, config, split, resume)
     train_cases, val_cases = ([load_case(*scans[i], config) for i in part] for part in parts[:2])

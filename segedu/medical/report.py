@@ -107,7 +107,7 @@ def write_report(folder: str | Path, data: str | Path, *, failure: float = 0.5) 
     folder = Path(folder)
     config = ProjectConfig.load(folder / "config.json")
     cases, lesions = read_cases(folder)
-    result = summarize(cases)
+    result = summarize(cases, patient=config.patient)
     classes = [{"class": c, **_with_interval(row)} for c, row in result["per_class"].items()]
     scored, mean = len({case["image"] for case in cases}), f"{result['mean_dice']:.3f}"
     failed = [case for case in cases if case["dice"] < failure or not math.isfinite(case["hd95"])]

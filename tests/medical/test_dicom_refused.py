@@ -1,5 +1,6 @@
 """What cannot be trusted is refused, and no error names a patient."""
 
+import io
 import traceback
 import warnings
 
@@ -124,6 +125,30 @@ def test_folders_without_images(tmp_path):
         read_series(tmp_path)
     with pytest.raises(FileNotFoundError, match="is not a folder"):
         read_series(tmp_path / "readme")
+
+
+def test_a_file_without_preamble_does_not_vanish(make_series):
+    """It was taken for no DICOM at all, and the series of the others called sound."""
+    folder, _ = make_series()
+    victim = folder / "3.dcm"
+    behind_meta = victim.read_bytes()[132:]  # begins with group 2
+    tags = pydicom.dcmread(victim)
+    bare = []  # as programs before part 10 wrote it: without group 2
+    for implicit in (True, False):
+        plain = pydicom.Dataset({element.tag: element for element in tags})
+        file = io.BytesIO()
+        pydicom.dcmwrite(
+            file, plain, implicit_vr=implicit, little_endian=True, enforce_file_format=False
+        )
+        bare.append(file.getvalue())
+    for content in (behind_meta, *bare):
+        assert content[128:132] != b"DICM"
+        victim.write_bytes(content)
+        with pytest.raises(VolumeError, match="3.dcm looks like DICOM without"):
+            read_series(folder)
+        assert list(scan(folder).unreadable) == ["3.dcm"]
+    victim.write_bytes(b"plain text is something else")
+    assert scan(folder).others == 1 and not scan(folder).unreadable
 
 
 def write_bomb(path):

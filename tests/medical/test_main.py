@@ -84,7 +84,7 @@ def test_missing_slices_need_a_word(make_series, tmp_path, capsys):
         (["convert", "{0}/series", "{0}/a.nii"], "several series, choose one by its UID: 1.2.30"),
         (["convert", "{0}/series", "{0}/a.nii", "--series", "7"], "no series has this UID"),
         (["convert", "{0}/empty", "{0}/a.nii"], "no DICOM images found"),
-        (["convert", "{0}/series/0.dcm", "{0}/a.nii"], "0.dcm is not a DICOM-SEG file"),
+        (["convert", "{0}/series/0.dcm", "{0}/a.nii"], "0.dcm is one image of a series"),
     ],
 )
 def test_mistakes_become_one_sentence(make_series, tmp_path, capsys, arguments, message):

@@ -218,3 +218,15 @@ def test_nibabel_missing_is_said(file, monkeypatch):
     monkeypatch.setitem(__import__("sys").modules, "nibabel", None)
     with pytest.raises(ImportError, match=r"pip install 'segedu\[medical\]'"):
         read_nifti(file)
+
+
+def test_the_bytes_say_whether_a_file_is_packed(tmp_path):
+    """Some programs unpack a file and leave its name."""
+    volume = Volume(np.arange(24, dtype=np.int16).reshape(2, 3, 4), (1.0, 1.0, 1.0))
+    write_nifti(volume, tmp_path / "a.nii.gz")
+    packed = (tmp_path / "a.nii.gz").read_bytes()
+    (tmp_path / "plain.nii.gz").write_bytes(gzip.decompress(packed))
+    (tmp_path / "packed.nii").write_bytes(packed)
+    (tmp_path / "CAPITALS.NII.GZ").write_bytes(packed)
+    for name in ("plain.nii.gz", "packed.nii", "CAPITALS.NII.GZ"):
+        assert np.array_equal(read_nifti(tmp_path / name).array, volume.array)

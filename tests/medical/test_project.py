@@ -19,8 +19,9 @@ from segedu.medical.project import (
     build_optimizer,
     build_schedule,
     build_task,
+    find_scans,
     load_case,
-    patient_of,
+    patients_of,
     prepare,
     train,
     write_decathlon,
@@ -187,8 +188,39 @@ def test_labels_must_fit_the_scan_and_the_classes(tmp_path):
 
 
 def test_scans_of_a_patient_stay_together():
-    assert patient_of("p1-a") == patient_of("p1-b") == "p1"
-    assert patient_of("hippocampus_003") == "hippocampus_003"
+    assert patients_of(["p1-a", "p1-b", "hippocampus_003"]) == ["p1", "p1", "hippocampus_003"]
+
+
+def test_patients_by_a_pattern_or_a_file(tmp_path):
+    names = [f"LIDC-IDRI-000{number}" for number in range(1, 5)]
+    assert set(patients_of(names)) == {"LIDC-IDRI"}  # the hyphen says nothing here
+    assert patients_of(names, "LIDC-IDRI-[0-9]+") == names
+    assert patients_of(["a_1_x", "a_1_y"], "^(a_[0-9])_") == ["a_1", "a_1"]
+    table = tmp_path / "patients.csv"
+    table.write_text("name,patient\n" + "".join(f"{n},{k // 2}\n" for k, n in enumerate(names)))
+    assert patients_of(names, str(table)) == ["0", "0", "1", "1"]
+    with pytest.raises(ValueError, match="does not say whose the scan 'b' is"):
+        patients_of(["b"], str(table))
+    with pytest.raises(ValueError, match=r"pattern or a CSV file, got '\('"):
+        patients_of(["b"], "(")
+
+
+def test_scans_of_one_patient_are_not_split(tmp_path):
+    cases = [(f"LIDC-IDRI-000{number}", *scan(number)) for number in range(4)]
+    write_decathlon(tmp_path / "scans", cases, TINY.classes)
+    message = "4 scans belong to 1 patients .LIDC-IDRI., since what stands before the last hyphen"
+    with pytest.raises(ValueError, match=message + ".* Set patient to a pattern"):
+        train(tmp_path / "scans", tmp_path / "run", TINY, device="cpu")
+    assert not (tmp_path / "run").exists()
+
+
+def test_files_beside_the_scans_are_counted(tmp_path):
+    write_decathlon(tmp_path, [("a", *scan(0))], TINY.classes)
+    (tmp_path / "imagesTr/a.nii.gz").rename(tmp_path / "imagesTr/a.NII.GZ")
+    (tmp_path / "imagesTr/notes.txt").write_text("")
+    with pytest.warns(UserWarning, match="1 left out .notes.txt: not a NIfTI file"):
+        scans = find_scans(tmp_path)
+    assert [(name, path.name) for name, path, _ in scans] == [("a", "a.NII.GZ")]
 
 
 @pytest.mark.parametrize(

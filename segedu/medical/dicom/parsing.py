@@ -16,6 +16,12 @@ if TYPE_CHECKING:
 MAX_FILE = 1 << 30  # bytes; one slice is a few megabytes at most
 MAX_INFLATED = 64 << 20  # bytes that a deflated file may grow to
 
+# Group and element that a file without preamble may begin with: the length of group 2 or 8, the
+# version of the file, the character set, the type of the image, its class.
+_FIRST_TAGS = tuple(
+    group.to_bytes(2, "little") + element.to_bytes(2, "little")
+    for group, element in ((2, 0), (2, 1), (2, 2), (8, 0), (8, 1), (8, 5), (8, 8), (8, 0x16))
+)
 _DEFLATED = "1.2.840.10008.1.2.1.99"
 _DICOMDIR = "1.2.840.10008.1.3.10"
 
@@ -30,10 +36,17 @@ def read_header(path: Path, name: str) -> Header | None:
     import_extra("pydicom")
     try:
         with open(path, "rb") as file:
-            if file.read(132)[128:] != b"DICM":
-                return None
+            start = file.read(132)
     except OSError as error:
         raise VolumeError(f"{name} cannot be read: {error.strerror}") from None
+    if start[128:] != b"DICM":
+        # Then stand the letters of its type (explicit) or a length below 256 (implicit).
+        if start[:4] in _FIRST_TAGS and (start[4:6].isalpha() or start[5:8] == bytes(3)):
+            raise VolumeError(
+                f"{name} looks like DICOM without the 128 bytes and the letters DICM before it, as "
+                "old programs wrote it; save it as a DICOM file of part 10 first"
+            )
+        return None
     tags = read_tags(path, name, pixels=False)
     if meta_uid(tags, name, "MediaStorageSOPClassUID") == _DICOMDIR:
         return None

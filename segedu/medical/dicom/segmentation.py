@@ -26,8 +26,14 @@ def read_segmentation(path: str | Path) -> tuple[Volume, dict[int, str]]:
     path = Path(path)
     if not path.is_file():
         raise FileNotFoundError(f"{path} is not a file")
-    if read_header(path, path.name) is None:  # bounded, which highdicom's reading is not
+    header = read_header(path, path.name)  # bounded, which highdicom's reading is not
+    if header is None:
         raise VolumeError(f"{path.name} is not a DICOM file")
+    if header.values.get("Modality") not in ("SEG", None):
+        raise VolumeError(
+            f"{path.name} is one image of a series, not a volume; give the folder that holds the "
+            "series"
+        )
     with quiet("pydicom"), quiet("highdicom"):
         try:
             file = highdicom.seg.segread(path)

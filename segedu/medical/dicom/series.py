@@ -54,7 +54,8 @@ class Folder:
 def scan(folder: str | Path) -> Folder:
     """List the series below a folder, whatever the files are called.
 
-    A file is DICOM if it has the letters DICM at byte 128. Links to folders are not followed.
+    A file is DICOM if it has the letters DICM at byte 128. One that begins as DICOM does behind
+    these, without them, is listed as unreadable. Links to folders are not followed.
 
     Raises:
         FileNotFoundError: there is no such folder.

@@ -249,26 +249,27 @@ class _Watch(TorchFunctionMode):
         if index == self.inside:
             self.inside = None
             call = self.calls[index]
-            shapes = [_shape(tensor, self.sides) for tensor in _tensors(output)]
+            maps = [t for t in _tensors(output) if _shape(t, self.sides) is not None]
             several = len(set(call.outs)) > 1
             parameters = list(module.parameters())
-            for number, tensor in enumerate(_tensors(output)):
-                if shapes[number] is not None and (several or not number):
-                    self.stages.append(
-                        Stage(
-                            f"{call.name}.{number}" if several else call.name,
-                            "stage",
-                            shapes[number],
-                            call.outs[number],
-                            list(self.feeds),
-                            0 if number else sum(p.numel() for p in parameters),
-                            module=type(module),
-                            is_layer=not call.calls,
-                            mixes=any(p.ndim > 1 for p in parameters),
-                            parent=call.name.rpartition(".")[0],
-                        )
+            for tensor in _tensors(output):
+                tensor._stage = len(self.stages)
+            for number, tensor in enumerate(maps if several else maps[:1]):
+                tensor._stage = len(self.stages)
+                self.stages.append(
+                    Stage(
+                        f"{call.name}.{number}" if several else call.name,
+                        "stage",
+                        _shape(tensor, self.sides),
+                        call.outs[number],
+                        list(self.feeds),
+                        0 if number else sum(p.numel() for p in parameters),
+                        module=type(module),
+                        is_layer=not call.calls,
+                        mixes=any(p.ndim > 1 for p in parameters),
+                        parent=call.name.rpartition(".")[0],
                     )
-                tensor._stage = len(self.stages) - 1
+                )
 
     def __torch_function__(
         self, func: Any, types: Any, args: tuple = (), kwargs: dict | None = None

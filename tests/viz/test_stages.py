@@ -114,6 +114,33 @@ def test_maps_that_all_go_into_each_other_are_a_stage_each():
     assert all(stage.sources == before for stage in last.values())
 
 
+def test_a_module_may_give_more_than_its_map():
+    class WithNumbers(nn.Module):
+        def __init__(self):
+            super().__init__()
+            self.conv = nn.Conv2d(3, 4, 2, stride=2)
+
+        def forward(self, x):
+            x = self.conv(x)
+            return x.mean((2, 3)), x, x.amax((2, 3))
+
+    class Network(nn.Module):
+        def __init__(self):
+            super().__init__()
+            self.body, self.head = WithNumbers(), nn.Conv2d(4, 2, 1)
+
+        def forward(self, x):
+            mean, x, top = self.body(x)
+            return self.head(x) * (mean + top).mean()
+
+    stages = find_stages(Network(), 8)
+    assert [(stage.name, stage.shape) for stage in stages[1:3]] == [
+        ("body", (4, 4, 4)),
+        ("head", (2, 4, 4)),
+    ]
+    assert stages[3].name == "×" and stages[3].sources == [1, 2]
+
+
 def test_a_network_without_a_map_is_refused():
     with pytest.raises(ValueError, match="no map of logits"):
         find_stages(nn.Sequential(nn.Flatten(), nn.Linear(3 * 7 * 8, 2)), (7, 8))

@@ -2,7 +2,7 @@
 
 Runs it with one thread and two, on this processor and on what is in effect another one, and with
 two more seeds, and prints its entry of book/expected.yml without the tolerances, each value with
-what was seen beside it. Other seeds draw other scenes, too: their values need not be in tolerance.
+what was seen beside it. Other seeds draw other data, too: their values need not be in tolerance.
 """
 
 import os

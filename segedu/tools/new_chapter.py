@@ -7,6 +7,7 @@ until it is finished.
 """
 
 import argparse
+import json
 import re
 import subprocess
 import sys
@@ -77,12 +78,13 @@ def execute(notebook: Path) -> None:
 def _notebook(title: str, slug: str, repository: str, draft: bool) -> str:
     text = _template("chapter_template.ipynb")
     text = text.replace("# TITLE", f"# {title}").replace("KEY-", f"{slug}-")
-    text = text.replace("template-", f"{slug}-")
-    text = text.replace('REPOSITORY = \\"\\"', f'REPOSITORY = \\"{repository}\\"')
-    return text.replace('"metadata": {\n  "kernelspec"', _DRAFT) if draft else text
-
-
-_DRAFT = '"metadata": {\n  "segedu": {"draft": true},\n  "kernelspec"'
+    notebook = json.loads(text.replace("template-", f"{slug}-"))
+    for cell in notebook["cells"]:
+        if "setup" in cell["metadata"].get("tags", []):
+            cell["source"] = setup_cell(repository).splitlines(keepends=True)
+    if draft:
+        notebook["metadata"]["segedu"] = {"draft": True}
+    return json.dumps(notebook, ensure_ascii=False, indent=1) + "\n"
 
 
 def _repository(root: Path) -> str:

@@ -7,7 +7,8 @@ One class per line or per string, in one of these forms; the form must be the sa
     car 0 0 142                masks hold this colour; also car,0,0,142 and 0 0 142 car
 
 Several lines with one name and different numbers or colours are one class. Pixels of a class named
-``ignore`` or ``void`` are not trained. A first line ``name,r,g,b`` is a heading.
+``ignore`` or ``void`` are not trained. A first line ``name,r,g,b`` is a heading. Of a YAML file, as
+YOLO data sets have it, the ``names`` are read.
 """
 
 import re
@@ -39,20 +40,46 @@ class ClassTable(NamedTuple):
 
 
 def class_names(classes: str | Path | Sequence[str]) -> list[str]:
-    """The entries of a list of classes, or the lines of a file.
+    """The entries of a list of classes, the lines of a file, or the ``names`` of a YAML file.
 
     Raises:
         FileNotFoundError: if there is no such file.
-        ValueError: if the list or file is empty.
+        ValueError: if the list or file is empty, or a YAML file has no ``names``.
+        ModuleNotFoundError: if PyYAML is not installed and a YAML file is given.
     """
     if isinstance(classes, str | Path):
-        classes = read_lines(Path(classes), "one class per line")
+        path = Path(classes)
+        if path.suffix.lower() in (".yaml", ".yml"):
+            classes = _yaml_names(path)
+        else:
+            classes = read_lines(path, "one class per line")
     entries = [str(entry).strip() for entry in classes]
     if entries and re.fullmatch(r"name\s*,\s*r\s*,\s*g\s*,\s*b", entries[0], re.IGNORECASE):
         entries = entries[1:]
     if not entries or not all(entries):
         raise ValueError(f"classes must be one or more names, got {classes!r}")
     return entries
+
+
+def _yaml_names(path: Path) -> list[str]:
+    """What stands under ``names`` in the ``data.yaml`` of a YOLO data set: a list, or 0: name."""
+    try:
+        import yaml
+    except ModuleNotFoundError as error:
+        raise ModuleNotFoundError(
+            f"{path}: reading YAML needs PyYAML (pip install pyyaml); or give one class per line"
+        ) from error
+    if not path.is_file():
+        raise FileNotFoundError(f"{path}: no such file; it should hold names of classes")
+    try:
+        names = yaml.safe_load(path.read_text(encoding="utf-8"))["names"]
+        if isinstance(names, dict):
+            names = [names[number] for number in range(len(names))]
+        return [str(name) for name in names]
+    except (yaml.YAMLError, KeyError, TypeError, ValueError):
+        raise ValueError(
+            f"{path}: must have names, a list or a mapping of 0, 1, ... to the classes"
+        ) from None
 
 
 def class_table(classes: str | Path | Sequence[str] | None, masks: str = "index") -> ClassTable:

@@ -1,6 +1,6 @@
 import pytest
 
-from segedu.data.classes import class_table
+from segedu.data.classes import class_names, class_table
 
 RED = 255
 BLUE = 255 * 65536
@@ -64,3 +64,16 @@ def test_file(tmp_path):
 def test_errors(classes, masks, message):
     with pytest.raises(ValueError, match=message):
         class_table(classes, masks)
+
+
+def test_yaml(tmp_path):
+    pytest.importorskip("yaml")
+    path = tmp_path / "data.yaml"
+    path.write_text("path: ../x\ntrain: images/train\nnames: [cat, dog]\n")
+    assert class_names(path) == ["cat", "dog"]
+    path.write_text("names:\n  1: dog\n  0: cat\n")
+    assert class_names(path) == ["cat", "dog"]
+    for content in ("nc: 2\n", "names:\n  1: dog\n", "[1, 2\n"):
+        path.write_text(content)
+        with pytest.raises(ValueError, match="data.yaml: must have names"):
+            class_names(path)

@@ -22,15 +22,16 @@ class Table:
     numeric: tuple[bool, ...] = ()
 
     def _repr_html_(self) -> str:
-        aligns = [f' style="text-align:{"right" if n else "left"}"' for n in self.numeric]
+        aligns = [f"text-align:{'right' if number else 'left'}" for number in self.numeric]
         heads = zip(self.head, aligns, strict=True)
         parts = [f"<caption>{escape(self.caption)}</caption>"] if self.caption else []
-        top = "".join(f'<th scope="col"{align}>{escape(text)}</th>' for text, align in heads)
+        top = "".join(f'<th scope="col" style="{how}">{escape(text)}</th>' for text, how in heads)
         parts.append(f"<thead><tr>{top}</tr></thead><tbody>")
+        label = f"font-weight:normal;white-space:nowrap;{aligns[0]}"
         for first, *others in self.rows:
-            cells = [f'<th scope="row"{aligns[0]}>{escape(first)}</th>']
+            cells = [f'<th scope="row" style="{label}">{escape(first)}</th>']
             pairs = zip(others, aligns[1:], strict=True)
-            cells += [f"<td{align}>{escape(text)}</td>" for text, align in pairs]
+            cells += [f'<td style="{how}">{escape(text)}</td>' for text, how in pairs]
             parts.append(f"<tr>{''.join(cells)}</tr>")
         # a wide table scrolls alone, also by the keyboard
         return (

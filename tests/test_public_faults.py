@@ -20,6 +20,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from PIL import Image
 
 from segedu.data import LAYOUTS, open_dataset
 from tests.data.tiny import HEIGHT, WIDTH, labels, picture, write
@@ -314,3 +315,14 @@ def test_exif_in_every_layout(layout, tmp_path):
     if layout != "yolo":  # whose labels are shares of whatever size
         with pytest.raises(ValueError, match=r"is 4 x 6 .* is 6 x 4 .*EXIF"):
             read(layout, tmp_path / "lying", orientation=6, size=(WIDTH, HEIGHT))[0]
+
+
+@pytest.mark.parametrize("layout", ON_DISK)
+def test_large_images_in_every_layout(layout, tmp_path, monkeypatch):
+    """More pixels than Pillow's limit are read where that is asked for, and so are their labels."""
+    tiny = write(layout, tmp_path)
+    monkeypatch.setattr(Image, "MAX_IMAGE_PIXELS", HEIGHT * WIDTH - 1)
+    with pytest.raises(ValueError, match=f"too large.* pass max_pixels={HEIGHT * WIDTH}"):
+        open_dataset(layout, tiny.root, tiny.split, **tiny.options)[0]
+    data = open_dataset(layout, tiny.root, tiny.split, max_pixels=HEIGHT * WIDTH, **tiny.options)
+    assert object_mask(data[0]).sum() == HEIGHT * WIDTH // 4

@@ -188,9 +188,11 @@ def _pairs(root: Path, split: str, kind: str) -> tuple[list[tuple[Path, Path]], 
     return pairs, skipped
 
 
-def _read_segments(pair: tuple[Path, Path]) -> tuple[NDArray[np.int32], list[Segment]]:
+def _read_segments(
+    pair: tuple[Path, Path], size: tuple[int, int]
+) -> tuple[NDArray[np.int32], list[Segment]]:
     _, path = pair
-    ids = read_values(path)
+    ids = read_values(path, size)
     label_of = {i: i if i < 1000 else i // 1000 for i in count_ids(ids)}
     bad = [i for i, label_id in label_of.items() if label_id not in TRAIN_ID_OF]
     if bad:

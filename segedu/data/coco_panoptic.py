@@ -138,10 +138,10 @@ class CocoPanoptic(SegmentDataset):
         )
 
     def _read_map(
-        self, item: tuple[Path, Path, dict[int, int], Collection[int]]
+        self, item: tuple[Path, Path, dict[int, int], Collection[int]], size: tuple[int, int]
     ) -> tuple[NDArray[np.int32], list[Segment]]:
         _, png, category_of, crowds = item
-        ids = read_colors(png)
+        ids = read_colors(png, size)
         found = set(np.unique(ids).tolist()) - {0}
         for wrong, what in (
             (found - category_of.keys(), f"holds ids that {self._path.name} does not list for it"),

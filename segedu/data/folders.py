@@ -154,9 +154,9 @@ class FolderObjects(SegmentDataset):
 
 
 def _read_numbers(
-    categories: Sequence[Category], pair: tuple[Path, Path]
+    categories: Sequence[Category], pair: tuple[Path, Path], size: tuple[int, int]
 ) -> tuple[NDArray[np.int32], list[Segment]]:
-    ids = read_values(pair[1])
+    ids = read_values(pair[1], size)
     if set(np.unique(ids).tolist()) == {0, 255}:
         raise ValueError(
             f"{pair[1]}: holds 0 and 255 alone, so all its objects would be one; a map of objects "

@@ -262,12 +262,17 @@ def _read_array(path: Path, channels: int, white: int) -> NDArray[np.uint8]:
     return pixels
 
 
-def read_values(path: Path) -> NDArray[np.int32]:
+def read_values(path: Path, size: tuple[int, int] | None = None) -> NDArray[np.int32]:
     """Return the numbers (H, W) that stand in a label file of up to 16 bits.
 
     A palette PNG holds class indices and a table of colours; the indices are what counts, and
     converting such a file to RGB or grey destroys them. A colour file whose three channels agree in
     every pixel is a grey one. An ``.npy`` file holds integers (H, W).
+
+    Args:
+        path: of the file.
+        size: height and width of the image that it belongs to. So many pixels are decoded even if
+            they are more than Pillow's limit, since the image was.
 
     Raises:
         FileNotFoundError: if there is no such file.
@@ -275,7 +280,7 @@ def read_values(path: Path) -> NDArray[np.int32]:
     """
     if path.suffix.lower() == ".npy":
         return _read_label_array(path)
-    image = open_image(path)
+    image = open_image(path, max_pixels=_enough_for(size))
     if image.mode in ("RGB", "RGBA", "LA"):
         bands = [np.asarray(image.getchannel(band)) for band in image.getbands() if band != "A"]
         if all(np.array_equal(bands[0], band) for band in bands[1:]):
@@ -289,6 +294,11 @@ def read_values(path: Path) -> NDArray[np.int32]:
     return np.asarray(image).astype(np.int32)
 
 
+def _enough_for(size: tuple[int, int] | None) -> int | None:
+    limit = Image.MAX_IMAGE_PIXELS
+    return None if size is None or limit is None else max(limit, size[0] * size[1])
+
+
 def _read_label_array(path: Path) -> NDArray[np.int32]:
     array = _load_array(path)
     if array.ndim != 2 or not (np.issubdtype(array.dtype, np.integer) or array.dtype == bool):
@@ -298,13 +308,17 @@ def _read_label_array(path: Path) -> NDArray[np.int32]:
     return array.astype(np.int32)
 
 
-def read_colors(path: Path) -> NDArray[np.int32]:
+def read_colors(path: Path, size: tuple[int, int] | None = None) -> NDArray[np.int32]:
     """Return the colours of a file as numbers R + 256 G + 65536 B, int32 (H, W).
+
+    Args:
+        path: of the file.
+        size: see :func:`read_values`.
 
     Raises:
         ValueError: if the file is neither RGB nor a palette of colours.
     """
-    image = open_image(path)
+    image = open_image(path, max_pixels=_enough_for(size))
     if image.mode not in ("RGB", "RGBA", "P"):
         raise ValueError(
             f"{path}: must be an RGB image, whose colours are labels; got mode {image.mode!r}"

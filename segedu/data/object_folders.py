@@ -103,7 +103,7 @@ class ObjectFolders(ObjectDataset):
         paths = self.mask_paths[index]
         masks = np.zeros((len(paths), *size), dtype=bool)
         for mask, path in zip(masks, paths, strict=True):
-            values = read_values(path)
+            values = read_values(path, size)
             check_size(path, values.shape, self.image_paths[index], size)
             mask[:] = values > 0
             if not mask.any() or (values[mask] != values.max()).any():

@@ -25,6 +25,7 @@ from segedu.data.images import (
 from segedu.data.naming import NamedDataset
 
 IGNORE_INDEX = 255
+_ANY_SIZE = (1 << 16, 1 << 16)  # of images that have not been read yet
 
 
 class PairDataset(NamedDataset):
@@ -40,7 +41,8 @@ class PairDataset(NamedDataset):
         colors: (red, green, blue) in 0..255 of the C classes.
         transforms: called with each sample dict.
         read_image: image file -> uint8 (C, H, W), such as ``partial(read_image, channels=1)``.
-        read_labels: label file -> the values (H, W) that ``label_of`` knows.
+        read_labels: label file and size (H, W) of its image -> the values (H, W) that ``label_of``
+            knows, such as ``read_values``.
         skipped: what was found beside the pairs and left out.
 
     Attributes:
@@ -64,7 +66,7 @@ class PairDataset(NamedDataset):
         transforms: Callable[[dict[str, Any]], Any] | None = None,
         *,
         read_image: ReadImage = read_image,
-        read_labels: Callable[[Path], NDArray[np.int32]] = read_values,
+        read_labels: Callable[[Path, tuple[int, int]], NDArray[np.int32]] = read_values,
         skipped: Sequence[Skipped] = (),
     ):
         self.pairs = [(any_case(image), any_case(labels)) for image, labels in pairs]
@@ -89,8 +91,8 @@ class PairDataset(NamedDataset):
     def __len__(self) -> int:
         return len(self.pairs)
 
-    def _read_labels(self, path: Path) -> NDArray[np.uint8]:
-        values = self._read_values(path)
+    def _read_labels(self, path: Path, size: tuple[int, int]) -> NDArray[np.uint8]:
+        values = self._read_values(path, size)
         known = (values >= 0) & (values < len(self._table))
         labels = self._table[np.where(known, values, 0)]
         known &= labels >= 0
@@ -121,7 +123,7 @@ class PairDataset(NamedDataset):
             return
         white = 0
         for _, path in self.pairs:
-            values = self._read_values(path)
+            values = self._read_values(path, _ANY_SIZE)
             if not np.isin(values, (0, 255)).all():
                 break
             white += bool((values == 255).any())
@@ -137,8 +139,10 @@ class PairDataset(NamedDataset):
 
     def __getitem__(self, index: int) -> Any:
         image_path, label_path = self.pairs[index]
-        image, labels = self._read_image(image_path), self._read_labels(label_path)
-        check_size(label_path, labels.shape, image_path, tuple(image.shape[1:]))
+        image = self._read_image(image_path)
+        size = tuple(image.shape[1:])
+        labels = self._read_labels(label_path, size)
+        check_size(label_path, labels.shape, image_path, size)
         self._check_black_and_white()
         sample = {"image": image, "mask": tv_tensors.Mask(torch.from_numpy(labels))}
         return sample if self.transforms is None else self.transforms(sample)

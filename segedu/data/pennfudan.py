@@ -93,9 +93,9 @@ class PennFudan(SegmentDataset):
 
 
 def _read(
-    categories: list[Category], pair: tuple[Path, Path]
+    categories: list[Category], pair: tuple[Path, Path], size: tuple[int, int]
 ) -> tuple[NDArray[np.int32], list[Segment]]:
-    ids = read_values(pair[1])
+    ids = read_values(pair[1], size)
     category_of = {number: 1 for number in count_ids(ids) if number}
     if (ids == 0).any():
         category_of[name_background(ids)] = 0

@@ -162,7 +162,8 @@ class SegmentDataset(NamedDataset):
 
     Args:
         items: what ``read`` takes; an item starts with the image file and the file of its map.
-        read: item -> map of ids, int32 (H, W), void 0, and its segments.
+        read: item and size (H, W) of its image -> map of ids, int32 (H, W), void 0, and its
+            segments.
         categories: all classes, in the order of their category ids.
         task: ``semantic`` gives the category id of every pixel, ``instance`` the things of each
             image, ``panoptic`` all its segments.
@@ -188,7 +189,7 @@ class SegmentDataset(NamedDataset):
     def __init__(
         self,
         items: Sequence[tuple[Any, ...]],
-        read: Callable[[tuple[Any, ...]], tuple[NDArray[np.int32], list[Segment]]],
+        read: Callable[[tuple[Any, ...], tuple[int, int]], tuple[NDArray[np.int32], list[Segment]]],
         categories: Sequence[Category],
         task: str,
         transforms: Transforms | None = None,
@@ -223,8 +224,9 @@ class SegmentDataset(NamedDataset):
     def __getitem__(self, index: int) -> Any:
         item, image_id = self.items[index], self.image_ids[index]
         image = self._read_image(item[0])
-        ids, segments = self._read(item)
-        check_size(item[1], ids.shape, item[0], tuple(image.shape[1:]))
+        size = tuple(image.shape[1:])
+        ids, segments = self._read(item, size)
+        check_size(item[1], ids.shape, item[0], size)
         if self.task == "semantic":
             sample = semantic_sample(image, ids, segments)
         elif self.task == "panoptic":

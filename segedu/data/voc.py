@@ -188,10 +188,10 @@ def _files(root: Path, split: str, year: str, *folders: str) -> list[tuple[Path,
 
 
 def _read_objects(
-    categories: Sequence[Category], files: tuple[Path, Path, Path]
+    categories: Sequence[Category], files: tuple[Path, Path, Path], size: tuple[int, int]
 ) -> tuple[NDArray[np.int32], list[Segment]]:
     _, object_file, class_file = files
-    ids, classes = read_values(object_file), read_values(class_file)
+    ids, classes = read_values(object_file, size), read_values(class_file, size)
     if ids.shape != classes.shape:
         raise ValueError(
             f"{object_file}: is {ids.shape[1]} x {ids.shape[0]} pixels, "

@@ -33,6 +33,16 @@ from publishing import for_servers  # noqa: E402
 
 SHARED_MATHJAX = "../../_static/mathjax/tex-chtml-full.js"  # from en/_static or zh/_static
 
+# Without the check of addresses in notebooks' metadata, whose grammar takes seconds to load, and
+# with fewer searches for garbage: document trees are millions of objects that stay.
+JUPYTER_BOOK = """
+import gc, sys
+gc.set_threshold(100_000, 50, 50)
+sys.modules["rfc3987_syntax"] = None
+from jupyter_book.cli.main import main
+main()
+"""
+
 # Folder inside the site, name, language of Sphinx and the theme.
 EDITIONS = {
     "both": ("", "双语", "en"),
@@ -106,7 +116,7 @@ def build_edition(source: Path, work: Path, edition: str, builder: str = "html")
     config = output / "_config.yml"
     derived = derived_config(edition, in_site=builder == "html")
     config.write_text(yaml.safe_dump(derived, allow_unicode=True), encoding="utf-8")
-    command = [sys.executable, "-c", "from jupyter_book.cli.main import main; main()"]
+    command = [sys.executable, "-c", JUPYTER_BOOK]
     command += ["build", str(source), "-W"]
     command += ["--keep-going", "--config", str(config), "--path-output", str(output)]
     command += ["--builder", builder]

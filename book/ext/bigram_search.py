@@ -8,6 +8,7 @@ stemmed as in Sphinx's own English search.
 from __future__ import annotations
 
 import re
+from functools import cache
 from typing import Any
 
 from sphinx.application import Sphinx
@@ -35,6 +36,11 @@ class SearchBigrams(SearchEnglish):
     lang = "bigrams"
     language_name = "English and Chinese"
     js_splitter_code = JS_SPLITTER
+
+    def init(self, options: dict[str, str]) -> None:
+        """Prepares the stemmer; a book has few words and says them often."""
+        super().init(options)
+        self.stem = cache(super().stem)
 
     def split(self, input: str) -> list[str]:
         """Splits a text into words, Chinese runs into characters and pairs."""

@@ -21,6 +21,7 @@ from collections.abc import Callable
 from typing import Any
 
 from docutils import nodes
+from pybtex.plugin import find_plugin, register_plugin
 from sphinx.application import Sphinx
 from sphinx.errors import ExtensionError
 from sphinx.transforms import SphinxTransform
@@ -123,8 +124,15 @@ class Callouts(SphinxTransform):
         return nodes.admonition("", title, *body, classes=[CALLOUTS[sign]])
 
 
+def remember_plugins() -> None:
+    """Spares pybtex, at every citation, a search through the metadata of all installed packages."""
+    for group, name in (("pybtex.backends", "docutils"), ("pybtex.backends", "plaintext")):
+        register_plugin(group, name, find_plugin(group, name), force=True)
+
+
 def setup(app: Sphinx) -> dict[str, Any]:
     """Registers the extension."""
+    remember_plugins()
     app.connect("source-read", rewrite_source)
     app.add_transform(Callouts)
     return {"version": "1", "parallel_read_safe": True, "parallel_write_safe": True}

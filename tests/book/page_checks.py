@@ -25,24 +25,35 @@ MAX_FIGURES = 800_000  # bytes
 AXE = (Path(axe_playwright_python.__file__).parent / "axe.min.js").read_text(encoding="utf-8")
 # With `preload`, axe would itself ask for the style sheets' imports, at wrong addresses.
 AXE_OPTIONS = {"resultTypes": ["violations"], "preload": False}
-COLOUR_RULES = ["color-contrast", "link-in-text-block"]
+COLOUR_RULES = ("color-contrast", "link-in-text-block")
 # Violations in the theme's own parts, which no page of ours can mend: (rule, part of the element).
 KNOWN_IN_THEME = (
     ("region", "logo__title"),  # the title in the side bar stands outside a landmark
 )
 
-# Code is thousands of elements, coloured by their class, and all formulas have one form: axe looks
-# at the first of each kind that shows, which is a tenth of the work.
-MARK_ALIKE = """() => {
-    const seen = new Set();
-    for (const e of document.querySelectorAll(".highlight pre span[class], mjx-container")) {
-        const inside = e.closest(".cell_input, .cell_output, .admonition")?.className;
-        const kind = `${e.tagName} ${e.className} ${e.getAttribute("display")} in ${inside}`;
-        if (seen.has(kind) || !e.checkVisibility()) e.dataset.alike = "";
-        else seen.add(kind);
+# Colours come from style sheets: elements with the same tags and classes around them look alike,
+# odd and even rows of tables apart. Of those with text of their own the first that shows is marked.
+# Code is thousands of elements; those that look like an earlier one become plain text.
+MARK_KINDS = """() => {
+    const kinds = new Map(), seen = new Set();
+    const kind = (e) => {
+        if (!e) return "";
+        if (!kinds.has(e)) {
+            const row = e.tagName === "TR" ? e.rowIndex % 2 : "";
+            const own = `${e.tagName}${row} ${e.getAttribute("class")} ${e.getAttribute("style")}`;
+            kinds.set(e, `${kind(e.parentElement)} > ${own}`);
+        }
+        return kinds.get(e);
+    };
+    for (const e of [...document.body.querySelectorAll("*")]) {
+        if (![...e.childNodes].some((node) => node.nodeType === 3 && node.data.trim())) continue;
+        if (e.checkVisibility() && !seen.has(kind(e))) {
+            seen.add(kind(e));
+            e.dataset.kind = "";
+        } else if (e.matches(".highlight pre span")) e.replaceWith(e.textContent);
     }
 }"""
-RUN_AXE = "(options) => axe.run({include: ['html'], exclude: ['[data-alike]']}, options)"
+RUN_AXE = "([context, options]) => axe.run(context, options)"
 UNSET_MATH = """() => [...document.querySelectorAll("article .math")]
     .filter((e) => !e.querySelector("mjx-container") || e.querySelector("mjx-merror"))
     .map((e) => e.textContent.slice(0, 60))"""
@@ -164,22 +175,25 @@ def packed_size(file: Path) -> int:
     return len(data if file.suffix in (".woff", ".woff2", ".png") else gzip.compress(data))
 
 
-def is_accessible(visit: Visit, rules: list[str] | None = None) -> Iterator[str]:
-    """What axe-core finds by these rules, or by all, apart from what is known of the theme."""
-    options = AXE_OPTIONS | ({"runOnly": rules} if rules else {})
-    for rule in visit.page.evaluate(RUN_AXE, options)["violations"]:
+def is_accessible(visit: Visit) -> Iterator[str]:
+    """What axe-core finds by all rules but those that look at colours."""
+    rules = {rule: {"enabled": False} for rule in COLOUR_RULES}
+    yield from violations(visit.page, {"include": ["html"]}, {"rules": rules})
+
+
+def has_contrast(visit: Visit) -> Iterator[str]:
+    """What axe-core finds by the rules that look at colours, for one element of each kind."""
+    marked = {"include": ["[data-kind]"]}
+    yield from violations(visit.page, marked, {"runOnly": list(COLOUR_RULES)})
+
+
+def violations(page: Page, context: dict, options: dict) -> Iterator[str]:
+    """The complaints of axe-core, apart from what is known of the theme."""
+    for rule in page.evaluate(RUN_AXE, [context, AXE_OPTIONS | options])["violations"]:
         for node in rule["nodes"]:
             known = any(rule["id"] == r and part in node["html"] for r, part in KNOWN_IN_THEME)
             if not known:
                 yield f"axe {rule['id']}: {node['html'][:120]}"
-
-
-# ---- dark
-
-
-def has_contrast_in_the_dark(visit: Visit) -> Iterator[str]:
-    """The rules that depend on colours hold on dark ground; the others cannot differ."""
-    yield from (f"{problem} (dark)" for problem in is_accessible(visit, COLOUR_RULES))
 
 
 # ---- as narrow as a phone
@@ -211,10 +225,11 @@ VIEWS: tuple[tuple[tuple[int, int], str, tuple[Check, ...]], ...] = (
             sets_its_formulas,
             loads_figures_late,
             is_accessible,
+            has_contrast,
             is_well_laid_out,
         ),
     ),
-    ((1360, 900), "dark", (has_contrast_in_the_dark,)),
+    ((1360, 900), "dark", (has_contrast,)),
     ((1280, 800), "light", (is_well_laid_out,)),
     ((390, 844), "light", (fits_a_phone, is_well_laid_out, is_light)),
 )
@@ -234,11 +249,12 @@ def look_at(
     page.evaluate(MATH_READY)
     page.add_style_tag(content=AT_ONCE)
     page.evaluate(AXE)
-    page.evaluate(MARK_ALIKE)
+    page.evaluate(MARK_KINDS)
     for (width, height), scheme, checks in VIEWS:
         page.set_viewport_size({"width": width, "height": height})
         page.emulate_media(color_scheme=scheme)
-        problems += [problem for check in checks for problem in check(visit)]
+        found = [problem for check in checks for problem in check(visit)]
+        problems += [f"{problem} ({scheme}, {width} px)" for problem in found]
     page.wait_for_load_state("networkidle")  # late requests and errors are in `problems`, too
     page.close()
     return problems

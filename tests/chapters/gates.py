@@ -20,7 +20,7 @@ from markdown_it import MarkdownIt
 from pybtex.database import parse_file as parse_bibliography
 
 from segedu.tools.setup_cell import setup_cell
-from tests.chapters import expected
+from tests.chapters import expected, fingerprints
 from tests.chapters.prose import (
     BAR,
     CITED,
@@ -652,6 +652,14 @@ def keeps_its_promise(chapter: Chapter) -> Iterator[Problem]:
         yield index, str(error)
 
 
+def is_stored_by_make(chapter: Chapter) -> Iterator[Problem]:
+    """Code and outputs are those of the execution that `make notebooks` has recorded."""
+    record = fingerprints.records(chapter.root).get(chapter.name)
+    word = chapter.path.stem
+    for reason in fingerprints.edited(chapter.notebook, record):
+        yield None, f"{reason}, not executed by `make notebooks CHAPTERS={word}`: run that"
+
+
 GATES: tuple[Callable[[Chapter], Iterator[Problem]], ...] = (
     is_valid,
     keeps_code_narrow,
@@ -672,6 +680,7 @@ GATES: tuple[Callable[[Chapter], Iterator[Problem]], ...] = (
     stores_outputs,
     shows_an_explorer,
     keeps_its_promise,
+    is_stored_by_make,
 )
 
 # What held for the first edition in place of the rules of `teaching.py`.

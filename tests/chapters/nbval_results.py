@@ -1,7 +1,8 @@
 """Plugin for the execution of the notebooks: fresh results must be what the book promises.
 
-`python -m pytest --nbval chapters -p tests.chapters.nbval_results --dist loadfile` runs every
-stored notebook from top to bottom in a fresh kernel and compares the outputs with the stored ones.
+`python -m pytest --nbval chapters -p tests.chapters.nbval_results -n 2 --dist loadfile` runs every
+stored notebook from top to bottom in a fresh kernel of one thread, two at a time, and compares the
+outputs with the stored ones; with `--nbval-lax` in place of `--nbval` only the results are compared.
 Cells that depend on training are exempt from that comparison; instead, the numbers that the cell
 tagged `results` has just produced are compared with book/expected.yml.
 """
@@ -13,6 +14,7 @@ import pytest
 
 from tests.chapters.expected import EXPECTED, differences, promised, results_in
 from tests.chapters.prose import ROOT
+from tests.chapters.store import kernel_environment
 
 SANITIZE = Path(__file__).with_name("sanitize.cfg")
 
@@ -22,11 +24,8 @@ def pytest_configure(config: pytest.Config) -> None:
     config.option.nbval_sanitize_with = str(SANITIZE)
     config.option.nbval_current_env = True  # this Python, whatever kernels the machine knows
     config.option.nbval_cell_timeout = min(config.option.nbval_cell_timeout, 600)
-    os.environ["TQDM_DISABLE"] = "1"
-    os.environ.pop("MPLBACKEND", None)  # a kernel shows figures only with its own backend
-    os.environ["PYTHONPATH"] = os.pathsep.join(
-        filter(None, [str(ROOT), os.environ.get("PYTHONPATH")])
-    )
+    os.environ.pop("MPLBACKEND", None)
+    os.environ |= kernel_environment()
 
 
 def pytest_collection_finish(session: pytest.Session) -> None:

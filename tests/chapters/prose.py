@@ -60,8 +60,12 @@ class Prose:
         return len(re.findall(r"[A-Za-zÀ-ž][\w’'-]*", self.text))
 
 
+@cache
 def parse(markdown: str) -> Prose:
-    """Take Markdown apart; code first, so that nothing inside it is read as anything else."""
+    """Take Markdown apart; code first, so that nothing inside it is read as anything else.
+
+    Remembered, as most gates ask for the same cells.
+    """
     found: dict[str, set[str]] = {
         "formulas": set(),
         "code": set(),
@@ -126,24 +130,39 @@ def is_abbreviation(form: str) -> bool:
     return sum(c.isupper() for c in form) >= 2 and " " not in form
 
 
+_START = re.compile(r"(?<![\w-])\S")
+
+
 @cache
-def _term_pattern() -> tuple[re.Pattern[str], dict[str, Term]]:
-    """One alternation of all forms, longest first: a long term hides the short one inside."""
+def _term_patterns() -> dict[str, tuple[re.Pattern[str], list[Term]]]:
+    """The forms by their first letter, as one alternation each: all at once would take ten times.
+
+    Longest first: a long term hides the short one inside. The groups number the terms.
+    """
     by_form = {form: term for term in terms() for form in term.forms}
-    ordered = sorted(by_form, key=len, reverse=True)
-    alternatives = [
-        re.escape(form) if is_abbreviation(form) else f"(?i:{re.escape(form)}(?:s|es)?)"
-        for form in ordered
-    ]
-    pattern = re.compile(rf"(?<![\w-])(?:{'|'.join(f'({a})' for a in alternatives)})(?![\w-])")
-    return pattern, {str(index): by_form[form] for index, form in enumerate(ordered, start=1)}
+    by_letter: dict[str, list[str]] = {}
+    for form in sorted(by_form, key=len, reverse=True):
+        by_letter.setdefault(form[0].lower(), []).append(form)
+    patterns = {}
+    for letter, forms in by_letter.items():
+        alternatives = [
+            re.escape(form) if is_abbreviation(form) else f"(?i:{re.escape(form)}(?:s|es)?)"
+            for form in forms
+        ]
+        pattern = re.compile(rf"(?:{'|'.join(f'({a})' for a in alternatives)})(?![\w-])")
+        patterns[letter] = pattern, [by_form[form] for form in forms]
+    return patterns
 
 
 def terms_in(english: str) -> dict[str, Term]:
     """The terms that an English text mentions, by the words it uses."""
-    pattern, by_group = _term_pattern()
     text = re.sub(r"\s+", " ", english)
-    return {match[0]: by_group[str(match.lastindex)] for match in pattern.finditer(text)}
+    patterns, found, end = _term_patterns(), {}, 0
+    for start in _START.finditer(text):
+        pattern, meant = patterns.get(start[0].lower(), (None, []))
+        if pattern and start.start() >= end and (match := pattern.match(text, start.start())):
+            found[match[0]], end = meant[match.lastindex - 1], match.end()
+    return found
 
 
 def untranslated(english: str, chinese: str) -> list[str]:

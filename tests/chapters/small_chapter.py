@@ -5,6 +5,7 @@ import json
 from pathlib import Path
 
 from segedu.tools.setup_cell import setup_cell
+from tests.chapters.fingerprints import FILE, fingerprint
 from tests.chapters.gates import Chapter, solution_metadata
 
 NAME = "chapters/01-part/01-topic.ipynb"
@@ -120,8 +121,16 @@ def notebook() -> dict:
     }
 
 
-def write(root: Path, content: dict, expected: str = "mean_iou: 0.61 ± 0.02") -> Chapter:
-    """Store a notebook, its neighbour and its expected numbers below a folder."""
+def write(
+    root: Path,
+    content: dict,
+    expected: str = "mean_iou: 0.61 ± 0.02",
+    executed: dict | None = None,
+) -> Chapter:
+    """Store a notebook, its neighbour, its expected numbers and its fingerprint below a folder.
+
+    `executed` is the notebook as `make notebooks` saw it, where it was edited since.
+    """
     path = root / NAME
     path.parent.mkdir(parents=True)
     path.write_text(json.dumps(content, ensure_ascii=False, indent=1), encoding="utf-8")
@@ -129,4 +138,7 @@ def write(root: Path, content: dict, expected: str = "mean_iou: 0.61 ± 0.02") -
     (root / "book").mkdir()
     promise = f"{NAME}:\n  cpu:\n    {expected}\n"
     (root / "book" / "expected.yml").write_text(promise, encoding="utf-8")
+    (root / "requirements.txt").touch()
+    seen = fingerprint(executed or content, {"files": [], "packages": []}, root)
+    (root / FILE).write_text(json.dumps({NAME: seen}), encoding="utf-8")
     return Chapter(path, root)

@@ -7,6 +7,7 @@ from pathlib import Path
 from unittest import mock
 
 from segedu.tools.new_chapter import execute, new_chapter
+from tests.chapters.fingerprints import record
 from tests.chapters.gates import Chapter
 from tests.chapters.prose import ROOT
 
@@ -17,8 +18,16 @@ NAME = "chapters/02-semantic/03-thresholds-again.ipynb"
 def small_book(folder: Path) -> Path:
     """What of the book a new chapter touches or links to."""
     first = "01-foundations/01-what-is-segmentation"
-    files = ["_toc.yml", "book/profiles.yml", "book/expected.yml", "book/bibliography.md"]
-    files += [f"chapters/{name}.ipynb" for name in (first, "02-semantic/01-fcn", "02-semantic/02-unet")]
+    files = [
+        "requirements.txt",
+        "_toc.yml",
+        "book/profiles.yml",
+        "book/expected.yml",
+        "book/bibliography.md",
+    ]
+    files += [
+        f"chapters/{name}.ipynb" for name in (first, "02-semantic/01-fcn", "02-semantic/02-unet")
+    ]
     for name in files:
         (folder / name).parent.mkdir(parents=True, exist_ok=True)
         shutil.copy(ROOT / name, folder / name)
@@ -34,6 +43,7 @@ def executed(root: Path) -> Chapter:
         shutil.copy(module, site / "segedu/teaching/checks")
     with mock.patch.dict(os.environ, PYTHONPATH=str(site)):
         execute(path)
+    record(root, path, {"files": [], "packages": []})
     return Chapter(path, root)
 
 

@@ -7,15 +7,12 @@ import pytest
 import yaml
 
 from tests.chapters.expected import EXPECTED
+from tests.chapters.fingerprints import notebooks, records
 from tests.chapters.gates import FIRST_EDITION, Chapter, report, source
 from tests.chapters.prose import ROOT, squeeze, terms, terms_in
 from tests.chapters.teaching import gates_of, is_draft
 
-CHAPTERS = [
-    Chapter(path)
-    for path in sorted((ROOT / "chapters").rglob("*.ipynb"))
-    if ".ipynb_checkpoints" not in path.parts
-]
+CHAPTERS = [Chapter(path) for path in notebooks()]
 
 
 def named(chapter: Chapter) -> str:
@@ -47,6 +44,10 @@ def test_expected_numbers_are_those_of_these_notebooks():
     assert sorted(yaml.safe_load(EXPECTED.read_text(encoding="utf-8"))) == [
         chapter.name for chapter in CHAPTERS
     ]
+
+
+def test_fingerprints_are_those_of_these_notebooks():
+    assert sorted(records()) == [chapter.name for chapter in CHAPTERS], "run `make notebooks`"
 
 
 def test_all_notebooks_install_from_the_same_repository():

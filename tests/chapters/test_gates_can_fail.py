@@ -3,6 +3,7 @@
 import pytest
 
 from tests.chapters import small_chapter
+from tests.chapters.fingerprints import FILE
 from tests.chapters.gates import FIRST_GATES, GATES, report
 from tests.chapters.small_chapter import NAME, code, markdown, shows
 
@@ -339,6 +340,12 @@ BROKEN = [
         lambda n: first(n, "results").update(outputs=[shows("text/plain", "{'iou': 0.6}")]),
         "iou is not in expected.yml",
     ),
+    (
+        "is_stored_by_make",
+        lambda n: swap(first(n, "results"), "0.6", "0.60"),
+        "its code changed, not executed by `make notebooks CHAPTERS=01-topic`",
+    ),
+    ("is_stored_by_make", stream("stdout", "edited"), "its outputs changed"),
 ]
 
 
@@ -354,7 +361,7 @@ def test_the_correct_notebook_passes(tmp_path, gate):
 def test_a_broken_notebook_is_noticed(tmp_path, gate, breaking, message):
     content = small_chapter.notebook()
     breaking(content)
-    chapter = small_chapter.write(tmp_path, content)
+    chapter = small_chapter.write(tmp_path, content, executed=small_chapter.notebook())
     problems = report(chapter, next(g for g in FIRST if g.__name__ == gate))
     assert all(problem.startswith(NAME) for problem in problems)
     with pytest.raises(AssertionError, match=message):
@@ -370,3 +377,10 @@ def test_a_notebook_without_expected_numbers_is_noticed(tmp_path):
     (tmp_path / "book" / "expected.yml").write_text("other.ipynb: {}\n")
     gate = next(g for g in GATES if g.__name__ == "keeps_its_promise")
     assert report(chapter, gate)[0].endswith(f"expected.yml has no entry {NAME}: cpu")
+
+
+def test_a_notebook_without_a_fingerprint_is_noticed(tmp_path):
+    chapter = small_chapter.write(tmp_path, small_chapter.notebook())
+    (tmp_path / FILE).unlink()
+    gate = next(g for g in GATES if g.__name__ == "is_stored_by_make")
+    assert "has no fingerprint" in report(chapter, gate)[0]

@@ -31,18 +31,9 @@ def store(root: Path, name: str, sources: list[str], printed: str) -> None:
 def execute(root: Path) -> subprocess.CompletedProcess:
     """The command of `make check-notebooks`, in another folder."""
     (root / "pytest.ini").write_text("[pytest]\n")
-    command = [
-        sys.executable,
-        "-m",
-        "pytest",
-        "-q",
-        "--nbval",
-        "chapters",
-        "-p",
-        "no:cacheprovider",
-    ]
-    command += ["-p", "tests.chapters.nbval_results", "--dist", "loadfile", "--color=no"]
-    command += ["--junitxml", "report.xml"]
+    command = [sys.executable, "-m", "pytest", "-q", "--nbval", "chapters", "--color=no"]
+    command += ["-p", "no:cacheprovider", "-p", "tests.chapters.nbval_results"]
+    command += ["-n", "2", "--dist", "loadfile", "--junitxml", "report.xml"]
     environment = os.environ | {"PYTHONPATH": str(ROOT), "COLUMNS": "200"}
     return subprocess.run(
         command, cwd=root, env=environment, capture_output=True, text=True, timeout=200

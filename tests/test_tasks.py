@@ -164,7 +164,7 @@ def test_best_epoch_resume_average_and_patience_serve_instances(tmp_path):
 
 
 @pytest.mark.slow  # starts processes, each of which has to import torch
-def test_two_processes_equal_one_for_instances_and_share_their_statistics(tmp_path):
+def test_two_processes_equal_one_for_instances_and_agree_on_all_they_keep(tmp_path):
     (tmp_path / "two").mkdir()
     records, model = train(tmp_path / "one")
     finish(start(tmp_path / "two", (*TWO, "-m"), "tests.toy_objects"))
@@ -174,7 +174,7 @@ def test_two_processes_equal_one_for_instances_and_share_their_statistics(tmp_pa
     for a, b in zip(records, got["records"], strict=True):
         for key in ("loss", "val_AP", "val_AP50", "val_AR100"):
             assert b[key] == pytest.approx(a[key], rel=1e-6), key
-    first, second = ((tmp_path / "two" / f"buffers-{i}.json").read_text() for i in (0, 1))
+    first, second = ((tmp_path / "two" / f"kept-{i}.json").read_text() for i in (0, 1))
     assert first == second and "NaN" not in first
 
 

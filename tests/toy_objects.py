@@ -1,11 +1,12 @@
 """A tiny detector and a training of it that tests start as a process of its own.
 
 ``python -m tests.toy_objects FOLDER`` (or under torchrun) trains for `Instance` and leaves scores
-and weights in ``FOLDER/result.json``, and what each process has in ``FOLDER/buffers-RANK.json``.
+and weights in ``FOLDER/result.json``, and what each process has in ``FOLDER/kept-RANK.json``.
 """
 
 import json
 import sys
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -14,11 +15,12 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 from torch.utils.data import Dataset
 
-from segedu.engine import Semantic, fit, make_loader
+from segedu.engine import Semantic, Task, fit, make_loader, seed_everything
 from segedu.engine.distributed import rank
 from segedu.losses import AdaptiveFocalLoss
+from segedu.models import get_model
 from segedu.ops import masks_to_boxes
-from segedu.tasks import Instance
+from segedu.tasks import Instance, Promptable
 from tests.engine.toy_training import Stripes, toy_model
 
 
@@ -96,8 +98,26 @@ def train(folder: Path | None = None, **settings: Any) -> tuple[list[dict[str, A
     return history.records, model
 
 
+SMALL = {"base_width": 4, "channels": 8, "box_width": 8, "mask_width": 8}
+NETWORKS = (
+    (lambda: get_model("mask_rcnn_tiny", 2, **SMALL), Instance()),
+    (lambda: get_model("sam_tiny", image_size=32, layers=1), Promptable(2)),
+)
+
+
+def uneven(build: Callable[[], nn.Module], task: Task) -> list[float]:
+    """Weights after a step in which only one of two processes has an object to learn from."""
+    some = Squares(1)[0]
+    none = {key: value if key == "image" else value[:0] for key, value in some.items()}
+    loader = make_loader([some, none], 2, shuffle=True, collate_fn=task.collate)
+    seed_everything(0)
+    model = build()
+    fit(model, loader, task=task, epochs=2, device="cpu")
+    return [p.double().sum().item() for p in model.parameters()]
+
+
 def main(folder: Path) -> None:
-    """Train for `Instance`, then with a loss and a network that keep statistics of batches."""
+    """Train for `Instance`, with statistics of batches, and where processes see other parts."""
     records, model = train(folder)
     if rank() == 0:
         weights = torch.cat([p.detach().flatten() for p in model.parameters()]).tolist()
@@ -107,8 +127,9 @@ def main(folder: Path) -> None:
     task = Semantic(AdaptiveFocalLoss())
     loader = make_loader(Stripes(8, noise=True), 4, shuffle=True)
     fit(network, loader, task=task, epochs=2, device="cpu", ema_decay=0.5)
-    buffers = [b.tolist() for module in (network, task) for b in module.buffers()]
-    (folder / f"buffers-{rank()}.json").write_text(json.dumps(buffers))
+    kept = [b.tolist() for module in (network, task) for b in module.buffers()]
+    kept += [uneven(*pair) for pair in NETWORKS]
+    (folder / f"kept-{rank()}.json").write_text(json.dumps(kept))
 
 
 if __name__ == "__main__":

@@ -199,7 +199,7 @@ def test_a_network_comes_back_without_the_file_of_its_first_weights(tmp_path):
     assert [p.requires_grad for p in again.parameters()] == trained and not all(trained)
 
 
-def test_a_checkpoint_that_does_not_say_what_it_is_of_is_refused(tmp_path):
+def test_a_checkpoint_of_an_unknown_network_is_refused(tmp_path):
     with pytest.raises(CheckpointError, match=r"holds no network, only \['epoch'\]"):
         network_of({"epoch": 1}, "x.pt")
     with pytest.raises(CheckpointError, match="x.pt does not say which network.*load_state_dict"):

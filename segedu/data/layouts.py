@@ -86,6 +86,8 @@ def open_dataset(
     if layout != "scenes" and not str(root):
         raise ValueError(f"root is missing: the folder of the {layout} data set")
     root = Path(root)
+    if layout != "scenes" and not root.exists():
+        raise FileNotFoundError(f"{root}: no such folder or file; it should hold the data set")
     own = find_splits(layout, root, **options)
 
     def open_part(name: str | None) -> Dataset:

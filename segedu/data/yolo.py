@@ -3,6 +3,7 @@
     <root>/images/<name>.<any>            <root>/labels/<name>.txt           no splits
     <root>/images/<split>/...             <root>/labels/<split>/...
     <root>/<split>/images/...             <root>/<split>/labels/...
+    <root>/<split>.txt                    names or paths of a split's images, all in images/
 
 A line is ``class x1 y1 x2 y2 ...`` with the class counted from 0 and coordinates as shares of the
 image's width and height. An image without a text file has no objects. Polygons are filled by COCO's
@@ -13,7 +14,7 @@ Source: the format that Ultralytics documents for segmentation, docs.ultralytics
 """
 
 from collections.abc import Sequence
-from pathlib import Path
+from pathlib import Path, PurePosixPath
 
 import numpy as np
 
@@ -28,6 +29,7 @@ from segedu.data.images import (
     read_image,
     report_skipped,
 )
+from segedu.data.pairs import read_lines
 from segedu.data.segments import BACKGROUND, Category, ObjectDataset, Objects, Transforms
 from segedu.data.voc import colormap
 
@@ -74,14 +76,17 @@ class YoloSegmentation(ObjectDataset):
         images = list_images(image_folder, "the images", skipped)
         if not images:
             raise FileNotFoundError(f"{image_folder}: no image in this folder")
+        known = set(images)
+        if split is not None and (Path(root) / f"{split}.txt").is_file():
+            images = _listed(Path(root) / f"{split}.txt", images)
         check_folder(label_folder, "a text file for each image with objects")
         texts = {}
         for path in sorted(label_folder.iterdir()):
             if path.suffix.lower() != ".txt":
                 skipped.append(Skipped(path, "not a text file"))
-            elif path.stem not in images:
+            elif path.stem not in known:
                 skipped.append(Skipped(path, "no image"))
-            else:
+            elif path.stem in images:
                 texts[path.stem] = path
         if not texts:
             raise ValueError(f"{label_folder}: no text file has the name of an image")
@@ -117,6 +122,18 @@ class YoloSegmentation(ObjectDataset):
             [label for label, _ in polygons],
             [[*polygon.min(0), *polygon.max(0)] for _, polygon in polygons],
         )
+
+
+def _listed(listing: Path, images: dict[str, Path]) -> dict[str, Path]:
+    """The images that a list file names, in its order."""
+    stems = [PurePosixPath(line).stem for line in read_lines(listing, "the images of the split")]
+    missing = [stem for stem in stems if stem not in images]
+    if missing:
+        raise FileNotFoundError(
+            f"{listing}: no image of the name {missing[0]!r} "
+            f"({len(missing)} of {len(stems)} are missing)"
+        )
+    return {stem: images[stem] for stem in stems}
 
 
 def read_polygons(path: Path, num_classes: int) -> list[tuple[int, np.ndarray]]:

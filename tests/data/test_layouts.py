@@ -285,6 +285,21 @@ def test_yolo_polygons(tmp_path):
     assert {e.reason for e in data.skipped} == {"no image", "a polygon without area"}
 
 
+def test_yolo_lists_of_images(tmp_path):
+    """A list says which images a split has; the others are not taken along."""
+    (tmp_path / "labels").mkdir()
+    for name in "abc":
+        save(tmp_path / f"images/{name}.png", np.zeros((6, 8)))
+        (tmp_path / f"labels/{name}.txt").write_text("0 0 0 .5 0 .5 .5 0 .5\n")
+    (tmp_path / "train.txt").write_text("./images/c.png\n./images/a.png\n")
+    (tmp_path / "val.txt").write_text("./images/b.png\n./images/gone.png\n")
+    assert find_splits("yolo", tmp_path) == ("train", "val")
+    data = open_dataset("yolo", tmp_path, "train", classes=["cat"])
+    assert data.names == ["c", "a"] and len(data[1]["labels"]) == 1 and not data.skipped
+    with pytest.raises(FileNotFoundError, match="val.txt: no image of the name 'gone' .1 of 2"):
+        open_dataset("yolo", tmp_path, "val", classes=["cat"])
+
+
 @pytest.mark.parametrize(
     "line, message",
     [
@@ -374,8 +389,9 @@ def test_errors():
         open_dataset("voc", "x", crowd=True)
     with pytest.raises(ValueError, match="root is missing"):
         open_dataset("voc")
-    with pytest.raises(FileNotFoundError, match="nowhere"):
-        open_dataset("voc", "nowhere")
+    for layout in ("voc", "folders", "yolo", "objects", "labelme"):
+        with pytest.raises(FileNotFoundError, match="nowhere: no such folder"):
+            open_dataset(layout, "nowhere")
 
 
 @needs("camvid")

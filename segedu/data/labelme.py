@@ -48,9 +48,10 @@ SHAPES = ("polygon", "rectangle", "circle", "mask")
 class LabelMe(ObjectDataset):
     """Images annotated with LabelMe, for all three tasks (``data.segments``).
 
-    Points, lines, shapes without width or height and shapes labelled ``__ignore__`` are left out
-    and counted. So are images without a json, and jsons without an image. A shape that encloses no
-    pixel's centre keeps its box and has an empty mask.
+    Shapes labelled ``__ignore__`` are void in semantic and panoptic samples, where no object lies
+    on them. Points, lines and shapes without width or height are left out and counted. So are
+    images without a json, and jsons without an image. A shape that encloses no pixel's centre keeps
+    its box and has an empty mask.
 
     Args:
         root: the folder.
@@ -121,13 +122,15 @@ class LabelMe(ObjectDataset):
 
     def _sort_shapes(self, path: Path, content: dict[str, Any]) -> list[Skipped]:
         """Leave only the shapes that are objects; return the others."""
-        kept, skipped = [], []
+        kept, ignored, skipped = [], [], []
         for shape in content["shapes"]:
             label, kind = shape.get("label"), shape.get("shape_type") or "polygon"
-            if label in (IGNORED, "_background_", "background"):
+            if label in ("_background_", "background"):
                 skipped.append(Skipped(path, f"a shape labelled {label}"))
             elif kind not in SHAPES:
                 skipped.append(Skipped(path, f"a {kind} has no area"))
+            elif label == IGNORED:
+                ignored.append(shape)
             elif label not in self._label_of:
                 raise ValueError(
                     f"{path}: holds the label {label!r}; classes are {', '.join(self._label_of)}"
@@ -136,7 +139,7 @@ class LabelMe(ObjectDataset):
                 skipped.append(Skipped(path, f"a {kind} without area"))
             else:
                 kept.append(shape)
-        content["shapes"] = kept
+        content["shapes"], content[IGNORED] = kept, ignored
         return skipped
 
     def _read_objects(self, index: int, size: tuple[int, int]) -> Objects:
@@ -149,19 +152,28 @@ class LabelMe(ObjectDataset):
             # Shapes without a group id are objects of their own.
             group = shape.get("group_id")
             key = (shape["label"], "shape", place) if group is None else (shape["label"], group)
-            try:
-                mask = shape_to_mask(shape, size)
-            except (ValueError, TypeError, KeyError, binascii.Error) as error:
-                raise ValueError(f"{path}: shape number {place}: {error}") from None
+            mask = _fill(path, shape, size)
             masks[key] = masks.get(key, False) | mask
             outlines.setdefault(key, []).append(_outline(path, shape))
+        void = np.zeros(size, dtype=bool)
+        for shape in content[IGNORED]:
+            void |= _fill(path, shape, size)
         limits = np.array([size[1], size[0]])
         corners = [np.concatenate(parts).clip(0, limits) for parts in outlines.values()]
         return Objects(
             np.array(list(masks.values()), dtype=bool).reshape(-1, *size),
             [self._label_of[label] for label, *_ in masks],
             [[*points.min(0), *points.max(0)] for points in corners],
+            void=void,
         )
+
+
+def _fill(path: Path, shape: Mapping[str, Any], size: tuple[int, int]) -> NDArray[np.bool_]:
+    """:func:`shape_to_mask`, with errors that name the file."""
+    try:
+        return shape_to_mask(shape, size)
+    except (ValueError, TypeError, KeyError, binascii.Error) as error:
+        raise ValueError(f"{path}: a shape {shape.get('label')!r}: {error}") from None
 
 
 def _outline(path: Path, shape: Mapping[str, Any]) -> NDArray[np.float64]:

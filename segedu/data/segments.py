@@ -257,6 +257,8 @@ class Objects(NamedTuple):
     """0 or 1; all 0 if None."""
     area: list[float] | None = None
     """In pixels; counted if None."""
+    void: NDArray[np.bool_] | None = None
+    """(H, W), where nobody says what there is besides the objects; nowhere if None."""
 
 
 class ObjectDataset(NamedDataset):
@@ -337,19 +339,20 @@ def stack_objects(objects: Objects) -> tuple[NDArray[np.int32], dict[int, int], 
     """Lay objects that may overlap on each other: crowds lowest, small ones on large ones.
 
     Returns:
-        Map (H, W) of ids: number k + 1 is object k, one more than their count the background;
-        id -> category of those that are to be seen; the ids of the crowds.
+        Map (H, W) of ids: number k + 1 is object k, one more than their count the background, 0
+        void; id -> category of those that are to be seen; the ids of the crowds.
     """
     ids = np.zeros(objects.masks.shape[1:], dtype=np.int32)
     crowd = np.array(objects.iscrowd or [0] * len(objects.labels))
     areas = objects.masks.sum((1, 2))
     for k in np.lexsort((-areas, -crowd)):  # crowds first, then by falling area
         ids[objects.masks[k]] = k + 1
-    ids[ids == 0] = len(objects.labels) + 1
+    background = ids == 0 if objects.void is None else (ids == 0) & ~objects.void
+    ids[background] = len(objects.labels) + 1
     labels = [*objects.labels, 0]
     return (
         ids,
-        {number: labels[number - 1] for number in count_ids(ids)},
+        {number: labels[number - 1] for number in count_ids(ids) if number},
         set((np.flatnonzero(crowd) + 1).tolist()),
     )
 

@@ -1,5 +1,7 @@
 """Every layout through the one function that opens them, on small files and on real ones."""
 
+import base64
+import io
 import json
 import os
 import warnings
@@ -12,6 +14,7 @@ from PIL import Image
 
 from segedu.data import LAYOUTS, find_splits, open_dataset
 from segedu.data.classes import class_table
+from segedu.data.labelme import shape_to_mask
 
 REAL = Path(os.environ.get("SEGEDU_DATA", "absent"))
 SHIPPED = Path(__file__).parents[2] / "data"
@@ -234,7 +237,7 @@ def labelme(tmp_path):
         {"label": "dog", "points": [[5, 4], [8, 6]], "shape_type": "rectangle", "group_id": 1},
         {"label": "dog", "points": [[2, 5], [2, 6]], "shape_type": "circle"},
         {"label": "cat", "points": [[2, 5]], "shape_type": "point"},
-        polygon("__ignore__", (0, 0), (1, 0), (1, 1)),
+        polygon("__ignore__", (0, 0), (2, 0), (2, 2), (0, 2)),
     ]
     content = {"shapes": shapes, "imageHeight": 6, "imageWidth": 8, "imagePath": "a.PNG"}
     (tmp_path / "a.json").write_text(json.dumps(content))
@@ -249,12 +252,14 @@ def test_labelme_shapes(labelme):
     assert sample["labels"].tolist() == [1, 2, 2]
     assert sample["area"].tolist() == [6, 12, 4]  # one group is one object
     assert sample["boxes"].tolist() == [[1, 1, 4, 3], [5, 0, 8, 6], [1, 4, 3, 6]]
-    assert sorted(e.reason for e in data.skipped) == [
-        "a point has no area",
-        "a shape labelled __ignore__",
-    ]
+    assert [e.reason for e in data.skipped] == ["a point has no area"]
+    # a pixel of the ignored square belongs to the cat
     mask = open_dataset("labelme", labelme, "all", task="semantic", classes=["cat", "dog"])[0]
-    assert mask["mask"].unique(return_counts=True)[1].tolist() == [48 - 22, 6, 16]
+    values, counts = mask["mask"].unique(return_counts=True)
+    assert values.tolist() == [0, 1, 2, 255] and counts.tolist() == [48 - 22 - 3, 6, 16, 3]
+    sample = open_dataset("labelme", labelme, "all", task="panoptic", classes=["cat", "dog"])[0]
+    assert (sample["panoptic_seg"] == 0).sum() == 3
+    assert sum(segment["area"] for segment in sample["segments_info"]) == 45
 
 
 @pytest.mark.filterwarnings("ignore:.*left out")
@@ -267,6 +272,22 @@ def test_labelme_errors(labelme):
     (labelme / "a.json").write_text(json.dumps(content))
     with pytest.raises(ValueError, match="a.json: is 9 x 6 pixels, but its image a.PNG is 8 x 6"):
         open_dataset("labelme", labelme, "all", classes=["cat", "dog"])[0]
+
+
+def test_labelme_mask_shape():
+    """A PNG in base64 that lies where its two corners say, cut off at the image's end."""
+    patch = io.BytesIO()
+    Image.fromarray(np.array([[True, False], [True, True]])).save(patch, format="PNG")
+    shape = {
+        "shape_type": "mask",
+        "points": [[2, 1], [3, 2]],
+        "mask": base64.b64encode(patch.getvalue()).decode(),
+    }
+    found = shape_to_mask(shape, (4, 5))
+    assert np.argwhere(found).tolist() == [[1, 2], [2, 2], [2, 3]]
+    assert np.argwhere(shape_to_mask(shape, (2, 3))).tolist() == [[1, 2]]
+    with pytest.raises(ValueError, match="shape must be one of polygon"):
+        shape_to_mask({"shape_type": "point", "points": [[1, 1]]}, (4, 5))
 
 
 def test_yolo_polygons(tmp_path):

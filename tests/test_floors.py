@@ -15,6 +15,7 @@ FLOORS = (
     {"engine", "report", "checkup", "teaching", "tools"},
     {"tasks"},
     {"medical"},
+    {"cli"},
     {"__main__"},
 )
 FLOOR = {name: number for number, floor in enumerate(FLOORS) for name in floor}

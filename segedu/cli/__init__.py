@@ -1,0 +1,60 @@
+"""The command line, one module per command: ``python -m segedu --help``, or ``segedu --help``.
+
+torch takes seconds to import: commands import it where they need it, so that --help does not wait.
+"""
+
+import argparse
+import os
+import shlex
+import sys
+from collections.abc import Sequence
+
+from segedu.cli import evaluate, models, predict, train
+from segedu.cli.options import Parser
+
+COMMANDS = (train, evaluate, predict, models)
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Run one command; mistakes of the user become one line on stderr and exit status 2."""
+    arguments = sys.argv[1:] if arguments is None else list(arguments)
+    options = parser().parse_args(arguments)
+    options.command_line = shlex.join(["python", "-m", "segedu", *arguments])
+    try:
+        return options.run(options) or 0
+    except KeyboardInterrupt:
+        hint = "; --resume goes on from the last epoch" if options.run is train.run else ""
+        print(f"segedu: interrupted{hint}", file=sys.stderr)
+        return 130
+    except BrokenPipeError:  # the reader, such as `head`, has seen enough
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return 0
+    except (OSError, ValueError, FloatingPointError, _checkpoint_error()) as error:
+        if os.environ.get("SEGEDU_DEBUG"):
+            raise
+        print(f"segedu: error: {' '.join(str(error).split())}", file=sys.stderr)
+        return 2
+
+
+def parser() -> argparse.ArgumentParser:
+    """The parser of all commands; each sets ``run``, which may return an exit status."""
+    whole = argparse.ArgumentParser(
+        prog="python -m segedu",
+        description="Train, judge and use segmentation networks.",
+        epilog="With SEGEDU_DEBUG=1 an error shows its traceback.",
+    )
+    commands = whole.add_subparsers(required=True, metavar="COMMAND", parser_class=Parser)
+    for module in COMMANDS:
+        summary = module.__doc__.strip().splitlines()[0]
+        name = module.__name__.rpartition(".")[2]
+        command = commands.add_parser(name, help=summary, examples=module.EXAMPLES)
+        command.description = summary
+        module.add_options(command)
+        command.set_defaults(run=module.run)
+    return whole
+
+
+def _checkpoint_error() -> type[Exception]:
+    from segedu.engine import CheckpointError
+
+    return CheckpointError

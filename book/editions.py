@@ -18,6 +18,7 @@ import re
 import shutil
 import subprocess
 import sys
+import tempfile
 import time
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
@@ -145,6 +146,29 @@ def build_edition(source: Path, work: Path, edition: str, builder: str = "html")
     return output / "_build" / builder
 
 
+def build_wheel(source: Path, site: Path) -> None:
+    """Puts the package beside the pages, as one file, for a notebook that was downloaded alone.
+
+    Raises:
+        RuntimeError: pip could not build it; the message holds what pip said.
+    """
+    with tempfile.TemporaryDirectory() as folder:  # setuptools leaves traces where it builds
+        copy = Path(folder)
+        ignored = shutil.ignore_patterns("__pycache__")
+        shutil.copytree(source / "segedu", copy / "segedu", ignore=ignored)
+        for name in ("pyproject.toml", "README.md", "LICENSE", "LICENSE-text"):
+            shutil.copy2(source / name, copy)
+        command = [sys.executable, "-m", "pip", "wheel", "--no-deps", "--no-build-isolation"]
+        done = subprocess.run(
+            [*command, "--disable-pip-version-check", "-w", str(site), folder],
+            stdout=subprocess.PIPE,
+            stderr=subprocess.STDOUT,
+            text=True,
+        )
+    if done.returncode:
+        raise RuntimeError(f"The wheel of segedu was not built:\n{done.stdout[-2000:]}")
+
+
 def build_site(source: Path, out: Path, *, clean: bool = False) -> Path:
     """Builds all editions of the book in `source` and returns the folder of the site."""
     work, site = out / "editions", out / "site"
@@ -162,6 +186,8 @@ def build_site(source: Path, out: Path, *, clean: bool = False) -> Path:
     for folder, (inside, _, _) in zip(folders, EDITIONS.values(), strict=True):
         unneeded = shutil.ignore_patterns("reports", ".buildinfo", "objects.inv", "*macros.html")
         shutil.copytree(folder, site / inside, ignore=unneeded, dirs_exist_ok=True)
+    if (source / "pyproject.toml").exists():
+        build_wheel(source, site)
     for_servers(site, [inside for inside, _, _ in EDITIONS.values()], site_url(os.environ))
     return site
 

@@ -97,8 +97,13 @@ def half_of_strings(code: str, group: list[Piece], edition: str) -> str:
     texts = {"en": code[start:first] + left, "zh": right + code[last:end]}
     if left.count("{") != left.count("}") or not all(map(WORD.search, texts.values())):
         return whole  # the bar of an expression, or a separator
+    at = group.index(barred[0])
     if edition == "en":
+        if not left.strip() and at:  # the bar begins a string: the one before ends the half
+            return code[start : group[at - 1][2]]
         return f"{code[start:first]}{prefix}{quote}{left.rstrip()}{quote}"
+    if not right.strip() and at + 1 < len(group):
+        return code[group[at + 1][1] : end]
     return f"{prefix}{quote}{right.lstrip()}{quote}{code[last:end]}"
 
 

@@ -51,6 +51,28 @@ CHECKS = {
             .map((e) => e.textContent.match(stray))
             .filter(Boolean).map((match) => match[0]);
     }""",
+    "the other language in code, output or figure": r"""() => {
+        const edition = document.body.dataset.edition;
+        if (!["en", "zh"].includes(edition)) return [];
+        const found = [];
+        const look = (text) => {
+            const han = /[\u3400-\u9fff]/.test(text);
+            const words = /^[a-z]{3,}( [a-z-]{2,})+$/.test(text.trim());  // no name, no formula
+            if (text.includes("｜") || (edition === "en" ? han : words)) found.push(text.trim());
+        };
+        const drawn = "svg text, .segedu-frame, .segedu-pictures figcaption, th";
+        const parts = edition === "en" ? ".cell_input, .cell_output, figure" : ":not(*)";
+        for (const e of document.querySelectorAll(`article :is(${drawn})`)) {
+            look(e.textContent);
+        }
+        for (const e of document.querySelectorAll(`article :is(${parts})`)) {
+            for (const line of e.textContent.split("\n")) look(line);
+        }
+        for (const e of document.querySelectorAll("article :is(img, svg)")) {
+            look(e.getAttribute("alt") ?? e.getAttribute("aria-label") ?? "");
+        }
+        return found.map((text) => text.slice(0, 60));
+    }""",
 }
 ICONS = """() => [...document.querySelectorAll("*:not(mjx-container *, pre *)")].flatMap((e) =>
     ["::before", "::after"].map((part) => getComputedStyle(e, part))

@@ -16,6 +16,8 @@ BROKEN = {
     "a wide formula does not scroll visibly": '<div class="math" style="width:60px;'
     'overflow:auto"><span style="display:block;width:90px">x</span></div>',
     "a space beside a full-width mark": "<p><b>标题。</b> 正文</p>",
+    "the other language in code, output or figure": "<script>document.body.dataset.edition = 'en'"
+    '</script><div class="cell_output"><pre>轮次</pre></div>',
     "blank icon f999": "<style>h1::before{font-family:'Font Awesome 6 Free';"
     "content:'\\f999'}</style><h1>x</h1>",
 }
@@ -52,6 +54,21 @@ def test_a_good_page_passes(told):
 def test_a_broken_page_is_noticed(told, rule):
     found = told(BROKEN[rule])
     assert found and all(complaint.startswith(rule) for complaint in found)
+
+
+@pytest.mark.parametrize(
+    "broken",
+    [
+        "<svg><text>training loss</text></svg>",
+        "<svg aria-label='a ｜ 甲'></svg>",
+        '<div class="segedu-pictures"><figcaption>colour table</figcaption></div>',
+    ],
+)
+def test_english_in_the_chinese_edition_is_noticed(told, broken):
+    edition = "<script>document.body.dataset.edition = 'zh'</script>"
+    assert told(edition + "<svg><text>FCN-8s</text><text>轮次</text></svg>") == []
+    [complaint] = told(edition + broken)
+    assert complaint.startswith("the other language")
 
 
 def test_every_check_is_tried():

@@ -37,6 +37,12 @@ def test_neighbouring_strings_are_one_text():
     code = 't = ("One. "\n     "Two. ｜ 一。"\n     "二。")\n'
     assert split_code(code, "en") == 't = ("One. "\n     "Two.")\n'
     assert split_code(code, "zh") == 't = ("一。"\n     "二。")\n'
+    ends = 't = ("One. ｜ " "一。")\n'
+    begins = 't = ("One." " ｜ 一。")\n'
+    for code in (ends, begins):
+        assert [split_code(code, e) for e in ("en", "zh")] in (
+            ['t = ("One.")\n', 't = ("一。")\n'],
+        )
 
 
 def test_what_is_not_python_stays():

@@ -112,7 +112,8 @@ def patterns(file: Path) -> dict[str, tuple[re.Pattern[str], list[dict[str, Any]
             alternatives = "|".join(f"({english_pattern(form)})" for form, _ in pairs)
             pattern = re.compile(rf"(?<![\w-])(?:{alternatives})(?![\w-])")
         else:
-            pattern = re.compile("|".join(f"({re.escape(form)})" for form, _ in pairs))
+            # 图像分类器 is a classifier, not a classification.
+            pattern = re.compile("|".join(f"({re.escape(form)}(?!器))" for form, _ in pairs))
         found[language] = pattern, [entry for _, entry in pairs]
     return found
 

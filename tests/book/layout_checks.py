@@ -58,7 +58,8 @@ CHECKS = {
         const look = (text) => {
             const han = /[\u3400-\u9fff]/.test(text);
             const words = /^[a-z]{3,}( [a-z-]{2,})+$/.test(text.trim());  // no name, no formula
-            if (text.includes("｜") || (edition === "en" ? han : words)) found.push(text.trim());
+            const bar = /[\p{L}.)。）] ?｜|｜ ?[\p{L}(（]/u.test(text);
+            if (bar || (edition === "en" ? han : words)) found.push(text.trim());
         };
         const drawn = "svg text, .segedu-frame, .segedu-pictures figcaption, th";
         const parts = edition === "en" ? ".cell_input, .cell_output, figure" : ":not(*)";

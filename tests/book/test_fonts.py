@@ -9,11 +9,13 @@ import matplotlib
 import pytest
 from browser import FLAGS, serve
 from fontTools.ttLib import TTFont
+from playwright.sync_api import Browser
 
 from tests.book.conftest import ROOT
 
 pytestmark = pytest.mark.browser
 
+Fonts = dict[str, set[tuple[str, bool]]]
 CHINESE = "Noto Sans CJK SC"
 MATPLOTLIB = Path(matplotlib.get_data_path(), "fonts", "ttf")
 PAGE = """<!doctype html><html lang="en" data-theme="light"><meta charset="utf-8">
@@ -56,18 +58,16 @@ def fonts(tmp_path_factory: pytest.TempPathFactory) -> Callable[[list[str]], Pat
     return machine
 
 
-def used(chromium: str, config: Path, site: Path) -> dict[str, set[tuple[str, bool]]]:
+def used(browser: Browser, chromium: str, config: Path, site: Path) -> Fonts:
     """Fonts of each paragraph of PAGE: (family, whether it came with the page)."""
-    from playwright.sync_api import sync_playwright
-
     (site / "fonts.html").write_text(PAGE, encoding="utf-8")
     environment = os.environ | {"FONTCONFIG_FILE": str(config)}
     result = {}
-    with serve(site) as address, sync_playwright() as playwright:
-        browser = playwright.chromium.launch(
+    with serve(site) as address:
+        machine = browser.browser_type.launch(
             executable_path=chromium, args=list(FLAGS), env=environment
         )
-        page = browser.new_page()
+        page = machine.new_page()
         page.goto(address + "fonts.html", wait_until="networkidle")
         page.evaluate("() => document.fonts.ready")
         session = page.context.new_cdp_session(page)
@@ -79,7 +79,7 @@ def used(chromium: str, config: Path, site: Path) -> dict[str, set[tuple[str, bo
             node = {"nodeId": found["nodeId"]}
             shown = session.send("CSS.getPlatformFontsForNode", node)["fonts"]
             result[name] = {(font["familyName"], font["isCustomFont"]) for font in shown}
-        browser.close()
+        machine.close()
     return result
 
 
@@ -94,9 +94,9 @@ MACHINES = {
 
 
 @pytest.mark.parametrize("machine", MACHINES)
-def test_every_machine_shows_the_same_fonts(machine, fonts, chromium, miniature):
+def test_every_machine_shows_the_same_fonts(machine, fonts, browser, chromium, miniature):
     names, han = MACHINES[machine]
-    shown = used(chromium, fonts(names), miniature)
+    shown = used(browser, chromium, fonts(names), miniature)
     sans, mono = {("Book Sans", True)}, {("Book Mono", True)}
     assert shown["latin"] == shown["strong"] == shown["slanted"] == sans
     assert shown["code"] == mono
@@ -105,12 +105,14 @@ def test_every_machine_shows_the_same_fonts(machine, fonts, chromium, miniature)
     assert shown["code-han"] == in_code
 
 
-def test_without_our_fonts_code_is_still_of_one_width(fonts, chromium, miniature, tmp_path):
+def test_without_our_fonts_code_is_still_of_one_width(
+    fonts, browser, chromium, miniature, tmp_path
+):
     """A page whose fonts a browser refuses to load, as Firefox does on some file systems."""
     site = tmp_path / "site"
     (site / "_static").mkdir(parents=True)
     shutil.copy(miniature / "_static" / "book.css", site / "_static")
-    shown = used(chromium, fonts(MACHINES["all"][0]), site)
+    shown = used(browser, chromium, fonts(MACHINES["all"][0]), site)
     assert shown["code"] == {("DejaVu Sans Mono", False)}
 
 

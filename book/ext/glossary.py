@@ -159,13 +159,14 @@ def linked_pieces(
     """The text cut at the terms that are not `linked` yet, which become links."""
     pieces: list[nodes.Node] = []
     last = 0
-    for match in pattern.finditer(text):
+    for match in pattern.finditer(text.replace("’", "'")):  # as authors type it
         entry = entries[match.lastindex - 1]
         if entry["id"] in linked:
             continue
         linked.add(entry["id"])
+        shown = text[match.start() : match.end()]
         link = nodes.reference(
-            "", match[0], refuri=f"{address}#term-{entry['id']}", internal=True, classes=["term"]
+            "", shown, refuri=f"{address}#term-{entry['id']}", internal=True, classes=["term"]
         )
         link["reftitle"] = entry[f"{language}_def"]
         pieces += [nodes.Text(text[last : match.start()]), link]

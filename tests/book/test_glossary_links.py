@@ -11,13 +11,14 @@ TERMS = """
 - {id: mask, en: mask, zh: 掩膜, en_def: Marks pixels., zh_def: 标出像素。}
 - {id: binary-mask, en: binary mask, zh: 二值掩膜, en_def: Two values., zh_def: 两种取值。}
 - {id: iou, en: overlap over union, zh: 交并比, en_def: A ratio., zh_def: 一比。, en_forms: [IoU]}
+- {id: otsu, en: Otsu's method, zh: 大津法, en_def: A threshold., zh_def: 阈值。}
 - {id: recall, en: recall, zh: 召回率, en_def: A share., zh_def: 比例。, everyday: true}
 """
 PAGE = """# A mask ｜ 掩膜
 
 +++ {"tags": ["lang-en"]}
 
-Binary masks first; `mask`, $mask$, then a **mask**, masks, unmask, IoU-like, IoU. Recall it.
+Binary masks first; `mask`, $mask$, then a **mask**, masks, unmask, IoU-like, IoU. Recall Otsu's method.
 
 +++ {"tags": ["lang-zh"]}
 
@@ -60,6 +61,7 @@ ENGLISH = [
     ("Binary masks", "book/glossary.html#term-binary-mask", "Two values."),
     ("mask", "book/glossary.html#term-mask", "Marks pixels."),
     ("IoU", "book/glossary.html#term-iou", "A ratio."),
+    ("Otsu’s method", "book/glossary.html#term-otsu", "A threshold."),
 ]
 CHINESE = [
     ("二值掩膜", "book/glossary.html#term-binary-mask", "两种取值。"),

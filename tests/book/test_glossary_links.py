@@ -18,7 +18,7 @@ PAGE = """# A mask ｜ 掩膜
 
 +++ {"tags": ["lang-en"]}
 
-Binary masks first; `mask`, $mask$, then a **mask**, masks, unmask, IoU-like, IoU. Recall Otsu's method.
+Binary masks first; `mask`, $mask$, a **mask**, masks, unmask, IoU-like, IoU. Recall Otsu's method.
 
 +++ {"tags": ["lang-zh"]}
 

@@ -1,0 +1,64 @@
+"""Examine a data set before anyone trains on it: counts, faults, a picture, a verdict."""
+
+import argparse
+
+from segedu.cli.datasets import TASKS, add_data, data_options
+from segedu.cli.options import Parser, find_root, path
+from segedu.files import write_json
+
+EXAMPLES = (
+    "check --data mydata --classes background car --val-split 0.2",
+    "check --layout coco --data coco --task instance --picture samples.png",
+)
+STATUS = {"ok": 0, "warnings": 0, "errors": 2}
+
+
+def add_options(parser: Parser) -> None:
+    """What to examine, and where the picture and the numbers go."""
+    add_data(parser)
+    parser.add_argument("--task", choices=TASKS, help="as it is to be read (default: as usual)")
+    parser.add_argument("--split", nargs="+", help="which parts (default: all)")
+    parser.add_argument("--picture", default="samples.png", help="PNG of samples with their labels")
+    parser.add_argument("--json", help="file for everything that was found")
+    parser.add_argument("--strict", action="store_true", help="warnings end with exit status 1")
+
+
+def run(options: argparse.Namespace) -> int:
+    """Print what was found; the exit status is 0 for sound, 1 for strict warnings, 2 for errors."""
+    from segedu.checkup import examine
+
+    layout = options.layout or "folders"
+    picture = path(options.picture)
+    if picture.suffix.lower() != ".png":
+        raise ValueError(f"--picture {picture}: its name must end in .png")
+    found = examine(
+        layout,
+        find_root(layout, options.data),
+        splits=options.split,
+        task=options.task,
+        picture=picture,
+        **data_options(options),
+    )
+    for split, count in found.splits.items():
+        sizes = list(count.sizes)
+        shown = f"{sizes[0]} pixels" if len(sizes) == 1 else f"{len(sizes)} sizes"
+        print(
+            f"{split}: {count.usable} of {count.images} samples can be used, {shown}, "
+            f"void {count.void:.1%}"
+        )
+        total = max(1, sum(c.pixels for c in count.classes))
+        print(f"{'images':>10}{'objects':>10}{'pixels':>12}{'share':>9}  class")
+        for c in count.classes:
+            share = c.pixels / total
+            print(f"{c.images:>10}{c.objects or '–':>10}{c.pixels:>12}{share:>9.2%}  {c.name}")
+        print()
+    for finding in found.findings:
+        examples = f" ({'; '.join(finding.examples)})" if finding.examples else ""
+        print(f"{finding.level}: {finding.message}{examples}")
+    if picture.is_file():
+        print(f"picture: {picture}")
+    if options.json:
+        print(f"kept in {write_json(path(options.json), found.to_dict())}")
+    print(f"verdict: {found.verdict}")
+    strict = options.strict and found.verdict == "warnings"
+    return 1 if strict else STATUS[found.verdict]

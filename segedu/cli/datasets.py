@@ -1,0 +1,116 @@
+"""The options that name a data set, which several commands have, and opening it by them."""
+
+from __future__ import annotations
+
+import argparse
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from segedu.cli.options import Parser, find_root, path
+
+if TYPE_CHECKING:
+    from torch.utils.data import Dataset
+
+#: The layouts of `segedu.data`, which --help must not import.
+LAYOUTS = (
+    *("folders", "voc", "camvid", "cityscapes", "coco", "coco-panoptic", "objects", "labelme"),
+    *("yolo", "pennfudan", "scenes"),
+)
+TASKS = ("semantic", "instance", "panoptic")
+
+# option of ``open_dataset`` -> (how it is written, how it is parsed)
+_COMMON: dict[str, dict[str, Any]] = {
+    "classes": {"nargs": "+", "metavar": "CLASS", "help": "names or name=value, or a file of them"},
+    "masks": {"metavar": "KIND", "help": "what masks hold: index (default), color or binary"},
+    "val_split": {"type": float, "metavar": "SHARE", "help": "for val where it has none, e.g. 0.2"},
+}
+_RARE: dict[str, dict[str, Any]] = {
+    "split_by": {"metavar": "PATTERN", "help": "what names share that stay in one part"},
+    "channels": {"type": int, "metavar": "N", "help": "1 grey, 3 colours (default), 4 RGBA, ..."},
+    "white": {"type": int, "metavar": "N", "help": "value of white in images of 16 bits"},
+    "max_pixels": {"type": int, "metavar": "N", "help": "largest image that is read"},
+    "image_folder": {"metavar": "NAME", "help": "folders: where images are (images)"},
+    "mask_folder": {"metavar": "NAME", "help": "folders: where masks are (masks)"},
+    "image_suffix": {"metavar": "TEXT", "help": "folders: what names of images end in"},
+    "mask_suffix": {"metavar": "TEXT", "help": "folders: what names of masks end in"},
+    "year": {"metavar": "YEAR", "help": "voc: of the devkit (2012)"},
+    "images": {"metavar": "FOLDER", "help": "coco: of the images, below the root"},
+    "annotations": {"metavar": "FILE", "help": "coco: the json, below the root"},
+    "segments": {"metavar": "FOLDER", "help": "coco-panoptic: of the PNGs, below the root"},
+}
+_NAMES = {"split_by": "group"}  # what open_dataset calls it
+
+
+def add_data(parser: Parser, *, given: str = "") -> None:
+    """The options of a data set.
+
+    Args:
+        parser: gets them.
+        given: where layout and root come from if they are not said; by default own folders.
+    """
+    parser.add_argument("--data", default="", help=f"root folder, or a CSV file of pairs{given}")
+    text = given or " (default: folders); see --help-all"
+    parser.add_argument("--layout", metavar="NAME", help=f"how it lies on the disk{text}")
+    for name, settings in _COMMON.items():
+        parser.add_argument(_flag(name), **settings)
+    for name, settings in _RARE.items():
+        parser.add_rare(_flag(name), **settings)
+    parser.epilog = f"layouts: {', '.join(LAYOUTS)}"
+
+
+def data_options(options: argparse.Namespace) -> dict[str, Any]:
+    """What was said of a data set, in the names of ``open_dataset``; a file of classes is read."""
+    from segedu.data.classes import class_names
+
+    said = {}
+    for name in (*_COMMON, *_RARE):
+        value = getattr(options, name)
+        if value is not None:
+            said[_NAMES.get(name, name)] = value
+    if "classes" in said:
+        one = path(said["classes"][0]) if len(said["classes"]) == 1 else None
+        is_file = one is not None and (one.suffix or one.is_file())
+        said["classes"] = class_names(one if is_file else said["classes"])
+    return said
+
+
+def open_split(
+    layout: str,
+    data: str,
+    split: str,
+    task: str | None,
+    said: Mapping[str, Any],
+    transforms: Callable[[dict[str, Any]], Any] | None = None,
+    *,
+    seed: int = 0,
+) -> Dataset:
+    """One split of a data set; ``data`` and ``said`` are of the command line."""
+    from segedu.data import open_dataset
+
+    root = find_root(layout, data)
+    try:
+        return open_dataset(
+            layout, root, split, task=task, transforms=transforms, seed=seed, **said
+        )
+    except ValueError as error:
+        raise ValueError(_as_options(str(error))) from error
+
+
+def files_of(dataset: Dataset) -> list[Path]:
+    """The image and label files that a data set lists, in its order."""
+    rows = getattr(dataset, "pairs", None) or getattr(dataset, "items", None)
+    if rows is None:
+        return list(getattr(dataset, "image_paths", ()))
+    return [part for row in rows for part in row if isinstance(part, Path)]
+
+
+def _flag(name: str) -> str:
+    return f"--{name.replace('_', '-')}"
+
+
+def _as_options(message: str) -> str:
+    """An error of the library, whose cures are arguments, with the options that they are here."""
+    for name in ("val_split", "masks", "white", "max_pixels"):
+        message = message.replace(f"{name}=", f"{_flag(name)} ")
+    return message.replace("'binary'", "binary").replace("'all'", "all")

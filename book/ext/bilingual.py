@@ -18,7 +18,7 @@ from __future__ import annotations
 import json
 import os
 import re
-from typing import Any, Literal
+from typing import Any
 
 from docutils import nodes
 from launch import site_url
@@ -29,12 +29,11 @@ from sphinx.errors import ExtensionError
 from sphinx.transforms import SphinxTransform
 from sphinx.util import logging
 
+from segedu.tools.languages import BAR, LANGUAGES, Language, halves, plain
+
 logger = logging.getLogger(__name__)
 
-Language = Literal["en", "zh"]
-LANGUAGES: tuple[Language, ...] = ("en", "zh")
 LANG_ATTRIBUTE = {"en": "en", "zh": "zh-CN"}
-BAR = "｜"
 CLOSING = "，。；：、！？）》”’"  # marks that must not start a line
 FULL_WIDTH = "，。；：、！？（）《》"
 SPACES = re.compile(f"(?<=[{FULL_WIDTH}])[ \\n]+|[ \\n]+(?=[{FULL_WIDTH}])")
@@ -52,25 +51,6 @@ ATTRIBUTE = re.compile(rf'\b(alt|title|aria-[a-z]+|data-label)="([^"<>]*{BAR}[^"
 BEGIN, END = "bilingual-begin", "bilingual-end"
 BLOCK_BREAK = re.compile(r"^\+\+\+\s*(\{.*\})?\s*$")
 FENCE = re.compile(r"^\s{0,3}(`{3,}|~{3,}|:{3,})")
-
-
-# --- short texts ------------------------------------------------------------------------------
-
-
-def halves(text: str) -> dict[Language, str] | None:
-    """Splits ``English ｜ 中文`` at its bar, or returns None where there is no bar."""
-    if BAR not in text:
-        return None
-    english, chinese = (half.strip() for half in text.split(BAR, 1))
-    return {"en": english, "zh": chinese}
-
-
-def plain(text: str, edition: str) -> str:
-    """The text for `edition` where no markup is possible (attributes, config values)."""
-    split = halves(text)
-    if split is None:
-        return text
-    return f"{split['en']} · {split['zh']}" if edition == "both" else split[edition]
 
 
 def classes_of(language: Language) -> list[str]:
@@ -97,7 +77,7 @@ def marked(text: str, language: Language) -> str:
 def select_notebook(source: str, edition: str, docname: str) -> str:
     """Drops the Markdown cells of the other language and marks those of this edition."""
     notebook = json.loads(source)
-    if notebook["metadata"].get("segedu", {}).get("draft"):
+    if notebook.get("metadata", {}).get("segedu", {}).get("draft"):
         raise ExtensionError(f"{docname}: is a draft: take it out of _toc.yml, or finish it")
     kept = []
     for cell in notebook["cells"]:

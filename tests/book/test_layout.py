@@ -73,3 +73,16 @@ def test_english_in_the_chinese_edition_is_noticed(told, broken):
 
 def test_every_check_is_tried():
     assert CHECKS.keys() < BROKEN.keys()
+
+
+def test_a_picture_grows_on_click_and_shrinks_again(browser, miniature):
+    page = browser.new_page(viewport={"width": 1280, "height": 900})
+    with serve(miniature) as address:
+        page.goto(address + "en/chapters/01-part/02-second.html")
+        picture = page.locator(".segedu-pictures img").first
+        widths = [picture.bounding_box()["width"]]
+        for _ in range(2):
+            picture.click()
+            widths.append(picture.bounding_box()["width"])
+    page.close()
+    assert widths[0] == widths[2] >= 200 and widths[1] > 2 * widths[0]

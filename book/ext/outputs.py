@@ -14,12 +14,13 @@ from __future__ import annotations
 import hashlib
 import json
 import re
+import unicodedata
 from html import escape
 from typing import Any
 
 from sphinx.application import Sphinx
 
-from segedu.tools.languages import split_code, split_html, split_lines
+from segedu.tools.languages import BAR, split_code, split_html, split_lines
 
 COLOUR = re.compile(r"<text\b[^>]*>|#(?:000000|ffffff)\b")
 INK = {"#000000": "currentColor", "#ffffff": "var(--pst-color-background)"}
@@ -28,9 +29,37 @@ GROUND = re.compile(r'<g id="patch_1">.*?</g>', re.S)  # the figure's own rectan
 HEAD = re.compile(
     r"<metadata>.*?</metadata>|<style\b.*?</style>|<!--.*?-->|<\?xml.*?\?>|<!DOCTYPE.*?>", re.S
 )
+# A label with a formula: matplotlib sets it letter by letter, and writes its source before it.
+SET_LABEL = re.compile(
+    rf"<!-- ([^>]*\$[^>]*{BAR}[^>]*|[^>]*{BAR}[^>]*\$[^>]*) -->"
+    r"\s*<g\b([^>]*)>\s*<text>(.*?)</text>\s*</g>",
+    re.S,
+)
+LAST_LETTER = re.compile(r'.*<tspan x="([-\d.]+)"[^>]*font-size: ([\d.]+)px', re.S)
+COMMAND = re.compile(r"\\([A-Za-z]+)")
 SVG_TAG = re.compile(r"<svg\b[^>]*>")
 SIZE = re.compile(r'\b(width|height)="([\d.]+)pt"')
 PIXELS_PER_POINT = 96 / 72
+
+
+def plain_label(match: re.Match[str]) -> str:
+    """A label in two languages with a formula, as one text that can be split."""
+    source, attributes, letters = match.groups()
+    text = COMMAND.sub(letter, source).translate(str.maketrans("", "", "${}"))
+    width, size = map(float, LAST_LETTER.match(letters).groups())
+    legend = match.string.rfind('<g id="legend_', 0, match.start()) > match.string.rfind(
+        '<g id="axes_', 0, match.start()
+    )
+    place = "" if legend else f' x="{width / 2:.1f}" text-anchor="middle"'
+    return f'<g{attributes}><text{place} style="font-size: {size}px">{escape(text)}</text></g>'
+
+
+def letter(match: re.Match[str]) -> str:
+    """A Greek letter for its command; nothing for a command that only sets the font."""
+    try:
+        return unicodedata.lookup(f"GREEK SMALL LETTER {match[1].upper()}")
+    except KeyError:
+        return ""
 
 
 def inline_chart(svg: str, options: dict[str, Any], edition: str) -> str:
@@ -42,6 +71,7 @@ def inline_chart(svg: str, options: dict[str, Any], edition: str) -> str:
         edition: the edition of the page.
     """
     prefix = f"c{hashlib.sha256(svg.encode()).hexdigest()[:8]}-"
+    svg = SET_LABEL.sub(plain_label, svg)
     svg = GROUND.sub("", HEAD.sub("", svg), count=1).strip()
     used = set(re.findall(r"#([\w-]+)", svg))
     svg = ID.sub(lambda match: f'id="{prefix}{match[1]}"' if match[1] in used else "", svg)

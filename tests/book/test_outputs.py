@@ -94,6 +94,16 @@ def test_a_chart_becomes_a_part_of_the_page(chart):
     assert ids and set(re.findall(r'(?:url\(|href=")#([^")]+)', html)) == set(ids)
 
 
+def test_a_label_with_a_formula_is_split_too():
+    viz.use_style()
+    ax = plt.subplots()[1]
+    ax.set_xlabel(r"learning rate $\eta$ ｜ 学习率 $\eta$")
+    svg = figure_svg(ax.figure)
+    plt.close(ax.figure)
+    assert re.search(r">\s*learning rate η\s*</text>", inline_chart(svg, {}, "en"))
+    assert re.search(r">\s*学习率 η\s*</text>", inline_chart(svg, {}, "zh"))
+
+
 def test_two_charts_share_no_id(chart):
     first = inline_chart(chart, {}, "en")
     second = inline_chart(chart.replace("on a dark bar", "another"), {}, "en")

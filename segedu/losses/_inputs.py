@@ -95,7 +95,7 @@ def check_binary(logits: Tensor, target: Tensor, ignore_index: int) -> tuple[Ten
     """Check ``logits (N, 1, *S)`` or ``(N, *S)`` against ``target (N, *S)`` of 0, 1 and ignored.
 
     Returns:
-        Logits and target, both (N, *S), in at least float32 and int64.
+        Logits, 0 where ignored, and target, both (N, *S), in at least float32 and int64.
 
     Raises:
         TypeError, ValueError: as `check_multiclass`.
@@ -112,7 +112,8 @@ def check_binary(logits: Tensor, target: Tensor, ignore_index: int) -> tuple[Ten
     _check_types(logits, target)
     target = target.long()
     check_label_range(target, 2, ignore_index)
-    return full_precision(logits), target
+    # A product with a mask would leave NaN of an infinite logit.
+    return full_precision(logits).masked_fill(target == ignore_index, 0), target
 
 
 def check_label_range(target: Tensor, num_classes: int, ignore_index: int) -> None:

@@ -37,6 +37,7 @@ class _DistanceLoss(nn.Module):
         classes = torch.arange(first, logits.shape[1], device=target.device)
         onehot = target[:, None] == classes.view(-1, *[1] * (target.ndim - 1))  # (N, K, *S)
         valid = (target != self.ignore_index)[:, None]  # (N, 1, *S)
+        logits = logits.masked_fill(~valid, 0)
         p = logits.softmax(1)[:, first:] * valid  # an ignored pixel is outside of every class
         loss = self.cost(p, onehot) * valid
         if self.reduction == "none":

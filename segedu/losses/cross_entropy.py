@@ -73,7 +73,7 @@ class CrossEntropyLoss(ClassSumLoss):
     def _smoothed(self, logits: Tensor, target: Tensor) -> Tensor:
         """The weighted map: here every class has a part in the loss of a pixel."""
         return F.cross_entropy(
-            logits,
+            logits.masked_fill((target == self.ignore_index)[:, None], 0),
             target,
             None if self.weight is None else self.weight.to(logits.dtype),
             ignore_index=self.ignore_index,

@@ -80,7 +80,7 @@ class DiscriminativeLoss(nn.Module):
         inside = (ids != self.background) & (ids != self.ignore_index)
         _, index = ids[inside].unique(return_inverse=True)  # (Q,)
         if index.numel() == 0:
-            return x.sum() * x.new_zeros(3), False
+            return x[:, inside].sum() * x.new_zeros(3), False
         x = x[:, inside]  # (E, Q)
         size = index.bincount().to(x.dtype)  # (C,)
         count = len(size)

@@ -94,7 +94,7 @@ def log_prob(logits: Tensor, target: Tensor, ignore_index: int = 255) -> Tensor:
 def plain_log_prob(logits: Tensor, target: Tensor, ignore_index: int = 255) -> Tensor:
     """`log_prob` as autograd would have it."""
     valid = target != ignore_index
-    log_p = logits.log_softmax(1)  # (N, C, *S)
+    log_p = logits.masked_fill(~valid[:, None], 0).log_softmax(1)  # (N, C, *S)
     log_t = log_p.gather(1, torch.where(valid, target, 0)[:, None])[:, 0]
     return torch.where(valid, log_t, 0)
 
@@ -108,7 +108,7 @@ class _LogProb(torch.autograd.Function):
             log_p = torch.log_softmax(z[b], 1, out=ctx.log_p[b])
             log_t[b] = log_p.gather(1, label[b, None])[:, 0]
         ctx.save_for_backward(z, label, valid)
-        return log_t.mul_(valid)
+        return log_t.masked_fill_(~valid, 0)
 
     @staticmethod
     @once_differentiable
@@ -120,6 +120,7 @@ class _LogProb(torch.autograd.Function):
         d = (d * valid)[:, None]  # (N, 1, P)
         for b in _blocks(z):
             grad[b].exp_().mul_(-d[b]).scatter_add_(1, label[b, None], d[b])
+            _forget_ignored(grad[b], valid[b])
         return grad, None, None
 
 
@@ -161,6 +162,7 @@ def plain_class_sums(logits: Tensor, target: Tensor, ignore_index: int = 255) ->
     """`class_sums` of all tables as autograd would have it."""
     valid = target != ignore_index
     t = one_hot(target, logits.shape[1], ignore_index)  # (N, C, *S)
+    logits = logits.masked_fill(~valid[:, None], 0)
     p = logits.softmax(1) * valid[:, None]
     nll = torch.where(t > 0, -logits.log_softmax(1), 0)
     prob, hit, square, nll, count = (x.flatten(2).sum(2) for x in (p, p * t, p * p, nll, t))
@@ -289,10 +291,12 @@ def plain_sigmoid_focal(
     weights: tuple[float, float] = (1.0, 1.0),
 ) -> Tensor:
     """`sigmoid_focal` as autograd would have it."""
+    valid = target != ignore_index
     t = one_hot(target, logits.shape[1], ignore_index)  # (N, C, *S)
+    logits = logits.masked_fill(~valid[:, None], 0)
     negative = weights[0] * plain_focal(F.logsigmoid(-logits), gamma)
     positive = weights[1] * plain_focal(F.logsigmoid(logits), gamma)
-    return torch.where(t > 0, positive, negative).sum(1) * (target != ignore_index)
+    return torch.where(t > 0, positive, negative).sum(1) * valid
 
 
 class _SigmoidFocal(torch.autograd.Function):
@@ -310,12 +314,12 @@ class _SigmoidFocal(torch.autograd.Function):
         z_t = z.gather(1, label[:, None])[:, 0]  # (N, P)
         negative = z_t.new_empty(z_t.shape)
         for b in _blocks(z):
-            negative[b] = plain_focal(F.logsigmoid(-z[b]), gamma).sum(1)
-        negative -= plain_focal(F.logsigmoid(-z_t), gamma)  # the target class is no negative
+            terms = plain_focal(F.logsigmoid(-z[b]), gamma)
+            negative[b] = terms.scatter_(1, label[b, None], 0).sum(1)  # the target is no negative
         positive = plain_focal(F.logsigmoid(z_t), gamma)
         ctx.save_for_backward(z, label, valid)
         ctx.gamma, ctx.weights = gamma, weights
-        return (weights[0] * negative + weights[1] * positive) * valid
+        return (weights[0] * negative + weights[1] * positive).masked_fill_(~valid, 0)
 
     @staticmethod
     @once_differentiable
@@ -328,6 +332,7 @@ class _SigmoidFocal(torch.autograd.Function):
         z_t = z.gather(1, label[:, None])
         at_target = -ctx.weights[1] * d[:, None] * _focal_slope(-z_t, ctx.gamma)
         grad.scatter_(1, label[:, None], at_target)
+        _forget_ignored(grad, valid)
         return grad, None, None, None, None
 
 
@@ -366,6 +371,7 @@ def plain_lovasz(
     """`lovasz` as autograd would have it: Berman et al. 2018, Algorithm 1."""
     t = one_hot(target, logits.shape[1], ignore_index)  # (N, C, *S)
     size = 1 if per_image else len(t)
+    logits = logits.masked_fill((target == ignore_index)[:, None], 0)
     groups = zip(
         *(x.split(size) for x in (logits.softmax(1), t, target != ignore_index)), strict=True
     )
@@ -510,8 +516,11 @@ def _sum_by_label(values: Tensor, label: Tensor, num_classes: int) -> Tensor:
 def _softmax_into(p: Tensor, z: Tensor, label: Tensor, valid: Tensor) -> Tensor:
     """Write softmax(z) (B, C, P), 0 where ignored, into ``p``; return log p_t (B, P) beside it."""
     log_t = torch.log_softmax(z, 1, out=p).gather(1, label[:, None])[:, 0]
-    p.exp_()
+    _forget_ignored(p.exp_(), valid)
+    return log_t.masked_fill_(~valid, 0)
+
+
+def _forget_ignored(values: Tensor, valid: Tensor) -> None:
+    """Set values (B, C, P) to 0 where ignored, in place; a product would keep NaN and infinity."""
     if not _surely_all(valid):
-        p.mul_(valid[:, None])
-        log_t.mul_(valid)
-    return log_t
+        values.masked_fill_(~valid[:, None], 0)

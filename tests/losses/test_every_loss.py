@@ -1,5 +1,7 @@
 """What every loss promises, whatever its formula."""
 
+import math
+
 import pytest
 import torch
 from hypothesis import given, settings
@@ -113,6 +115,23 @@ def test_what_is_predicted_at_ignored_pixels_does_not_matter(name):
     torch.testing.assert_close(logits.grad, other.grad)
     ignored = (target == 255)[:, None].expand_as(logits)
     assert (logits.grad[ignored] == 0).all()
+
+
+@every_loss
+@pytest.mark.parametrize("channel", [0, slice(None)])
+@pytest.mark.parametrize("value", [-math.inf, math.inf, 1e30, math.nan])
+def test_what_is_no_number_at_an_ignored_pixel_does_not_matter_either(name, value, channel):
+    loss = EVERY[name].eval()
+    logits, target = batch(name)
+    broken = logits.clone()
+    broken.flatten(2)[0, channel, :4] = value  # a view: the four ignored pixels
+    for x in (logits, broken):
+        x.requires_grad_()
+    a, b = loss(logits, target), loss(broken, target)
+    a.backward()
+    b.backward()
+    torch.testing.assert_close(b, a)
+    torch.testing.assert_close(broken.grad, logits.grad)
 
 
 @every_loss

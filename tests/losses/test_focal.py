@@ -1,3 +1,5 @@
+import math
+
 import pytest
 import torch
 
@@ -106,3 +108,11 @@ def test_bad_arguments():
         AdaptiveFocalLoss(momentum=1.0)
     with pytest.raises(ValueError, match="one entry for each of the 3 classes"):
         FocalLoss(alpha=[0.25, 0.75])(*batch())
+
+
+@pytest.mark.parametrize("sure", [1e8, math.inf])
+def test_a_sure_right_class_does_not_swallow_the_terms_of_the_others(sure):
+    """The positive term is 0; what remains are the negative terms of the other two classes."""
+    logits = torch.tensor([sure, 2.0, -1.0]).view(1, 3, 1)
+    loss = SigmoidFocalLoss(0.0, None, reduction="sum")(logits, torch.tensor([[0]]))
+    assert loss.item() == pytest.approx(math.log1p(math.exp(2)) + math.log1p(math.exp(-1)))

@@ -47,17 +47,18 @@ def check_reduction(reduction: str) -> str:
     return reduction
 
 
-def _check_tensor(logits: Tensor) -> None:
-    if not isinstance(logits, Tensor):
-        outputs = f" of {len(logits)} outputs" if isinstance(logits, tuple | list) else ""
+def check_tensor(output: Tensor, name: str = "logits") -> None:
+    """Raise ``TypeError`` unless a network's output is one tensor."""
+    if not isinstance(output, Tensor):
+        outputs = f" of {len(output)} outputs" if isinstance(output, tuple | list) else ""
         raise TypeError(
-            f"logits must be a tensor, got a {type(logits).__name__}{outputs}; a network with "
+            f"{name} must be a tensor, got a {type(output).__name__}{outputs}; a network with "
             "several outputs in training needs AuxiliaryLoss(loss, weights)"
         )
 
 
 def _check_types(logits: Tensor, target: Tensor) -> None:
-    _check_tensor(logits)
+    check_tensor(logits)
     if not logits.is_floating_point():
         raise TypeError(f"logits must be floating point, got {logits.dtype}")
     if target.is_floating_point() or target.dtype == torch.bool:
@@ -100,7 +101,7 @@ def check_binary(logits: Tensor, target: Tensor, ignore_index: int) -> tuple[Ten
     Raises:
         TypeError, ValueError: as `check_multiclass`.
     """
-    _check_tensor(logits)
+    check_tensor(logits)
     if logits.ndim == target.ndim + 1 and logits.shape[1] == 1:
         logits = logits[:, 0]
     if logits.shape != target.shape:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import torch
 from torch import Tensor, nn
 
-from segedu.losses._inputs import check_non_negative, mean_of
+from segedu.losses._inputs import check_non_negative, check_tensor, mean_of
 from segedu.ops.precision import full_precision
 
 
@@ -57,6 +57,7 @@ class DiscriminativeLoss(nn.Module):
 
     def forward(self, embeddings: Tensor, target: Tensor) -> Tensor:
         """Return the loss of ``embeddings (N, E, *S)`` for instance ids ``target (N, *S)``."""
+        check_tensor(embeddings, "embeddings")
         if not embeddings.is_floating_point() or target.is_floating_point():
             raise TypeError(
                 "embeddings must be floating point and target integer, "

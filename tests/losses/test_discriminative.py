@@ -80,5 +80,7 @@ def test_bad_arguments():
         DiscriminativeLoss()(x, ids[:1])
     with pytest.raises(TypeError, match="target integer"):
         DiscriminativeLoss()(x, ids.float())
+    with pytest.raises(TypeError, match=r"embeddings .* a tuple of 2 outputs.*AuxiliaryLoss"):
+        DiscriminativeLoss()((x, x), ids)
     with pytest.raises(ValueError, match="delta_var must be >= 0"):
         DiscriminativeLoss(delta_var=-1.0)

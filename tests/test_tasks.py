@@ -38,9 +38,7 @@ ALL_CLASSES = {c.id: c.isthing for c in scene_classes}
 
 
 def scenes(task: str, count: int = 2) -> SceneDataset:
-    """Class 0 of the instances is the sky, which is none: their labels begin with 1."""
-    classes = ("sky", *CLASSES) if task == "instance" else None
-    return SceneDataset(count, SCENE, seed=3, task=task, transforms=instances(), classes=classes)
+    return SceneDataset(count, SCENE, seed=3, task=task, transforms=instances())
 
 
 def build(name: str) -> nn.Module:

@@ -8,13 +8,11 @@ from segedu.data.scenes import SceneConfig, SceneDataset
 from segedu.metrics import AveragePrecision
 from segedu.tasks import Instance
 
-CLASSES = ("tree", "car", "person", "sign", "animal")
-
 
 @pytest.fixture(scope="module")
 def sample():
     """A scene of 64 x 64, all its objects of one class, as the trainings keep it."""
-    scenes = SceneDataset(1, SceneConfig(64), seed=3, task="instance", classes=CLASSES)
+    scenes = SceneDataset(1, SceneConfig(64), seed=3, task="instance")
     (sample,) = train_instances.Kept(list(scenes))
     assert len(sample["labels"]) > 2
     return sample

@@ -338,6 +338,10 @@ def test_instance_sample():
     assert isinstance(sample["masks"], tv_tensors.Mask) and sample["masks"].dtype == torch.bool
     assert np.array_equal(sample["masks"], scene.instances.masks)
     assert len(sample["boxes"]) == len(sample["masks"]) == len(sample["labels"]) > 0
+    assert dataset.classes == ("background", "tree", "car", "person", "sign", "animal")
+    assert len(dataset.classes_zh) == len(dataset.colors) == dataset.num_classes == 6
+    names = [dataset.classes[label] for label in sample["labels"]]
+    assert names == [CLASSES[label].name for label in scene.instances.labels]
 
 
 def test_panoptic_sample():
@@ -349,21 +353,22 @@ def test_panoptic_sample():
 
 
 def test_classes_to_learn_are_renumbered_and_others_void():
-    names = ("road", "tree", "car")
+    names = ("road", "car", "tree")
     plain, few = (
         {task: SceneDataset(1, SMALL, task=task, classes=kept) for task in TASKS}
         for kept in (None, names)
     )
     assert few["semantic"].classes == names and few["semantic"].num_classes == 3
-    assert few["semantic"].colors == tuple(c.color for c in CLASSES if c.name in names)
+    assert few["semantic"].colors == tuple(CLASSES[i].color for i in (2, 8, 7))
     mask = plain["semantic"][0]["mask"]
     expected = torch.full_like(mask, VOID)
-    for new, old in enumerate((2, 7, 8)):
+    for new, old in enumerate((2, 8, 7)):
         expected[mask == old] = new
     assert torch.equal(few["semantic"][0]["mask"], expected)
     everything, sample = plain["instance"][0], few["instance"][0]
-    kept = (everything["labels"] == 7) | (everything["labels"] == 8)
-    assert torch.equal(sample["labels"], everything["labels"][kept] - 6)
+    assert few["instance"].classes == ("background", "car", "tree")
+    kept = everything["labels"] <= 2  # tree and car, the other way round
+    assert torch.equal(sample["labels"], 3 - everything["labels"][kept])
     assert torch.equal(sample["masks"], everything["masks"][kept])
     assert torch.equal(sample["boxes"], everything["boxes"][kept])
     panoptic = few["panoptic"][0]
@@ -379,6 +384,11 @@ def test_classes_to_learn_are_renumbered_and_others_void():
 def test_wrong_classes(names):
     with pytest.raises(ValueError, match="classes"):
         SceneDataset(1, SMALL, classes=names)
+
+
+def test_objects_need_a_class_that_is_a_thing():
+    with pytest.raises(ValueError, match=r"classes .*'tree'.*got .*'road'"):
+        SceneDataset(1, SMALL, task="instance", classes=("sky", "road"))
 
 
 @pytest.mark.parametrize("task", TASKS)

@@ -6,24 +6,23 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from segedu.data.scenes import CLASSES, SceneConfig, SceneDataset
+from segedu.data.scenes import SceneConfig, SceneDataset
 
 Samples = Sequence[Mapping[str, Any]]
 PLAIN = SceneConfig(scale_range=0.0, occlusion=0.0, clutter=0.0, fine_detail=0.0)
-THINGS = tuple(c.name for c in CLASSES if c.isthing)
 
 
 def instance_scenes(count: int, min_area: int) -> list[dict[str, Tensor]]:
     """Scenes as the contract of detection wants them, without their smallest objects."""
     samples = []
-    for sample in SceneDataset(count, PLAIN, task="instance", classes=THINGS):
+    for sample in SceneDataset(count, PLAIN, task="instance"):
         kept = sample["masks"].flatten(1).sum(1) >= min_area
         samples.append(
             {
                 "image": sample["image"].as_subclass(Tensor) / 255,
                 "boxes": sample["boxes"].as_subclass(Tensor)[kept],
                 "masks": sample["masks"].as_subclass(Tensor)[kept],
-                "labels": sample["labels"][kept] + 1,  # 0 is the background
+                "labels": sample["labels"][kept],
             }
         )
     return samples

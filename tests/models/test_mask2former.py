@@ -12,6 +12,7 @@ from segedu.models.mask2former import (
     mask2former_tiny,
     sample,
 )
+from segedu.tasks import as_instances
 from tests.models.mask_scenes import THINGS, panoptic_quality, scenes
 from tests.models.overfit import learn, summed
 
@@ -128,7 +129,7 @@ def test_points_are_sampled_where_the_mask_is_undecided():
 
 def test_sampling_at_pixel_centres_reads_the_pixels():
     maps = torch.randn(2, 3, 5)
-    points = centres((3, 5), "cpu").expand(2, -1, -1)
+    points = centres(torch.empty(1, 1, 3, 5)).expand(2, -1, -1)
     assert torch.allclose(sample(maps, points), maps.flatten(1), atol=1e-5)
 
 
@@ -160,5 +161,5 @@ def test_learns_two_scenes():
     metric = AveragePrecision()
     model.task = "instance"
     with torch.no_grad():
-        metric.update(model([s["image"] for s in samples]), scenes(2, "instance"))
+        metric.update(model([s["image"] for s in samples]), [as_instances(s) for s in samples])
     assert metric.compute()["AP50"] > 0.8

@@ -443,7 +443,6 @@ def test_the_training_loop_takes_it_as_the_package_says():
         SceneConfig(size=64),
         task="instance",
         transforms=instances((48, 64), flip=True),
-        classes=("sky", "tree", "car", "person", "sign", "animal"),
     )
     model = mask_rcnn_tiny(6, base_width=4, channels=8, box_width=8, mask_width=8)
     loader = make_loader(scenes, 2, shuffle=True, collate_fn=list)

@@ -11,6 +11,7 @@ from segedu.data.naming import NamedDataset
 from segedu.data.scenes.classes import CLASSES, VOID, SceneClass
 from segedu.data.scenes.config import SceneConfig
 from segedu.data.scenes.generator import Scene, generate
+from segedu.data.segments import BACKGROUND
 from segedu.data.transforms import evaluation, instances
 
 Sample = dict[str, Any]
@@ -28,19 +29,23 @@ class SceneDataset(NamedDataset):
         num_images: length of the data set, at least 1.
         config: the knobs; defaults to `SceneConfig()`.
         seed: data sets with different seeds share no scene.
-        task: "semantic" gives `image`, `mask`; "instance" gives `image`, `boxes`, `masks`,
-            `labels`; "panoptic" gives `image`, `panoptic_seg`, `segments_info`.
+        task: "semantic" gives `image`, `mask`; "instance" gives `image`, `boxes`, `masks` and
+            `labels`, from 1 on, since detectors keep 0 for the background; "panoptic" gives
+            `image`, `panoptic_seg`, `segments_info`.
         transforms: called with the sample dict, e.g. a `torchvision.transforms.v2.Compose`.
         classes: names of the classes to learn, renumbered 0, 1, ... in this order, as the train
             ids of Cityscapes are; all others become void (255; 0 in a panoptic map) and their
-            objects are left out. All twelve if not given.
+            objects are left out. All twelve if not given. Of an instance data set only the things
+            among them count.
         cache_bytes: memory for painted scenes; 0 switches the cache off.
 
     Raises:
-        ValueError: unknown task or class, `num_images` < 1, negative seed or cache size.
+        ValueError: unknown task or class, no thing for an instance data set, `num_images` < 1,
+            negative seed or cache size.
 
     Attributes:
-        classes, classes_zh: the names of the classes in English and Chinese.
+        classes, classes_zh: the names of the classes in English and Chinese, the first one of an
+            instance data set the background.
         colors: their display colours.
         labels: the names as figures need them, ``English ｜ 中文``.
         num_classes: how many there are.
@@ -65,12 +70,14 @@ class SceneDataset(NamedDataset):
         if cache_bytes < 0:
             raise ValueError(f"cache_bytes must be >= 0; got {cache_bytes}")
         kept = _find_classes(classes)
-        self.classes = tuple(c.name for c in kept)
-        self.classes_zh = tuple(c.name_zh for c in kept)
-        self.colors = tuple(c.color for c in kept)
-        self.num_classes = len(kept)
+        shown = [(c.name, c.name_zh, c.color) for c in kept]
+        if task == "instance":
+            kept = _things(kept)
+            shown = [BACKGROUND, *((c.name, c.name_zh, c.color) for c in kept)]
+        self.classes, self.classes_zh, self.colors = zip(*shown, strict=True)
+        self.num_classes = len(shown)
         self._new_id = np.full(256, VOID, np.uint8)
-        self._new_id[[c.id for c in kept]] = range(len(kept))
+        self._new_id[[c.id for c in kept]] = range(len(shown) - len(kept), len(shown))
         self.num_images, self.config, self.seed = num_images, config or SceneConfig(), seed
         self.task, self.transforms = task, transforms
         self._free = cache_bytes
@@ -150,6 +157,17 @@ def _find_classes(names: Sequence[str] | None) -> tuple[SceneClass, ...]:
     if not names or len(set(names)) < len(names) or not set(names) <= set(known):
         raise ValueError(f"classes must be different names out of {tuple(known)}; got {names!r}")
     return tuple(known[name] for name in names)
+
+
+def _things(classes: Sequence[SceneClass]) -> tuple[SceneClass, ...]:
+    """Those of them that are things."""
+    things = tuple(c for c in classes if c.isthing)
+    if not things:
+        raise ValueError(
+            "classes of an instance data set must hold one or more of "
+            f"{tuple(c.name for c in CLASSES if c.isthing)}; got {tuple(c.name for c in classes)}"
+        )
+    return things
 
 
 def _to_sample(scene: Scene, task: str, new_id: np.ndarray) -> Sample:

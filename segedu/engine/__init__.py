@@ -9,7 +9,12 @@ from segedu.engine.checkpoint import (
 from segedu.engine.evaluation import evaluate
 from segedu.engine.fit import fit
 from segedu.engine.history import History, tensorboard
-from segedu.engine.inference import predict_labels, predict_tta, sliding_window
+from segedu.engine.inference import (
+    predict_labels,
+    predict_strips,
+    predict_tta,
+    sliding_window,
+)
 from segedu.engine.loader import make_loader, seed_everything
 from segedu.engine.optim import cosine_lr, parameter_groups, plateau_lr, poly_lr, step_lr
 from segedu.engine.recipe import train
@@ -30,6 +35,7 @@ __all__ = [
     "plateau_lr",
     "poly_lr",
     "predict_labels",
+    "predict_strips",
     "predict_tta",
     "save_checkpoint",
     "seed_everything",

@@ -2,7 +2,7 @@
 
 import itertools
 import math
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 
 import torch
 import torch.nn.functional as F
@@ -112,7 +112,54 @@ def sliding_window(
         raise ValueError(
             f"images must have the shape (N,3,H,W) or (N,1,D,H,W), got {tuple(images.shape)}"
         )
-    size = images.shape[2:]
+    strips = predict_strips(
+        model,
+        lambda here: images[(..., *here)],
+        tuple(images.shape[2:]),
+        window,
+        overlap=overlap,
+        weights=weights,
+        activation=activation,
+        at_once=at_once,
+    )
+    result, top = None, 0
+    for strip in strips:
+        if result is None:
+            result = strip.new_empty(*strip.shape[:2], *images.shape[2:])  # (N,C,H,W)
+        result[:, :, top : top + strip.shape[2]] = strip
+        top += strip.shape[2]
+    return result
+
+
+@torch.no_grad()
+def predict_strips(
+    model: Predictor,
+    read: Callable[[tuple[slice, ...]], Tensor],
+    size: tuple[int, ...],
+    window: int | tuple[int, ...],
+    *,
+    overlap: float = 0.5,
+    weights: str = "gaussian",
+    activation: Predictor = probabilities,
+    at_once: int = 1,
+) -> Iterator[Tensor]:
+    """What `sliding_window` gives, strip by strip from the top down, of images of any size.
+
+    Only as many rows as a window has are held at once.
+
+    Args:
+        model: as in `sliding_window`.
+        read: rows and columns (or slices, rows and columns) -> that part of the images
+            (N,3,h,w), or of the volumes (N,1,d,h,w).
+        size: H and W of the images, or D, H and W of the volumes.
+        window, overlap, weights, activation, at_once: as in `sliding_window`.
+
+    Yields:
+        Probabilities (N,C,h,W), or (N,C,d,H,W), of the next rows; together they are H (or D).
+
+    Raises:
+        ValueError: if an argument is out of range.
+    """
     window = (window,) * len(size) if isinstance(window, int) else tuple(window)
     if len(window) != len(size) or min(window) < 1:
         raise ValueError(f"window must be positive, one number or {len(size)}, got {window}")
@@ -124,27 +171,53 @@ def sliding_window(
         raise ValueError(f"at_once must be at least 1, got {at_once}")
     window = tuple(map(min, window, size))
     if window == tuple(size):
-        return activation(model(images))
-    # In half precision sums round away what is added, and a corner weighs exp(-24) = 0.
-    precise = torch.promote_types(images.dtype, torch.float32)
-    weight = images.new_ones((), dtype=precise)
-    for side in window:
-        weight = weight.unsqueeze(-1) * window_profile(side, weights, weight)  # (h,), (h,w), ...
-    summed, weight_sum = None, weight.new_zeros(size)
-    corners = itertools.product(*map(window_starts, size, window, [overlap] * len(size)))
+        yield activation(model(read(tuple(map(slice, size)))))
+        return
+    tops, *others = map(window_starts, size, window, [overlap] * len(size))
     places = [
-        (..., *(slice(start, start + n) for start, n in zip(corner, window, strict=True)))
-        for corner in corners
+        tuple(slice(start, start + n) for start, n in zip(corner, window, strict=True))
+        for corner in itertools.product(tops, *others)
     ]
+    predicted = _predicted(lambda parts: activation(model(parts)), read, places, at_once)
+    weight, summed, weight_sum = None, None, None
+    for top, next_top in itertools.pairwise([*tops, size[0]]):
+        for (_, *columns), part in itertools.islice(predicted, len(places) // len(tops)):
+            if summed is None:
+                # In half precision sums round away what is added, and a corner weighs exp(-24) = 0.
+                precise = torch.promote_types(part.dtype, torch.float32)
+                weight = _window_weight(window, weights, part.new_ones((), dtype=precise))
+                held = (window[0], *size[1:])
+                summed = weight.new_zeros(*part.shape[:2], *held)  # (N,C,h,W)
+                weight_sum = weight.new_zeros(held)
+            summed[(..., slice(None), *columns)] += part * weight
+            weight_sum[(slice(None), *columns)] += weight
+        done = next_top - top
+        yield (summed[:, :, :done] / weight_sum[:done]).to(part.dtype)
+        for rows, axis in ((summed, 2), (weight_sum, 0)):  # make room below
+            kept = rows.narrow(axis, done, window[0] - done).clone()
+            rows.narrow(axis, 0, window[0] - done).copy_(kept)
+            rows.narrow(axis, window[0] - done, done).zero_()
+
+
+def _predicted(
+    model: Predictor,
+    read: Callable[[tuple[slice, ...]], Tensor],
+    places: Sequence[tuple[slice, ...]],
+    at_once: int,
+) -> Iterator[tuple[tuple[slice, ...], Tensor]]:
+    """Each window's place and probabilities (N,C,h,w)."""
     for first in range(0, len(places), at_once):
         group = places[first : first + at_once]
-        found = activation(model(torch.cat([images[here] for here in group])))  # (G*N,C,h,w)
-        if summed is None:
-            summed = weight.new_zeros(len(images), found.shape[1], *size)  # (N,C,H,W)
-        for here, part in zip(group, found.split(len(images)), strict=True):
-            summed[here] += part * weight
-            weight_sum[here] += weight
-    return (summed / weight_sum).to(found.dtype)
+        parts = [read(here) for here in group]
+        found = model(torch.cat(parts))  # (G*N,C,h,w)
+        yield from zip(group, found.split(len(parts[0])), strict=True)
+
+
+def _window_weight(window: tuple[int, ...], weights: str, one: Tensor) -> Tensor:
+    weight = one
+    for side in window:
+        weight = weight.unsqueeze(-1) * window_profile(side, weights, one)  # (h,), (h,w), ...
+    return weight
 
 
 @torch.no_grad()

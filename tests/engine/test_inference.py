@@ -6,8 +6,15 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from torch import nn
 
-from segedu.engine import make_loader, predict_labels, predict_tta, sliding_window
+from segedu.engine import (
+    make_loader,
+    predict_labels,
+    predict_strips,
+    predict_tta,
+    sliding_window,
+)
 from segedu.engine.inference import window_profile, window_starts
+from tests.engine.largest_tensor import LargestTensor
 
 IMAGES = torch.rand(2, 3, 23, 31, generator=torch.Generator().manual_seed(0))
 
@@ -47,6 +54,37 @@ def test_windows_at_once_are_one_batch_and_change_nothing():
     together = sliding_window(model, IMAGES, 9, at_once=4)
     assert batches == [8] * 8 + [6]  # 5 x 7 windows of 2 images
     torch.testing.assert_close(together, sliding_window(directional, IMAGES, 9))
+
+
+@pytest.mark.parametrize("at_once", [1, 4])
+def test_strips_are_the_sliding_window_from_the_top_down(at_once):
+    read = []
+
+    def part(here):
+        read.append(here[0].stop)
+        return IMAGES[(..., *here)]
+
+    heights, seen = [], []
+    strips = predict_strips(directional, part, (23, 31), 9, at_once=at_once)
+    for strip in strips:
+        heights.append(strip.shape[2])
+        seen.append(strip)
+        # Nothing below the window whose rows are finished was read, but for the rest of a batch.
+        assert at_once > 1 or max(read) <= sum(heights[:-1]) + 9
+    assert heights == [4, 4, 4, 2, 9]
+    assert torch.equal(torch.cat(seen, dim=2), sliding_window(directional, IMAGES, 9))
+
+
+def test_strips_of_a_long_image_hold_a_windows_rows():
+    """The largest tensor that arises does not grow with the height."""
+    largest = []
+    for height in (64, 640):
+        with LargestTensor() as mode:
+            part = lambda here: torch.ones(1, 3, *(s.stop - s.start for s in here))  # noqa: E731
+            for _ in predict_strips(pointwise, part, (height, 48), 16):
+                pass
+        largest.append(mode.bytes)
+    assert largest[0] == largest[1]
 
 
 def test_an_image_that_fits_is_seen_whole():

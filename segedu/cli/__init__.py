@@ -29,7 +29,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     except BrokenPipeError:  # the reader, such as `head`, has seen enough
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return 0
-    except (OSError, ValueError, FloatingPointError, _checkpoint_error()) as error:
+    except (OSError, ValueError, ImportError, FloatingPointError, _checkpoint_error()) as error:
         if os.environ.get("SEGEDU_DEBUG"):
             raise
         print(f"segedu: error: {' '.join(str(error).split())}", file=sys.stderr)

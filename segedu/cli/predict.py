@@ -1,57 +1,112 @@
-"""Segment an image file; save the labels and an overlay."""
+"""Segment images: a file, a folder, a pattern, pages of a TIFF, a video."""
+
+from __future__ import annotations
 
 import argparse
-from pathlib import Path
-from typing import Any
+import sys
+from collections.abc import Callable
+from typing import TYPE_CHECKING, Any
 
-from segedu.cli.networks import load_model, predictor
+from segedu.cli.networks import load_model
 from segedu.cli.options import Parser, add_prediction, path
-from segedu.files import atomic_write
+from segedu.cli.sources import VIDEO_SUFFIXES, find_files, pictures
+
+if TYPE_CHECKING:
+    from segedu.cli.results import Writer
 
 EXAMPLES = (
-    "predict --checkpoint runs/unet/best.pt --image street.jpg --out overlay.png",
-    "predict --checkpoint runs/unet/best.pt --image street.jpg --out overlay.png --tta",
+    "predict photos/ --checkpoint runs/unet/best.pt --out predictions/",
+    "predict map.tif --checkpoint runs/unet/best.pt --out map/ --window 1024 --tta",
 )
+MAX_PIXELS = 1_000_000_000
 
 
 def add_options(parser: Parser) -> None:
     """What to segment, and where to put it."""
+    parser.usage = "%(prog)s INPUT --checkpoint FILE --out FOLDER [options]"
+    parser.add_argument("input", help="file, folder, or pattern in quotes, such as 'a/*.jpg'")
+    parser.add_argument("--out", required=True, help="folder of the results, laid out as the input")
     add_prediction(parser, required=True)
-    parser.add_argument("--image", required=True, help="the image file to segment")
-    parser.add_argument("--out", required=True, help="where the overlay goes (PNG)")
-    parser.add_argument("--mask", help="where the labels go (by default OUT_mask.png)")
+    parser.add_argument(
+        "--save",
+        nargs="+",
+        choices=("overlay", "mask", "probabilities"),
+        default=["overlay", "mask"],
+        metavar="WHAT",
+        help="overlay, mask (both by default), probabilities (.npz)",
+    )
+    parser.add_argument(
+        "--min-score", type=float, default=0.5, help="of objects that are kept (default: 0.5)"
+    )
+    parser.add_argument("--force", action="store_true", help="replace results that are there")
+    parser.add_rare(
+        "--max-pixels",
+        type=int,
+        default=MAX_PIXELS,
+        metavar="N",
+        help=f"largest image that is read (default: {MAX_PIXELS:,})",
+    )
 
 
-def run(options: argparse.Namespace) -> None:
-    """Segment one image."""
-    import numpy as np
-    from PIL import Image
+def run(options: argparse.Namespace) -> int:
+    """Segment every picture; returns 1 if some could not be read."""
+    from segedu.cli.results import Writer, network_input
 
-    from segedu.data.images import read_image
-    from segedu.data.transforms import evaluation
-    from segedu.viz import overlay
-
-    out = path(options.out)
-    mask_path = path(options.mask) if options.mask else out.with_name(f"{out.stem}_mask.png")
-    for file in (out, mask_path):
-        if file.suffix.lower() != ".png":
-            raise ValueError(f"{file}: the results are PNG files, the name must end in .png")
-    image = read_image(path(options.image))  # (3,H,W)
+    found = find_files(str(path(options.input)))
     model, state = load_model(options.checkpoint, options.device)
-    config = state["config"]
-    probabilities = predictor(model, options)(evaluation()({"image": image})["image"][None])
-    labels = probabilities[0].argmax(0).cpu().numpy().astype(np.uint8)  # (H,W)
-    _save_png(out, Image.fromarray(overlay(image, labels, config["colors"])))
-    indexed = Image.fromarray(labels)
-    indexed.putpalette([value for color in config["colors"] for value in color])
-    _save_png(mask_path, indexed)
-    shares = np.bincount(labels.ravel(), minlength=len(config["classes"])) / labels.size
-    for share, name in sorted(zip(shares, config["classes"], strict=True), reverse=True):
-        if share > 0:
-            print(f"{share:7.2%}  {name}")
-    print(f"overlay: {out}\nlabels:  {mask_path}")
+    config = network_input(model, state)
+    writer = Writer(path(options.out), config, tuple(options.save), options.force)
+    for name, file in found.files.items():
+        if file.suffix.lower() not in VIDEO_SUFFIXES:
+            writer.check_free(name)
+    segment = _segmenter(model, config, options, writer)
+    failed: list[str] = []
+    for name, file in found.files.items():
+        try:
+            for picture in pictures(name, file, config.channels, options.max_pixels):
+                writer.check_free(picture.name)
+                print(f"{picture.name}: {segment(picture.name, picture.read())}", flush=True)
+        except FileExistsError:
+            raise
+        except (OSError, ValueError) as error:
+            failed.append(f"{error}")
+    writer.close()
+    if found.left_out:
+        print(f"{found.left_out} other files were left out: neither images nor videos")
+    if failed and not writer.written:
+        raise ValueError("; ".join(failed[:3]))
+    print(f"{writer.written} segmented, in {options.out}")
+    if failed:
+        shown = "; ".join(" ".join(text.split()) for text in failed[:3])
+        more = f"; and {len(failed) - 3} more" if len(failed) > 3 else ""
+        print(
+            f"segedu: {len(failed)} of {len(found.files)} files failed: {shown}{more}",
+            file=sys.stderr,
+        )
+    return 1 if failed else 0
 
 
-def _save_png(file_path: Path, image: Any) -> None:
-    with atomic_write(file_path) as file:
-        image.save(file, format="PNG")
+def _segmenter(
+    model: Any, config: Any, options: argparse.Namespace, writer: Writer
+) -> Callable[[str, Any], str]:
+    """Name and picture -> what was found in it, after it has been written."""
+    from segedu.cli import results
+
+    if config.task == "semantic":
+        view = results.SemanticView(model, config, options.window, options.tta, options.scales)
+        return lambda name, image: writer.semantic(name, image, view)
+    for given, option in ((options.window, "--window"), (options.tta, "--tta")):
+        if given:
+            raise ValueError(
+                f"{option} is for semantic segmentation: an object that lies in two views would be "
+                "found twice"
+            )
+    if "probabilities" in options.save:
+        raise ValueError("--save probabilities is for semantic segmentation")
+    if config.task == "instance":
+        return lambda name, image: writer.instance(
+            name, image, results.predict_objects(model, config, image), options.min_score
+        )
+    return lambda name, image: writer.panoptic(
+        name, image, results.predict_objects(model, config, image)
+    )

@@ -9,10 +9,10 @@ import shlex
 import sys
 from collections.abc import Sequence
 
-from segedu.cli import check, evaluate, models, predict, train
+from segedu.cli import check, evaluate, export, models, predict, train
 from segedu.cli.options import Parser
 
-COMMANDS = (check, train, evaluate, predict, models)
+COMMANDS = (check, train, evaluate, predict, export, models)
 
 
 def main(arguments: Sequence[str] | None = None) -> int:

@@ -55,7 +55,8 @@ class ChannelNorm(nn.LayerNorm):
 
     def forward(self, x: Tensor) -> Tensor:
         """(N, C, h, w) -> (N, C, h, w)."""
-        return super().forward(x.movedim(1, -1)).movedim(-1, 1)
+        # 3, not -1: PyTorch's way to ONNX takes a negative place as it is.
+        return super().forward(x.movedim(1, 3)).movedim(3, 1)
 
 
 def resize(x: Tensor, like: Tensor, align_corners: bool = False) -> Tensor:

@@ -30,7 +30,8 @@ class OverlapPatchEmbedding(nn.Module):
 
 def _to_map(tokens: Tensor, size: torch.Size) -> Tensor:
     """(N, hw, C) -> (N, C, h, w)."""
-    return tokens.transpose(1, 2).unflatten(2, size)
+    # Not unflatten: PyTorch's way to ONNX would keep the size of the example.
+    return tokens.transpose(1, 2).reshape(tokens.shape[0], -1, *size)
 
 
 class EfficientAttention(nn.Module):
@@ -205,7 +206,7 @@ class SegFormer(nn.Module):
             x = stage(x)
             maps.append(x)  # (N, 32, H/4, W/4), (N, 64, H/8, W/8), (N, 160, H/16, W/16), ...
         projected = [
-            resize(layer(x.movedim(1, -1)).movedim(-1, 1), maps[0])  # (N, 256, H/4, W/4)
+            resize(layer(x.movedim(1, 3)).movedim(3, 1), maps[0])  # (N, 256, H/4, W/4)
             for layer, x in zip(self.project, maps, strict=True)
         ]
         x = self.fuse(torch.cat(projected[::-1], dim=1))  # (N, 256, H/4, W/4)

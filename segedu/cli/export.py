@@ -1,0 +1,79 @@
+"""Write a trained network as an ONNX file, checked against PyTorch."""
+
+import argparse
+
+from segedu.cli.networks import load_model
+from segedu.cli.options import Parser, path
+
+EXAMPLES = (
+    "export --checkpoint runs/unet/best.pt --out unet.onnx",
+    "export --checkpoint runs/unet/best.pt --out unet.onnx --size 512 512",
+)
+#: Why networks of the other tasks cannot be exported.
+REASONS = {
+    "instance": "the number of its objects decides the sizes of its tensors, which the exporter "
+    "would freeze at those of the example",
+    "panoptic": "it puts its segments together one after the other, and the exporter would freeze "
+    "their number at that of the example",
+    "promptable": "its image encoder, prompts and masks are called apart and not as one graph",
+    "volume": "the command reads checkpoints of images only",
+}
+
+
+def add_options(parser: Parser) -> None:
+    """The checkpoint, the file, and the size of the images."""
+    parser.usage = "%(prog)s --checkpoint FILE --out FILE [options]"
+    parser.add_argument("--checkpoint", required=True, help="best.pt or last.pt of a training")
+    parser.add_argument("--out", required=True, help="the file, whose name ends in .onnx")
+    parser.add_argument(
+        "--size",
+        type=int,
+        nargs=2,
+        default=[256, 320],
+        metavar=("HEIGHT", "WIDTH"),
+        help="of the images, where the network allows no other (default: 256 320)",
+    )
+    parser.add_argument("--force", action="store_true", help="replace a file that is there")
+
+
+def run(options: argparse.Namespace) -> None:
+    """Export one checkpoint."""
+    import segedu
+    from segedu.cli.results import network_input
+    from segedu.engine.export import INPUT, OUTPUT, export_onnx
+    from segedu.models import list_models
+
+    out = path(options.out)
+    if out.suffix.lower() != ".onnx":
+        raise ValueError(f"--out: {out} must end in .onnx")
+    if out.exists() and not options.force:
+        raise FileExistsError(f"{out} is there already: --force replaces it")
+    if min(options.size) < 64:
+        raise ValueError(f"--size must be 64 at least, got {options.size}")
+    model, state = load_model(options.checkpoint, "cpu")
+    name = state["network"]["name"]
+    kind = list_models()[name].task
+    if kind in REASONS:
+        raise ValueError(f"{name} cannot be exported: {REASONS[kind]}")
+    known = network_input(model, state)
+    metadata = {
+        "task": known.task,
+        "network": name,
+        "classes": list(known.classes),
+        "colors": [list(color) for color in known.colors],
+        "channels": known.channels,
+        "mean": list(known.mean),
+        "std": list(known.std),
+        "preprocessing": f"{INPUT} = (pixels / 255 - mean) / std, per channel, RGB for colours",
+        "image_size": known.image_size,
+        "postprocessing": f"the class of a pixel is the largest of its {OUTPUT}; of a single one, "
+        "whether it is positive",
+        "segedu": segedu.__version__,
+    }
+    size = (options.size[0], options.size[1])
+    written = export_onnx(model, out, metadata, channels=known.channels, size=size)
+    what = "images of any size" if written.dynamic else f"images of {size[0]} x {size[1]} pixels"
+    print(
+        f"{out}: {what}, {out.stat().st_size / 2**20:.1f} MiB; the logits differ from PyTorch's by "
+        f"{written.difference:.1e} of the largest at most"
+    )

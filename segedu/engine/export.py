@@ -1,0 +1,240 @@
+"""Networks as ONNX files, each compared with PyTorch before it is kept."""
+
+import copy
+import importlib
+import io
+import json
+import logging
+import warnings
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from types import ModuleType
+from typing import Any, NamedTuple
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+from torch.overrides import TorchFunctionMode
+
+from segedu.files import write_bytes
+
+OPSET = 18
+#: Largest difference of the logits, relative to the largest of them: the two programs add up in
+#: another order, and hundreds of layers in float32 (eps 1.2e-7) make some 1e-5 of it.
+TOLERANCE = 1e-3
+INPUT, OUTPUT = "image", "logits"
+
+
+#: What ONNX, or PyTorch's way to it, has no word for.
+UNKNOWN = {
+    F.max_unpool2d: "it places values by the indices of a pooling's maxima (max_unpool2d), for "
+    "which PyTorch has no translation to ONNX",
+}
+
+
+class ExportError(ValueError):
+    """A network that cannot be exported, and why."""
+
+
+class Exported(NamedTuple):
+    """What `export_onnx` wrote."""
+
+    path: Path
+    dynamic: bool
+    """Whether images of any height and width go in; else of one size only."""
+    difference: float
+    """The largest difference to PyTorch that was seen, relative to the largest logit."""
+
+
+def export_onnx(
+    model: nn.Module,
+    path: str | Path,
+    metadata: Mapping[str, Any],
+    *,
+    channels: int = 3,
+    size: tuple[int, int] = (256, 320),
+) -> Exported:
+    """Write a semantic network as an ONNX file, if it then computes what it did before.
+
+    The file takes ``image`` float32 (N,C,H,W), normalised, and gives ``logits`` (N,K,H,W). Heights
+    and widths are free if the network allows it, which is tried with three sizes; else they are
+    those of ``size``. The number of images is free.
+
+    Args:
+        model: maps (N,C,H,W) to logits; left in eval mode, where it is.
+        path: file to create or to replace.
+        metadata: kept in the file as text: strings as they are, everything else as JSON.
+        channels: C.
+        size: height and width of the example images, and of all images where the size is fixed; the
+            others that are tried differ from it by 32 and 64.
+
+    Raises:
+        ExportError: if the network cannot be exported, or the file computes something else.
+        ImportError: if a package of the extra ``deploy`` is missing.
+    """
+    onnx = _import_extra("onnx")
+    _import_extra("onnxruntime")
+    model = _exportable(model.eval())
+    height, width = size
+    _check_operations(model, channels, size)
+    others = [(height + 32, width - 32), (height - 32, width + 64)]
+    failure = None
+    for dynamic in (True, False):
+        sizes = [size, *others] if dynamic else [size]
+        try:
+            data = _converted(model, channels, size, dynamic)
+            difference = compare(model, data, channels, sizes)
+        except ExportError as error:
+            failure = failure or error
+            continue
+        file = onnx.load_from_string(data)
+        written = {**metadata, "size": "any" if dynamic else [height, width]}
+        for key, value in written.items():
+            text = value if isinstance(value, str) else json.dumps(value, ensure_ascii=False)
+            file.metadata_props.add(key=key, value=text)
+        return Exported(write_bytes(path, file.SerializeToString()), dynamic, difference)
+    raise failure
+
+
+@torch.no_grad()
+def compare(
+    model: nn.Module, data: bytes, channels: int, sizes: Sequence[tuple[int, int]]
+) -> float:
+    """The largest difference of an ONNX file to its network, relative to the largest logit.
+
+    Args:
+        model: the network.
+        data: the file.
+        channels: of the images.
+        sizes: heights and widths that are tried, the first with one random image, the second with
+            two, and so on.
+
+    Raises:
+        ExportError: if the file fails, or differs by more than `TOLERANCE`.
+    """
+    runtime = _import_extra("onnxruntime")
+    runtime.set_default_logger_severity(4)
+    silent = runtime.SessionOptions()
+    silent.log_severity_level = 4
+    largest = 0.0
+    device = next(model.parameters()).device
+    generator = torch.Generator().manual_seed(0)
+    session = None
+    for number, size in enumerate(sizes, start=1):
+        images = torch.randn(number, channels, *size, generator=generator)
+        wanted = model(images.to(device)).cpu()
+        try:
+            session = session or runtime.InferenceSession(
+                data, silent, providers=["CPUExecutionProvider"]
+            )
+            found = torch.from_numpy(session.run([OUTPUT], {INPUT: images.numpy()})[0])
+        except Exception as error:  # onnxruntime has a class for each kind
+            raise ExportError(f"onnxruntime cannot run the file: {_first_line(error)}") from error
+        if found.shape != wanted.shape:
+            raise ExportError(
+                f"the file gives {tuple(found.shape)} for {tuple(images.shape)}, the network "
+                f"{tuple(wanted.shape)}"
+            )
+        difference = (found - wanted).abs().max() / wanted.abs().max().clamp(min=1e-12)
+        largest = max(largest, difference.item())
+    if not largest <= TOLERANCE:
+        raise ExportError(
+            f"the file computes something else: its logits differ by {largest:.1e} of the "
+            f"largest, allowed are {TOLERANCE:g}"
+        )
+    return largest
+
+
+class _AnyPool(nn.Module):
+    """``nn.AdaptiveAvgPool2d`` as two products with matrices, which work for every size.
+
+    Bin i of n averages the places from floor(i L / n) to ceil((i + 1) L / n) of L, as there.
+    """
+
+    def __init__(self, bins: int | Sequence[int]) -> None:
+        super().__init__()
+        self.output_size = bins
+
+    def forward(self, x: Tensor) -> Tensor:
+        """(N,C,H,W) -> (N,C,rows,columns)."""
+        bins = self.output_size
+        sides = (bins, bins) if isinstance(bins, int) else bins
+        rows, columns = (self._weights(x, *side) for side in zip((2, 3), sides, strict=True))
+        return rows @ x @ columns.transpose(0, 1)
+
+    @staticmethod
+    def _weights(x: Tensor, axis: int, bins: int) -> Tensor:
+        """(bins, L), each row a mean; the exporter follows the length, for it is a shape."""
+        length = x.shape[axis]
+        number = torch.arange(bins, device=x.device)[:, None]
+        start = torch.div(number * length, bins, rounding_mode="floor")
+        stop = torch.div((number + 1) * length + bins - 1, bins, rounding_mode="floor")
+        place = torch.arange(length, device=x.device)
+        inside = (place >= start) & (place < stop)
+        return inside.to(x.dtype) / (stop - start).to(x.dtype)
+
+
+def _exportable(model: nn.Module) -> nn.Module:
+    """A copy in which layers that ONNX knows for one size only are others that do the same."""
+    model = copy.deepcopy(model)
+    for parent in list(model.modules()):
+        for name, child in list(parent.named_children()):
+            if isinstance(child, nn.AdaptiveAvgPool2d) and child.output_size not in (1, (1, 1)):
+                setattr(parent, name, _AnyPool(child.output_size))
+    return model
+
+
+class _Unknown(TorchFunctionMode):
+    """Refuses what stands in `UNKNOWN`."""
+
+    def __torch_function__(self, function: Any, types: Any, args: Any = (), kwargs: Any = None):
+        if function in UNKNOWN:
+            raise ExportError(f"this network cannot be exported: {UNKNOWN[function]}")
+        return function(*args, **(kwargs or {}))
+
+
+@torch.no_grad()
+def _check_operations(model: nn.Module, channels: int, size: tuple[int, int]) -> None:
+    with _Unknown():
+        model(torch.zeros(1, channels, *size, device=next(model.parameters()).device))
+
+
+def _converted(model: nn.Module, channels: int, size: tuple[int, int], dynamic: bool) -> bytes:
+    free = {0: "N", 2: "H", 3: "W"} if dynamic else {0: "N"}
+    device = next(model.parameters()).device
+    images = torch.zeros(2, channels, *size, device=device)
+    file = io.BytesIO()
+    logger = logging.getLogger("torch.onnx")
+    before, logger.disabled = logger.disabled, True
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")  # of the tracer; what it got wrong, `compare` finds
+            torch.onnx.export(
+                model,
+                (images,),
+                file,
+                input_names=[INPUT],
+                output_names=[OUTPUT],
+                dynamic_axes={INPUT: free, OUTPUT: free},
+                opset_version=OPSET,
+                dynamo=False,
+            )
+    except Exception as error:  # torch has a class for each of its stages
+        raise ExportError(f"PyTorch cannot export this network: {_first_line(error)}") from error
+    finally:
+        logger.disabled = before
+    return file.getvalue()
+
+
+def _first_line(error: Exception) -> str:
+    lines = str(error).strip().splitlines()
+    return f"{type(error).__name__}: {lines[0] if lines else 'no reason given'}"
+
+
+def _import_extra(name: str) -> ModuleType:
+    try:
+        return importlib.import_module(name)
+    except ImportError as error:
+        raise ImportError(
+            f"exporting needs the package {name}: pip install 'segedu[deploy]'"
+        ) from error

@@ -1,0 +1,92 @@
+"""ONNX files compute what their networks compute."""
+
+import json
+
+import pytest
+import torch
+from torch import nn
+
+from segedu.engine.export import ExportError, compare, export_onnx
+from tests.models.test_models import NAMES, narrow, wake
+
+onnx = pytest.importorskip("onnx")
+pytest.importorskip("onnxruntime")
+
+#: Which network cannot be exported, and why; every other takes images of any size.
+CANNOT = dict.fromkeys(("segnet_vgg16", "segnet_basic", "enet"), "max_unpool2d")
+SIZE = (96, 128)
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_every_network_exports_with_any_size_or_says_why_not(name, tmp_path, capfd):
+    model, path = wake(narrow(name)).eval(), tmp_path / "network.onnx"
+    if name in CANNOT:
+        with pytest.raises(ExportError, match=CANNOT[name]):
+            export_onnx(model, path, {}, size=SIZE)
+        assert not path.exists()
+    else:
+        written = export_onnx(model, path, {}, size=SIZE)
+        assert written.dynamic and written.difference < 1e-4
+        data = path.read_bytes()
+        assert compare(model, data, 3, [(160, 64), (64, 224)]) < 1e-4  # sizes never tried before
+    assert capfd.readouterr().out == ""
+
+
+def test_metadata(tmp_path):
+    path = tmp_path / "network.onnx"
+    export_onnx(nn.Conv2d(4, 2, 3), path, {"task": "semantic", "mean": [0.5, 1]}, channels=4)
+    found = {entry.key: entry.value for entry in onnx.load(path).metadata_props}
+    assert found == {"task": "semantic", "mean": "[0.5, 1]", "size": "any"}
+    assert json.loads(found["mean"]) == [0.5, 1]
+
+
+class OneSize(nn.Module):
+    """Adds a map as large as the example to its image: any other size fails."""
+
+    def __init__(self):
+        super().__init__()
+        self.map = nn.Parameter(torch.rand(1, 1, *SIZE))
+
+    def forward(self, x):
+        return x + self.map if x.shape[-2:] == SIZE else x * 2
+
+
+def test_a_network_of_one_size_keeps_it(tmp_path):
+    path = tmp_path / "network.onnx"
+    written = export_onnx(OneSize(), path, {}, size=SIZE)
+    assert not written.dynamic
+    found = {entry.key: entry.value for entry in onnx.load(path).metadata_props}
+    assert json.loads(found["size"]) == [*SIZE]
+
+
+class Random(nn.Module):
+    """Never computes the same twice."""
+
+    def __init__(self):
+        super().__init__()
+        self.scale = nn.Parameter(torch.ones(()))
+
+    def forward(self, x):
+        return x * self.scale + torch.rand(())
+
+
+def test_a_file_that_computes_something_else_is_not_kept(tmp_path):
+    path = tmp_path / "network.onnx"
+    path.write_bytes(b"older")
+    with pytest.raises(ExportError, match="computes something else"):
+        export_onnx(Random(), path, {})
+    assert path.read_bytes() == b"older"
+
+
+def test_the_network_stays_as_it_is(tmp_path):
+    model = narrow("pspnet_resnet50").eval()
+    layers = [type(module) for module in model.modules()]
+    export_onnx(model, tmp_path / "network.onnx", {}, size=SIZE)
+    assert [type(module) for module in model.modules()] == layers
+
+
+@pytest.mark.parametrize("package", ["onnx", "onnxruntime"])
+def test_a_missing_package_is_named_with_its_extra(package, tmp_path, monkeypatch):
+    monkeypatch.setitem(__import__("sys").modules, package, None)
+    with pytest.raises(ImportError, match=rf"needs the package {package}: .*segedu\[deploy\]"):
+        export_onnx(nn.Conv2d(3, 2, 1), tmp_path / "network.onnx", {})

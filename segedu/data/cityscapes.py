@@ -177,6 +177,9 @@ def _pairs(root: Path, split: str, kind: str) -> tuple[list[tuple[Path, Path]], 
     check_folder(labels, f"a folder per city with *_gtFine_{kind}.png")
     pairs, skipped = [], []
     for path in sorted(images.glob("*/*")):
+        if path.name.startswith(".") or path.parent.name.startswith("."):
+            skipped.append(Skipped(path, "hidden"))
+            continue
         if not path.name.lower().endswith("_leftimg8bit.png"):
             skipped.append(Skipped(path, "not named *_leftImg8bit.png"))
             continue

@@ -3,12 +3,13 @@
     <root>/images/<name>.<any>          <root>/masks/<name>.<any>          no splits
     <root>/<split>/images/...           <root>/<split>/masks/...           splits as folders
     <root>/images/<split>/...           <root>/masks/<split>/...           the same, turned round
-    <root>/<split>.txt                  the names of a split, one per line, beside images and masks
+    <root>/{train,val,test}.txt         the names of a split, one per line, beside images and masks
     <root>.csv                          columns image, mask and, where there are splits, split
 
 Names are matched by their stems: without the ending of the file, and without one of the suffixes
 ``IMAGE_SUFFIXES`` and ``MASK_SUFFIXES``, so that ``a.jpg`` and ``a_mask.png`` are a pair, in any
-case of letters of the ending. What has no partner is left out, counted and reported.
+case of letters of the ending; a list of names may leave all of that out. What has no partner is
+left out, counted and reported. Hidden folders (``.ipynb_checkpoints``) are no splits.
 """
 
 import csv
@@ -226,13 +227,17 @@ def find_splits(root: Path, folders: Sequence[str] = ("images", "masks")) -> tup
     first = folders[0]
     if "{split}" in first:
         before, _, after = first.partition("{split}")
-        names = [path.name for path in root.glob(f"{before}*{after}") if path.is_dir()]
+        names = [path.relative_to(root).as_posix() for path in root.glob(f"{before}*{after}")]
         found = {name[len(before) : len(name) - len(after)] for name in names}
-        return tuple(
-            sorted(s for s in found if all(p.is_dir() for p in split_folders(root, s, folders)))
-        )
-    found = {path.parent.name for path in root.glob(f"*/{first}") if path.is_dir()}
-    found |= {path.name for path in root.glob(f"{first}/*") if path.is_dir()}
+    else:
+        found = {path.relative_to(root).parts[0] for path in root.glob(f"*/{first}")}
+        found |= {path.name for path in root.glob(f"{first}/*") if path.is_dir()}
+    found = {
+        split
+        for split in found
+        if not split.startswith(".")
+        and all(folder.is_dir() for folder in split_folders(root, split, folders))
+    }
     found |= {name for name in ("train", "val", "test") if (root / f"{name}.txt").is_file()}
     return tuple(sorted(found))
 
@@ -288,8 +293,9 @@ def _by_key(
 
 
 def _listed(listing: Path, pairs: dict[str, tuple[Path, Path]]) -> dict[str, tuple[Path, Path]]:
-    """The pairs that a list file names, by stem or file name, in its order."""
-    names = {image.stem: key for key, (image, _) in pairs.items()}
+    """The pairs that a list file names, by file name, stem or what both names share, in order."""
+    names = {key: key for key in pairs}
+    names |= {image.stem: key for key, (image, _) in pairs.items()}
     names |= {image.name: key for key, (image, _) in pairs.items()}
     wanted = [Path(line).name for line in read_lines(listing, "the names of the images")]
     missing = [name for name in wanted if name not in names]

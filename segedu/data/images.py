@@ -176,19 +176,21 @@ def read_image(
         channels: C. For 1, colours become grey; for 3, grey is repeated and transparency dropped.
             Any other number must be the file's own: 2 (grey and alpha), 4 (RGBA, CMYK), the pages
             of a TIFF with one grey page per channel, or the last axis of an array.
-        white: the value of a 16-bit image that becomes 255; what is brighter does, too. Give 4095
-            for cameras of 12 bits.
+        white: the value of a 16-bit image that becomes 255, in 1..65535; what is brighter does,
+            too. Give 4095 for cameras of 12 bits.
         page: of a file with several, see `open_image`.
         max_pixels: see `open_image`.
 
     Raises:
         FileNotFoundError: if there is no such file.
         ValueError: if it is not a whole image, is too large, has several pages, holds 32-bit
-            numbers, or has other channels.
+            numbers, or has other channels; if ``white`` is out of its range.
     """
+    if not 1 <= white <= DEEP_WHITE:
+        raise ValueError(f"white must be in 1..{DEEP_WHITE}, got {white}")
     if path.suffix.lower() == ".npy":
         pixels = _read_array(path, channels, white)
-    elif channels not in (1, 3) and page is None and count_pages(path) == channels:
+    elif _is_page_per_channel(path, channels, page, max_pixels):
         planes = [open_image(path, page=k, max_pixels=max_pixels) for k in range(channels)]
         planes = [_to_8_bits(path, plane, white) for plane in planes]
         if any(len(plane.getbands()) > 1 for plane in planes):
@@ -199,6 +201,14 @@ def read_image(
         image = _with_channels(path, _to_8_bits(path, image, white), channels)
         pixels = np.array(image).reshape(image.height, image.width, channels)
     return tv_tensors.Image(torch.from_numpy(pixels).permute(2, 0, 1).contiguous())
+
+
+def _is_page_per_channel(
+    path: Path, channels: int, page: int | None, max_pixels: int | None
+) -> bool:
+    if channels in (1, 3) or page is not None:
+        return False
+    return count_pages(path, max_pixels=max_pixels) == channels
 
 
 def _to_8_bits(path: Path, image: Image.Image, white: int) -> Image.Image:

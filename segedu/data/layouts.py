@@ -1,7 +1,7 @@
 """Opening a data set by the name of its layout: one function for every loader."""
 
 import inspect
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Sequence, Set
 from functools import partial
 from hashlib import sha256
 from pathlib import Path
@@ -217,7 +217,7 @@ def _voc_splits(root: Path, options: Options) -> tuple[str, ...]:
 
     lists = find_folder(root, options.get("year", "2012")) / "ImageSets" / "Segmentation"
     check_folder(lists, "a list of names for each split")
-    return tuple(sorted(path.stem for path in lists.glob("*.txt")))
+    return _found(lists, {path.stem for path in _shown(lists, "*.txt")}, "train.txt")
 
 
 def _open_camvid(root: Path, split: str | None, task: str, shared: Options) -> Dataset:
@@ -228,7 +228,8 @@ def _open_camvid(root: Path, split: str | None, task: str, shared: Options) -> D
 
 def _camvid_splits(root: Path, options: Options) -> tuple[str, ...]:
     check_folder(root, "train.txt, train and trainannot, and the same for val and test")
-    return tuple(name for name in ("train", "val", "test") if (root / f"{name}.txt").is_file())
+    names = {name for name in ("train", "val", "test") if (root / f"{name}.txt").is_file()}
+    return _found(root, names, "train.txt")
 
 
 def _open_cityscapes(root: Path, split: str | None, task: str, shared: Options) -> Dataset:
@@ -240,9 +241,10 @@ def _open_cityscapes(root: Path, split: str | None, task: str, shared: Options) 
 
 
 def _cityscapes_splits(root: Path, options: Options) -> tuple[str, ...]:
-    check_folder(root / "leftImg8bit", "a folder for each split")
-    found = {path.name for path in (root / "leftImg8bit").iterdir() if path.is_dir()}
-    return tuple(name for name in ("train", "val", "test") if name in found)
+    images = root / "leftImg8bit"
+    check_folder(images, "a folder for each split")
+    names = {name for name in ("train", "val", "test") if (images / name).is_dir()}
+    return _found(images, names, "train")
 
 
 def _open_coco(
@@ -304,7 +306,10 @@ def _coco_names(root: Path, kind: str) -> dict[str, str]:
 
 
 def _coco_splits(kind: str, root: Path, options: Options) -> tuple[str, ...]:
-    return () if options.get("annotations") else tuple(sorted(_coco_names(root, kind)))
+    if options.get("annotations"):
+        return ()
+    wanted = f"{kind}_train2017.json; or give images and annotations"
+    return _found(root / "annotations", set(_coco_names(root, kind)), wanted)
 
 
 def _open_objects(
@@ -321,7 +326,7 @@ def _open_objects(
 
 
 def _object_splits(root: Path, options: Options) -> tuple[str, ...]:
-    return tuple(sorted({path.parent.parent.name for path in root.glob("*/*/images")}))
+    return tuple(sorted({path.parts[0] for path in _shown(root, "*/*/images")}))
 
 
 def _open_labelme(
@@ -333,7 +338,7 @@ def _open_labelme(
 
 
 def _labelme_splits(root: Path, options: Options) -> tuple[str, ...]:
-    return tuple(sorted({path.parent.name for path in root.glob("*/*.json")}))
+    return tuple(sorted({path.parts[0] for path in _shown(root, "*/*.json")}))
 
 
 def _open_yolo(
@@ -356,6 +361,19 @@ def _open_pennfudan(root: Path, split: str | None, task: str, shared: Options) -
 
 def _no_splits(root: Path, options: Options) -> tuple[str, ...]:
     return ()
+
+
+def _shown(folder: Path, pattern: str) -> list[Path]:
+    """What a pattern finds below a folder, relative to it, without hidden files and folders."""
+    found = [path.relative_to(folder) for path in folder.glob(pattern)]
+    return [path for path in found if not any(part.startswith(".") for part in path.parts)]
+
+
+def _found(folder: Path, splits: Set[str], example: str) -> tuple[str, ...]:
+    """The splits of a layout that always has some."""
+    if not splits:
+        raise FileNotFoundError(f"{folder}: holds no split, such as {example}")
+    return tuple(sorted(splits))
 
 
 def _open_scenes(root: Path, split: str, task: str, shared: Options) -> Dataset:

@@ -71,9 +71,13 @@ class ObjectFolders(ObjectDataset):
         root, skipped = Path(root), []
         check_folder(root, "a folder for each image")
         if names is None:
-            names = sorted(path.name for path in root.iterdir() if path.is_dir())
+            entries = sorted(root.iterdir())
+            shown = [path for path in entries if path.is_dir() and not path.name.startswith(".")]
+            names = [path.name for path in shown]
             skipped = [
-                Skipped(path, "not a folder") for path in root.iterdir() if not path.is_dir()
+                Skipped(path, "a hidden folder" if path.is_dir() else "not a folder")
+                for path in entries
+                if path not in shown
             ]
         if not names:
             raise FileNotFoundError(f"{root}: no folder of an image in this folder")

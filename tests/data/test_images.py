@@ -144,6 +144,22 @@ def test_size_limit_is_pillows_and_can_be_raised(tmp_path, monkeypatch):
         read_image(path, max_pixels=2999)
 
 
+def test_size_limit_can_be_raised_for_a_page_per_channel(tmp_path, monkeypatch):
+    path, pages = tmp_path / "pages.tif", [Image.new("L", (60, 50), k) for k in range(4)]
+    pages[0].save(path, save_all=True, append_images=pages[1:])
+    monkeypatch.setattr(Image, "MAX_IMAGE_PIXELS", 2999)
+    with pytest.raises(ValueError, match="pages.tif: refused, .* pass max_pixels=3000"):
+        read_image(path, channels=4)
+    assert read_image(path, channels=4, max_pixels=3000)[:, 0, 0].tolist() == [0, 1, 2, 3]
+
+
+@pytest.mark.parametrize("white", [0, -1, 65536])
+def test_a_white_that_no_pixel_can_have_is_refused(tmp_path, white):
+    path = save(tmp_path / "a.png", np.full((2, 2), 9))
+    with pytest.raises(ValueError, match=rf"white must be in 1\.\.65535, got {white}"):
+        read_image(path, white=white)
+
+
 # labels
 
 

@@ -4,6 +4,7 @@ import base64
 import io
 import json
 import os
+import shutil
 import warnings
 from pathlib import Path
 
@@ -15,6 +16,7 @@ from PIL import Image
 from segedu.data import LAYOUTS, find_splits, open_dataset
 from segedu.data.classes import class_table
 from segedu.data.labelme import shape_to_mask
+from tests.data import tiny
 
 REAL = Path(os.environ.get("SEGEDU_DATA", "absent"))
 SHIPPED = Path(__file__).parents[2] / "data"
@@ -122,6 +124,33 @@ def test_splits_as_lists(tmp_path):
     assert data.names == ["b", "a"]
     with pytest.raises(FileNotFoundError, match="val.txt: no image and mask .* 'missing' .1 of 2"):
         open_dataset("folders", tmp_path, "val", classes=["a", "b"])
+
+
+def test_a_list_may_leave_out_what_the_names_do_not_share(tmp_path):
+    own_data(tmp_path, "01", "masks/{}_mask.png", "images/{}_image.png")
+    (tmp_path / "train.txt").write_text("1\n0_image\n")
+    assert open_dataset("folders", tmp_path, "train", classes=["a", "b"]).names == [
+        "1_image",
+        "0_image",
+    ]
+
+
+@pytest.mark.parametrize("order", ["{split}/{folder}/a.png", "{folder}/{split}/a.png"])
+def test_splits_of_nested_folders(tmp_path, order):
+    options = {"image_folder": "img/rgb", "mask_folder": "img/truth"}
+    for split in ("train", "val"):
+        images, masks = (
+            order.format(split=split, folder=folder) for folder in ("img/rgb", "img/truth")
+        )
+        own_data(tmp_path, "a", masks, images)
+    assert find_splits("folders", tmp_path, **options) == ("train", "val")
+    assert len(open_dataset("folders", tmp_path, "val", classes=["a", "b"], **options)) == 1
+
+
+def test_a_folder_below_the_images_alone_is_no_split(tmp_path):
+    own_data(tmp_path)
+    save(tmp_path / "images" / "thumbnails" / "a.png", [[0]])
+    assert find_splits("folders", tmp_path) == ()
 
 
 def test_csv_of_pairs(tmp_path):
@@ -399,6 +428,45 @@ def test_semantic_views_agree_with_the_panoptic_map():
 def test_scenes_need_no_root():
     data = open_dataset("scenes", split="val", task="instance")
     assert len(data) == 64 and data.num_classes == 6  # the background and five things
+
+
+@pytest.mark.parametrize("layout", sorted(LAYOUTS.keys() - {"scenes"}))
+def test_hidden_folders_are_not_data(tmp_path, layout):
+    """As Jupyter leaves them: a copy of each file in a hidden folder beside it."""
+    data = tiny.write(layout, tmp_path)
+    before = find_splits(layout, data.root, **data.options)
+    names = open_dataset(layout, data.root, data.split, **data.options).names
+    for folder in [path for path in tmp_path.rglob("*") if path.is_dir()] + [tmp_path]:
+        files = [path for path in folder.iterdir() if path.is_file()]
+        hidden = folder / ".ipynb_checkpoints"
+        (hidden / "images").mkdir(parents=True)
+        (hidden / "x" / "images").mkdir(parents=True)
+        for path in files:
+            shutil.copy(path, hidden)
+    assert find_splits(layout, data.root, **data.options) == before
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # what is left out is reported
+        opened = open_dataset(layout, data.root, data.split, **data.options)
+    assert opened.names == names
+
+
+@pytest.mark.parametrize(
+    ("layout", "folder", "missing"),
+    [
+        ("voc", "VOCdevkit/VOC2012/ImageSets/Segmentation", "Segmentation: .* train.txt"),
+        ("camvid", ".", "train.txt"),
+        ("cityscapes", "leftImg8bit", "leftImg8bit: .* train"),
+        ("coco", "annotations", "annotations: .* instances_train2017.json; or give images"),
+        ("coco-panoptic", "annotations", "annotations: .* panoptic_train2017.json; or give"),
+    ],
+)
+def test_a_root_without_any_split_says_what_is_missing(tmp_path, layout, folder, missing):
+    (tmp_path / folder).mkdir(parents=True, exist_ok=True)
+    for split in ("train", "all"):
+        with pytest.raises(FileNotFoundError, match=missing):
+            open_dataset(layout, tmp_path, split)
+    with pytest.raises(FileNotFoundError, match=missing):
+        find_splits(layout, tmp_path)
 
 
 def test_errors():

@@ -222,6 +222,34 @@ TABLE: dict[str, dict[str, str]] = {
         "F": NO_RESUME,
         "G": "test_checkup.py::test_nothing_to_examine",
     },
+    # the command line
+    "segedu.cli.predict.run": {
+        "A": "cli/test_predict.py::test_other_modes_reach_a_network_of_colours",
+        "B": "cli/test_predict.py::test_unreadable_files_are_counted_and_change_the_exit_status",
+        "C": "cli/test_predict.py::test_pictures_are_turned_as_the_camera_says",
+        "D": "cli/test_predict.py::test_a_network_that_is_not_finite",
+        "E": "engine/test_inference.py::test_half_precision_gives_probabilities",
+        "F": NO_RESUME,
+        "G": "cli/test_predict.py::test_mistakes",
+    },
+    "segedu.cli.export.run": {
+        "A": "cli/test_export.py::test_the_file_is_all_that_another_program_needs",
+        "B": "- takes one checkpoint",
+        "C": "cli/test_export.py::test_the_file_is_all_that_another_program_needs",
+        "D": "engine/test_export.py::test_a_network_that_is_not_finite_is_not_kept",
+        "E": NO_SUM,
+        "F": NO_RESUME,
+        "G": "cli/test_export.py::test_mistakes",
+    },
+    "segedu.engine.export.export_onnx": {
+        "A": "- writes single precision, and the file says so",
+        "B": "- takes one network",
+        "C": "engine/test_export.py::test_every_network_exports_with_any_size_or_says_why_not",
+        "D": "engine/test_export.py::test_a_network_that_is_not_finite_is_not_kept",
+        "E": NO_SUM,
+        "F": NO_RESUME,
+        "G": "engine/test_export.py::test_a_missing_package_is_named_with_its_extra",
+    },
     # training, judging, predicting
     "segedu.engine.fit": {
         "A": "test_tasks.py::test_a_loader_that_stacks_samples_is_named",
@@ -253,6 +281,15 @@ TABLE: dict[str, dict[str, str]] = {
     "segedu.engine.sliding_window": {
         "A": "engine/test_inference.py::test_half_precision_gives_probabilities",
         "B": "engine/test_inference.py::test_starts_cover_everything",
+        "C": "engine/test_inference.py::test_windows_equal_the_whole_image",
+        "D": "- shows what the network gives",
+        "E": "engine/test_inference.py::test_half_precision_gives_probabilities",
+        "F": NO_RESUME,
+        "G": "engine/test_inference.py::test_bad_input",
+    },
+    "segedu.engine.predict_strips": {
+        "A": "engine/test_inference.py::test_half_precision_gives_probabilities",
+        "B": "engine/test_inference.py::test_strips_are_the_sliding_window_from_the_top_down",
         "C": "engine/test_inference.py::test_windows_equal_the_whole_image",
         "D": "- shows what the network gives",
         "E": "engine/test_inference.py::test_half_precision_gives_probabilities",

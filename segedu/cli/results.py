@@ -107,6 +107,8 @@ class SemanticView:
             return ((part - self.mean) / self.std)[None]
 
         for strip in predict_strips(self._predict, read, size, window, activation=_as_it_is):
+            if not strip.isfinite().all():
+                raise ValueError("the network answers with numbers that are not finite")
             yield strip[0].cpu()
 
     def _predict(self, images: Tensor) -> Tensor:

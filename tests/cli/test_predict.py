@@ -11,7 +11,7 @@ from PIL import ExifTags, Image
 
 from segedu.cli import main
 from segedu.data import transforms
-from segedu.engine import save_checkpoint
+from segedu.engine import load_checkpoint, save_checkpoint
 from segedu.models import get_model
 from segedu.ops import rle
 from tests.engine.largest_tensor import LargestTensor
@@ -230,6 +230,16 @@ def test_the_size_of_the_training(work):
     with Image.open(work / "out" / "a_mask.png") as mask:
         assert mask.size == (64, 32)
     assert np.load(work / "out" / "a_prob.npz")["probabilities"].shape == (8, 16, 3)
+
+
+def test_a_network_that_is_not_finite(work, capsys):
+    checkpoint(work)
+    state = load_checkpoint(work / "best.pt")
+    next(iter(state["model"].values())).fill_(float("nan"))
+    save_checkpoint(work / "best.pt", state)
+    picture(work, "a.png")
+    assert "not finite" in refused(capsys, "a.png", "--save", "mask", "probabilities")
+    assert written(work / "out") == []
 
 
 def test_a_large_image_in_bounded_memory(work):

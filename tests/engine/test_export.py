@@ -78,6 +78,14 @@ def test_a_file_that_computes_something_else_is_not_kept(tmp_path):
     assert path.read_bytes() == b"older"
 
 
+def test_a_network_that_is_not_finite_is_not_kept(tmp_path):
+    model = nn.Conv2d(3, 2, 1)
+    model.bias.data.fill_(float("nan"))
+    with pytest.raises(ExportError, match="differ by nan"):
+        export_onnx(model, tmp_path / "network.onnx", {}, size=SIZE)
+    assert not list(tmp_path.iterdir())
+
+
 def test_the_network_stays_as_it_is(tmp_path):
     model = narrow("pspnet_resnet50").eval()
     layers = [type(module) for module in model.modules()]

@@ -18,6 +18,11 @@ REASONS = {
     "promptable": "its image encoder, prompts and masks are called apart and not as one graph",
     "volume": "the command reads checkpoints of images only",
 }
+#: Networks of torchvision that load the same weights, and that PyTorch exports.
+INSTEAD = {
+    "mask_rcnn_resnet50_fpn": "maskrcnn_resnet50_fpn",
+    "faster_rcnn_resnet50_fpn": "fasterrcnn_resnet50_fpn",
+}
 
 
 def add_options(parser: Parser) -> None:
@@ -54,7 +59,10 @@ def run(options: argparse.Namespace) -> None:
     name = state["network"]["name"]
     kind = list_models()[name].task
     if kind in REASONS:
-        raise ValueError(f"{name} cannot be exported: {REASONS[kind]}")
+        hint = ""
+        if name in INSTEAD:
+            hint = f"; torchvision's {INSTEAD[name]} loads its weights, and PyTorch exports that"
+        raise ValueError(f"{name} cannot be exported: {REASONS[kind]}{hint}")
     known = network_input(model, state)
     metadata = {
         "task": known.task,

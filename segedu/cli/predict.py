@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 from segedu.cli.networks import load_model
 from segedu.cli.options import Parser, add_prediction, path
-from segedu.cli.sources import VIDEO_SUFFIXES, find_files, pictures
+from segedu.cli.sources import VIDEO_SUFFIXES, Picture, find_files, pictures
 
 if TYPE_CHECKING:
     from segedu.cli.results import Writer
@@ -25,7 +25,9 @@ def add_options(parser: Parser) -> None:
     """What to segment, and where to put it."""
     parser.usage = "%(prog)s INPUT --checkpoint FILE --out FOLDER [options]"
     parser.add_argument("input", help="file, folder, or pattern in quotes, such as 'a/*.jpg'")
-    parser.add_argument("--out", required=True, help="folder of the results, laid out as the input")
+    parser.add_argument(
+        "--out", required=True, help="folder; in it mask/, overlay/, named as the input"
+    )
     add_prediction(parser, required=True)
     parser.add_argument(
         "--save",
@@ -65,7 +67,7 @@ def run(options: argparse.Namespace) -> int:
         try:
             for picture in pictures(name, file, config.channels, options.max_pixels):
                 writer.check_free(picture.name)
-                print(f"{picture.name}: {segment(picture.name, picture.read())}", flush=True)
+                print(f"{picture.name}: {segment(picture, picture.read())}", flush=True)
         except FileExistsError:
             raise
         except (OSError, ValueError) as error:
@@ -88,13 +90,13 @@ def run(options: argparse.Namespace) -> int:
 
 def _segmenter(
     model: Any, config: Any, options: argparse.Namespace, writer: Writer
-) -> Callable[[str, Any], str]:
-    """Name and picture -> what was found in it, after it has been written."""
+) -> Callable[[Picture, Any], str]:
+    """A picture and its pixels -> what was found there, after it has been written."""
     from segedu.cli import results
 
     if config.task == "semantic":
         view = results.SemanticView(model, config, options.window, options.tta, options.scales)
-        return lambda name, image: writer.semantic(name, image, view)
+        return lambda picture, image: writer.semantic(picture.name, image, view)
     for given, option in ((options.window, "--window"), (options.tta, "--tta")):
         if given:
             raise ValueError(
@@ -104,9 +106,9 @@ def _segmenter(
     if "probabilities" in options.save:
         raise ValueError("--save probabilities is for semantic segmentation")
     if config.task == "instance":
-        return lambda name, image: writer.instance(
-            name, image, results.predict_objects(model, config, image), options.min_score
+        return lambda picture, image: writer.instance(
+            picture, image, results.predict_objects(model, config, image), options.min_score
         )
-    return lambda name, image: writer.panoptic(
-        name, image, results.predict_objects(model, config, image)
+    return lambda picture, image: writer.panoptic(
+        picture, image, results.predict_objects(model, config, image)
     )

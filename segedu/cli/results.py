@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 from PIL import Image
 from torch import Tensor, nn
 
+from segedu.cli.sources import Picture
 from segedu.data.transforms import MEAN, STD
 from segedu.engine import predict_strips, predict_tta
 from segedu.engine.inference import probabilities
@@ -56,6 +57,13 @@ def network_input(model: nn.Module, state: Mapping[str, Any]) -> Network:
     things = set(getattr(model, "things", ()))
     isthing = config.get("isthing") or [i in things for i in range(len(config["classes"]))]
     mean, std = config.get("mean") or MEAN, config.get("std") or STD
+    if task == "semantic" and built.get("in_channels", len(mean)) != len(mean):
+        raise ValueError(
+            f"{built['name']} takes {built['in_channels']} channels, but the checkpoint names the "
+            f"mean of {len(mean)}: give mean and std to the training, fit(..., config={{...}})"
+        )
+    if len(config["classes"]) > 256:
+        raise ValueError(f"a mask holds 256 classes at most, got {len(config['classes'])}")
     return Network(
         task=task,
         classes=config["classes"],
@@ -149,6 +157,9 @@ def fitted(image: Tensor, network: Network) -> Tensor:
 class Writer:
     """Writes the results of a run; each file is whole or absent.
 
+    The folder has a folder for each kind of result, and the names in it are those of the pictures;
+    objects and segments stand in a json beside them, as COCO writes them.
+
     Args:
         folder: of the results.
         network: names and colours of the classes, and the task.
@@ -166,9 +177,11 @@ class Writer:
 
     def check_free(self, name: str) -> None:
         """Raise FileExistsError if a result of this name is there, unless it may be replaced."""
-        endings = {"overlay": "overlay.png", "mask": "mask.png", "probabilities": "prob.npz"}
         for what in self.save:
-            self._check(self.folder / f"{name}_{endings[what]}")
+            self._check(self._path(what, name))
+
+    def _path(self, what: str, name: str) -> Path:
+        return self.folder / what / f"{name}{'.npz' if what == 'probabilities' else '.png'}"
 
     def _check(self, file: Path) -> None:
         if file.exists() and not self.force:
@@ -180,7 +193,7 @@ class Writer:
         seen = fitted(image, self.network)
         labels = np.empty(seen.shape[1:], np.uint8)
         top = 0
-        file = self.folder / f"{name}_prob.npz"
+        file = self._path("probabilities", name)
         with _RowsOfNpz(file if "probabilities" in self.save else None, seen.shape[1:]) as rows:
             for strip in view.strips(seen):
                 if len(strip) == 1:  # one channel is the probability of class 1
@@ -192,22 +205,23 @@ class Writer:
         if "mask" in self.save:
             indexed = Image.fromarray(labels)
             indexed.putpalette([value for color in self.network.colors for value in color])
-            _save_png(self.folder / f"{name}_mask.png", indexed)
+            _save_png(self._path("mask", name), indexed)
         if "overlay" in self.save:
             drawn = _draw_rows(image, labels, self.network.colors)
-            _save_png(self.folder / f"{name}_overlay.png", Image.fromarray(drawn))
+            _save_png(self._path("overlay", name), Image.fromarray(drawn))
         self.written += 1
         counts = np.bincount(labels.ravel(), minlength=len(self.network.classes)) / labels.size
         shares = zip(counts, self.network.classes, strict=True)
         return ", ".join(f"{c} {s:.1%}" for s, c in sorted(shares, reverse=True) if s > 0)
 
     def instance(
-        self, name: str, image: Tensor, found: Mapping[str, Tensor], min_score: float
+        self, picture: Picture, image: Tensor, found: Mapping[str, Tensor], min_score: float
     ) -> str:
         """Keep the objects of a picture for the json, and draw them; returns how many."""
+        name = picture.name
         kept = found["scores"] >= min_score
         masks, labels = found["masks"][kept].numpy(), found["labels"][kept].tolist()
-        image_id = self._image(name, image)
+        image_id = self._image(picture.file_name, image)
         boxes = masks_to_boxes(found["masks"][kept]).tolist()
         about = zip(masks, labels, found["scores"][kept].tolist(), boxes, strict=True)
         for mask, label, score, (left, top, right, bottom) in about:
@@ -226,19 +240,20 @@ class Writer:
             )
         if "overlay" in self.save:
             drawn = overlay_instances(_as_rgb(image), masks)
-            _save_png(self.folder / f"{name}_overlay.png", Image.fromarray(drawn))
+            _save_png(self._path("overlay", name), Image.fromarray(drawn))
         if "mask" in self.save:  # the number of the object, 0 where there is none
             numbers = np.zeros(image.shape[1:], np.uint16)
             for number, mask in reversed(list(enumerate(masks, start=1))):  # the best on top
                 numbers[mask] = number
-            _save_png(self.folder / f"{name}_mask.png", Image.fromarray(numbers))
+            _save_png(self._path("mask", name), Image.fromarray(numbers))
         self.written += 1
         names = [self.network.classes[label] for label in labels]
         counts = {n: names.count(n) for n in sorted(set(names))}
         return ", ".join(f"{count} {n}" for n, count in counts.items()) or "no objects"
 
-    def panoptic(self, name: str, image: Tensor, found: Mapping[str, Any]) -> str:
+    def panoptic(self, picture: Picture, image: Tensor, found: Mapping[str, Any]) -> str:
         """Write the map of a picture in COCO's colours, and keep its segments for the json."""
+        name = picture.name
         ids = found["panoptic_seg"].numpy()
         segments = []
         for segment in found["segments_info"]:
@@ -255,18 +270,18 @@ class Writer:
                         "iscrowd": 0,
                     }
                 )
-        image_id = self._image(name, image)
+        image_id = self._image(picture.file_name, image)
         self.annotations.append(
-            {"image_id": image_id, "file_name": f"{name}_mask.png", "segments_info": segments}
+            {"image_id": image_id, "file_name": f"{name}.png", "segments_info": segments}
         )
         if "mask" in self.save:
             packed = np.stack([ids % 256, ids // 256 % 256, ids // 65536], axis=-1)
-            _save_png(self.folder / f"{name}_mask.png", Image.fromarray(packed.astype(np.uint8)))
+            _save_png(self._path("mask", name), Image.fromarray(packed.astype(np.uint8)))
         if "overlay" in self.save:
             drawn = overlay_panoptic(
                 _as_rgb(image), ids, found["segments_info"], self.network.colors
             )
-            _save_png(self.folder / f"{name}_overlay.png", Image.fromarray(drawn))
+            _save_png(self._path("overlay", name), Image.fromarray(drawn))
         self.written += 1
         return f"{len(segments)} segments"
 
@@ -293,9 +308,10 @@ class Writer:
     def _json(self) -> Path:
         return self.folder / f"{self.network.task}.json"
 
-    def _image(self, name: str, image: Tensor) -> int:
+    def _image(self, file_name: str, image: Tensor) -> int:
         height, width = image.shape[1:]
-        entry = {"id": len(self.images) + 1, "file_name": name, "height": height, "width": width}
+        entry = {"id": len(self.images) + 1, "file_name": file_name}
+        entry |= {"height": height, "width": width}
         self.images.append(entry)
         return entry["id"]
 

@@ -28,6 +28,8 @@ class Picture(NamedTuple):
 
     name: str
     """As `Found.files` has it, with the page or frame."""
+    file_name: str
+    """The same with the file's ending."""
     read: Callable[[], Tensor]
     """Returns it as uint8 (C,H,W)."""
 
@@ -90,19 +92,21 @@ def pictures(name: str, path: Path, channels: int, max_pixels: int) -> Iterator[
     from segedu.data.images import count_pages, read_image
 
     settings = {"channels": channels, "max_pixels": max_pixels}
+
+    def picture(part: str, read: Callable[[], Tensor]) -> Picture:
+        return Picture(name + part, name + part + path.suffix, read)
+
     if path.suffix.lower() in VIDEO_SUFFIXES:
         for number, frame in enumerate(read_video(path), start=1):
-            yield Picture(f"{name}_frame{number:06d}", lambda frame=frame: frame)
+            yield picture(f"_frame{number:06d}", lambda frame=frame: frame)
         return
     pages = count_pages(path, max_pixels=max_pixels)
     if pages == 1 or (channels not in (1, 3) and pages == channels):
-        yield Picture(name, lambda: read_image(path, **settings))
+        yield picture("", lambda: read_image(path, **settings))
         return
     for page in range(pages):
         number = f"{page + 1:0{len(str(pages))}d}"
-        yield Picture(
-            f"{name}_page{number}", lambda page=page: read_image(path, page=page, **settings)
-        )
+        yield picture(f"_page{number}", lambda page=page: read_image(path, page=page, **settings))
 
 
 def read_video(path: Path) -> Iterator[Tensor]:

@@ -5,8 +5,11 @@ import json
 import numpy as np
 import pytest
 import torch
+from torchvision.models import detection
 
 from segedu.cli import main
+from segedu.cli.export import INSTEAD
+from segedu.models import get_model
 from tests.cli.test_predict import CLASSES, COLORS, checkpoint
 
 onnx = pytest.importorskip("onnx")
@@ -55,3 +58,13 @@ def test_mistakes(tmp_path, capsys):
     assert export(tmp_path) == 0
     assert "is there already: --force replaces it" in refused()
     assert export(tmp_path, "--force") == 0
+
+
+@pytest.mark.parametrize("name", INSTEAD)
+def test_networks_to_export_instead_have_the_same_weights(name):
+    with torch.device("meta"):
+        own = get_model(name, 3).state_dict()
+        other = getattr(detection, INSTEAD[name])(
+            weights=None, weights_backbone=None, num_classes=3
+        ).state_dict()
+    assert {k: v.shape for k, v in own.items()} == {k: v.shape for k, v in other.items()}

@@ -78,11 +78,11 @@ def test_a_file_becomes_an_overlay_and_a_mask_of_class_indices(work, capsys):
     model = checkpoint(work)
     array = picture(work, "street.png")
     predict("street.png")
-    assert written(work / "out") == ["street_mask.png", "street_overlay.png"]
-    with Image.open(work / "out" / "street_mask.png") as mask:
+    assert written(work / "out") == ["mask/street.png", "overlay/street.png"]
+    with Image.open(work / "out" / "mask" / "street.png") as mask:
         assert mask.mode == "P" and mask.getpalette()[3:6] == COLORS[1]
         assert np.array_equal(np.asarray(mask), labels_of(model, array))
-    with Image.open(work / "out" / "street_overlay.png") as drawn:
+    with Image.open(work / "out" / "overlay" / "street.png") as drawn:
         assert (drawn.mode, drawn.size) == ("RGB", (30, 22))
     text = capsys.readouterr().out
     assert text.startswith("street: ") and "1 segmented" in text and "%" in text
@@ -95,7 +95,7 @@ def test_a_folder_keeps_its_names_and_its_folders(work, capsys):
     (work / "in" / "notes.txt").write_text("x")
     (work / "in" / ".hidden.png").write_text("x")
     predict("in", "--save", "mask")
-    assert written(work / "out") == ["a_mask.png", "b/a_mask.png", "b/c_mask.png"]
+    assert written(work / "out") == ["mask/a.png", "mask/b/a.png", "mask/b/c.png"]
     assert "1 other files were left out" in capsys.readouterr().out
 
 
@@ -104,7 +104,7 @@ def test_a_pattern(work):
     for name in ("in/a.png", "in/b/a.jpg", "in/b/c.png"):
         picture(work, name)
     predict("in/**/*.png", "--save", "mask")
-    assert written(work / "out") == ["a_mask.png", "b/c_mask.png"]
+    assert written(work / "out") == ["mask/a.png", "mask/b/c.png"]
 
 
 def test_each_page_of_a_tiff(work):
@@ -113,9 +113,9 @@ def test_each_page_of_a_tiff(work):
     first, second = (Image.fromarray(page) for page in pages)
     first.save(work / "pages.tif", save_all=True, append_images=[second])
     predict("pages.tif", "--save", "mask")
-    assert written(work / "out") == ["pages_page1_mask.png", "pages_page2_mask.png"]
+    assert written(work / "out") == ["mask/pages_page1.png", "mask/pages_page2.png"]
     for number, page in enumerate(pages, start=1):
-        with Image.open(work / "out" / f"pages_page{number}_mask.png") as mask:
+        with Image.open(work / "out" / "mask" / f"pages_page{number}.png") as mask:
             assert np.array_equal(np.asarray(mask), labels_of(model, page))
 
 
@@ -130,7 +130,7 @@ def test_the_frames_of_a_video(work):
             container.mux(stream.encode(frame))
         container.mux(stream.encode())
     predict("clip.avi", "--save", "overlay")
-    names = [f"clip_frame{n:06d}_overlay.png" for n in (1, 2, 3)]
+    names = [f"overlay/clip_frame{n:06d}.png" for n in (1, 2, 3)]
     assert written(work / "out") == names
     with Image.open(work / "out" / names[2]) as last:
         assert last.size == (32, 24)
@@ -148,9 +148,9 @@ def test_nothing_is_overwritten_without_force(work, capsys):
     picture(work, "in/a.png")
     picture(work, "in/b.png")
     predict("in/b.png")
-    before = {p: p.read_bytes() for p in (work / "out").iterdir()}
-    assert "b_overlay.png is there already: --force replaces it" in refused(capsys, "in")
-    assert {p: p.read_bytes() for p in (work / "out").iterdir()} == before
+    before = {name: (work / "out" / name).read_bytes() for name in written(work / "out")}
+    assert "b.png is there already: --force replaces it" in refused(capsys, "in")
+    assert {n: (work / "out" / n).read_bytes() for n in written(work / "out")} == before
     predict("in", "--force")
     assert len(written(work / "out")) == 4
 
@@ -160,7 +160,7 @@ def test_unreadable_files_are_counted_and_change_the_exit_status(work, capsys):
     picture(work, "in/a.png")
     (work / "in" / "broken.png").write_bytes(b"no picture")
     predict("in", status=1)
-    assert written(work / "out") == ["a_mask.png", "a_overlay.png"]
+    assert written(work / "out") == ["mask/a.png", "overlay/a.png"]
     text = capsys.readouterr().err
     assert text.count("\n") == 1 and "1 of 2 files failed" in text and "broken.png" in text
     shutil.rmtree(work / "out")
@@ -172,13 +172,13 @@ def test_windows_probabilities_and_the_whole_image_agree(work):
     checkpoint(work, "unet", num_classes=3)
     array = picture(work, "a.png", (70, 50))
     predict("a.png", "--save", "probabilities")
-    whole = np.load(work / "out" / "a_prob.npz")["probabilities"]
+    whole = np.load(work / "out" / "probabilities" / "a.npz")["probabilities"]
     assert whole.shape == (50, 70, 3) and whole.dtype == np.float16
     assert np.allclose(whole.astype(float).sum(-1), 1, atol=2e-3)
     predict("a.png", "--save", "probabilities", "mask", "--window", "32", "--tta", "--force")
-    parts = np.load(work / "out" / "a_prob.npz")["probabilities"]
+    parts = np.load(work / "out" / "probabilities" / "a.npz")["probabilities"]
     assert parts.shape == whole.shape and not np.array_equal(parts, whole)
-    mask = np.asarray(Image.open(work / "out" / "a_mask.png"))
+    mask = np.asarray(Image.open(work / "out" / "mask" / "a.png"))
     sorted_ = np.sort(parts.astype(float), axis=-1)
     clear = sorted_[..., -1] - sorted_[..., -2] > 1e-3  # half precision rounds
     assert np.array_equal(mask[clear], parts.argmax(-1)[clear]) and array.shape[:2] == mask.shape
@@ -190,8 +190,8 @@ def test_pictures_are_turned_as_the_camera_says(work):
     exif[ExifTags.Base.Orientation] = 6
     picture(work, "lying.jpg", exif=exif)
     predict("lying.jpg")
-    for name in ("lying_mask.png", "lying_overlay.png"):
-        with Image.open(work / "out" / name) as image:
+    for what in ("mask", "overlay"):
+        with Image.open(work / "out" / what / "lying.png") as image:
             assert image.size == (22, 30)
 
 
@@ -206,7 +206,7 @@ def test_other_modes_reach_a_network_of_colours(work, mode):
         array = picture(work, "a.png", mode=mode)
         array = array[..., :3] if mode == "RGBA" else np.repeat(array[..., None], 3, axis=2)
     predict("a.png", "--save", "mask")
-    with Image.open(work / "out" / "a_mask.png") as mask:
+    with Image.open(work / "out" / "mask" / "a.png") as mask:
         assert np.mean(np.asarray(mask) == labels_of(model, array)) > 0.99
 
 
@@ -227,9 +227,9 @@ def test_the_size_of_the_training(work):
     checkpoint(work, config={"image_size": [16, 16]})
     picture(work, "a.png", (64, 32))
     predict("a.png", "--save", "mask", "probabilities")
-    with Image.open(work / "out" / "a_mask.png") as mask:
+    with Image.open(work / "out" / "mask" / "a.png") as mask:
         assert mask.size == (64, 32)
-    assert np.load(work / "out" / "a_prob.npz")["probabilities"].shape == (8, 16, 3)
+    assert np.load(work / "out" / "probabilities" / "a.npz")["probabilities"].shape == (8, 16, 3)
 
 
 def test_a_network_that_is_not_finite(work, capsys):
@@ -254,7 +254,7 @@ def test_a_large_image_in_bounded_memory(work):
         peaks.append(tracemalloc.get_traced_memory()[1])  # of NumPy
         tracemalloc.stop()
         assert largest.bytes <= 3 * 500 * height
-        with Image.open(work / "out" / "tall_mask.png") as mask:
+        with Image.open(work / "out" / "mask" / "tall.png") as mask:
             assert mask.size == (500, height)
     grown = (peaks[1] - peaks[0]) / (1200 * 500)
     assert grown < 16, f"{grown:.1f} bytes for a pixel more"
@@ -264,10 +264,10 @@ def test_instances_become_coco_json(work):
     checkpoint(work, "mask_rcnn_tiny", config={"task": "instance"})
     picture(work, "in/b/a.png", (64, 48))
     predict("in", "--min-score", "0")
-    names = ["b/a_mask.png", "b/a_overlay.png", "instance.json"]
+    names = ["instance.json", "mask/b/a.png", "overlay/b/a.png"]
     assert written(work / "out") == names
     found = json.loads((work / "out" / "instance.json").read_text())
-    assert found["images"] == [{"id": 1, "file_name": "b/a", "height": 48, "width": 64}]
+    assert found["images"] == [{"id": 1, "file_name": "b/a.png", "height": 48, "width": 64}]
     assert [c["name"] for c in found["categories"]] == CLASSES[1:]
     for entry in found["annotations"]:
         mask = rle.decode(entry["segmentation"])
@@ -284,7 +284,7 @@ def test_panoptic_maps_are_those_of_coco(work):
     found = json.loads((work / "out" / "panoptic.json").read_text())
     assert [c["isthing"] for c in found["categories"]] == [0, 1, 1]
     (entry,) = found["annotations"]
-    with Image.open(work / "out" / entry["file_name"]) as image:
+    with Image.open(work / "out" / "mask" / entry["file_name"]) as image:
         red, green, blue = np.moveaxis(np.asarray(image, dtype=np.int64), -1, 0)
     ids = red + 256 * green + 65536 * blue
     areas = {s["id"]: s["area"] for s in entry["segments_info"]}

@@ -13,7 +13,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any, BinaryIO
 
-_TEMPORARY = ".tmp-"
+_TEMPORARY = ".segedu-tmp-"
 
 
 @contextlib.contextmanager
@@ -52,9 +52,13 @@ def atomic_write(path: str | os.PathLike[str]) -> Iterator[BinaryIO]:
 
 
 def sweep(folder: str | os.PathLike[str]) -> None:
-    """Remove the temporary files that a killed process left in ``folder``."""
+    """Remove the temporary files that a killed process left in ``folder``.
+
+    Call it where no other process writes to ``folder``: of several, in one before the others.
+    """
     for leftover in Path(folder).glob(f"{_TEMPORARY}*"):
-        leftover.unlink(missing_ok=True)
+        if leftover.is_file():
+            leftover.unlink(missing_ok=True)
 
 
 def write_bytes(path: str | os.PathLike[str], data: bytes) -> Path:

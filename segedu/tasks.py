@@ -33,15 +33,19 @@ __all__ = ["Instance", "Panoptic", "Promptable", "Semantic", "Task", "as_instanc
 Sample = Mapping[str, Any]
 
 
-class _Objects(Task):
-    """What `Instance` and `Panoptic` share: samples in lists, and losses of the network's own."""
-
-    larger_is_better = True
-    uses_all_parameters = False  # a batch without an object teaches some heads nothing
+class _Listed(Task):
+    """A task whose batches are lists of samples, since images differ in size."""
 
     def collate(self, samples: Sequence[Sample]) -> list[Sample]:
         """The list of the samples."""
         return list(samples)
+
+
+class _Objects(_Listed):
+    """What `Instance` and `Panoptic` share: the losses are the network's own."""
+
+    larger_is_better = True
+    uses_all_parameters = False  # a batch without an object teaches some heads nothing
 
     def loss(self, model: nn.Module, batch: Sequence[Sample]) -> Tensor:
         """The sum of the network's losses."""
@@ -125,7 +129,7 @@ class Panoptic(_Objects):
         return PanopticQuality(self.categories)
 
 
-class Promptable(Task):
+class Promptable(_Listed):
     """A mask for a prompt: clicks are simulated, first on an object, then on what is wrong.
 
     Batches are lists of samples with ``image`` (3,H,W) in [0, 1] and what `as_instances` reads.
@@ -151,10 +155,6 @@ class Promptable(Task):
         if clicks < 1 or max_objects < 1:
             raise ValueError(f"clicks and max_objects must be >= 1, got {clicks}, {max_objects}")
         self.clicks, self.max_objects = clicks, max_objects
-
-    def collate(self, samples: Sequence[Sample]) -> list[Sample]:
-        """The list of the samples."""
-        return list(samples)
 
     def loss(self, model: nn.Module, batch: Sequence[Sample]) -> Tensor:
         """The mean over images and rounds of the sum of SAM's losses."""
@@ -254,15 +254,18 @@ def as_panoptic(sample: Sample) -> Sample:
 def as_instances(sample: Sample) -> Sample:
     """A sample as detectors learn it; an instance one stays as it is.
 
-    Of a panoptic sample the things are the objects, and their category ids the labels.
+    Of a panoptic sample the things are the objects, and their category ids the labels. Boxes that
+    are missing are those of the masks.
 
     Args:
-        sample: ``boxes`` or ``masks`` and ``labels``, or ``panoptic_seg`` and ``segments_info``.
+        sample: ``labels`` and ``boxes`` or ``masks``, or ``panoptic_seg`` and ``segments_info``.
 
     Raises:
         ValueError: for another sample.
     """
     if "panoptic_seg" not in sample:
+        if "boxes" not in sample and "masks" in sample:
+            sample = {**sample, "boxes": masks_to_boxes(sample["masks"].as_subclass(Tensor))}
         _require(sample, "boxes", "labels")
         return sample
     things = [segment for segment in sample["segments_info"] if segment["isthing"]]
@@ -292,9 +295,13 @@ def embedding_losses(
 
 def _read(model: nn.Module, task: str, batch: Sequence[Sample]) -> list[dict[str, Any]]:
     """Results of a network; a mask classifier can be read in several ways."""
-    if isinstance(model, MaskClassifier):
-        model.task = task
-    return model(_images(batch))
+    if not isinstance(model, MaskClassifier):
+        return model(_images(batch))
+    before, model.task = model.task, task
+    try:
+        return model(_images(batch))
+    finally:
+        model.task = before
 
 
 def _detections(result: Sample) -> dict[str, Tensor]:
@@ -319,7 +326,9 @@ def _masks_of(ids: Tensor, segments: Sequence[Mapping[str, Any]]) -> Tensor:
 
 def _masks(sample: Sample) -> Tensor:
     """The masks (P,H,W) of an instance or panoptic sample that are not empty."""
-    masks = as_instances(sample)["masks"].as_subclass(Tensor).bool()
+    objects = as_instances(sample)
+    _require(objects, "masks")
+    masks = objects["masks"].as_subclass(Tensor).bool()
     return masks[masks.flatten(1).any(1)]
 
 

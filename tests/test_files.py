@@ -62,7 +62,10 @@ def test_sweep_removes_only_leftovers(path):
         (leftover,) = (p for p in path.parent.iterdir() if p != path)
         name = leftover.name
     (path.parent / name).write_bytes(b"of a process that was killed")
+    folder = path.parent / ".segedu-tmp-folder"
+    folder.mkdir()  # of somebody: not a file of ours
     sweep(path.parent)
+    folder.rmdir()
     assert alone(path)
 
 

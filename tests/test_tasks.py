@@ -67,6 +67,25 @@ def test_samples_turn_into_the_other_kind_and_back():
         as_instances({"image": 1})
 
 
+def test_instances_without_boxes_get_those_of_their_masks():
+    sample = scenes("instance")[0]
+    bare = {key: sample[key] for key in ("image", "masks", "labels")}
+    torch.testing.assert_close(as_instances(bare)["boxes"], Tensor(sample["boxes"]))
+    assert "boxes" not in bare
+    with pytest.raises(ValueError, match="must have boxes and labels.*got image, labels"):
+        as_instances({key: sample[key] for key in ("image", "labels")})
+    boxes_alone = {key: sample[key] for key in ("image", "boxes", "labels")}
+    with pytest.raises(ValueError, match="must have masks.*got image, boxes, labels"):
+        Promptable().update(Promptable().metric(), [], [boxes_alone])
+
+
+def test_reading_a_network_as_a_task_asks_for_leaves_it_as_it_was():
+    model = build("maskformer_tiny").eval()
+    assert model.task == "panoptic"
+    (result,) = Instance().predict(model, [scenes("instance")[0]])
+    assert "boxes" in result and model.task == "panoptic"
+
+
 class Oracle(nn.Module):
     """Knows the samples and answers with them, as a panoptic network or as a detector does."""
 

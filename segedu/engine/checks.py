@@ -5,7 +5,7 @@ from torch import nn
 from torch.nn.modules.batchnorm import _BatchNorm
 from torch.utils.data import DataLoader, IterableDataset
 
-from segedu.engine.evaluation import to_device
+from segedu.engine.batches import to_device
 
 
 def at_least_one(**counts: int | None) -> None:
@@ -13,6 +13,21 @@ def at_least_one(**counts: int | None) -> None:
     for name, count in counts.items():
         if count is not None and count < 1:
             raise ValueError(f"{name} must be at least 1, got {count}")
+
+
+def count_batches(loader: DataLoader) -> int:
+    """``len(loader)``.
+
+    Raises:
+        ValueError: if the loader does not know it, as over a stream of samples.
+    """
+    try:
+        return len(loader)
+    except TypeError as error:
+        raise ValueError(
+            f"the loader does not know how many batches it has ({error}): give its data set a "
+            "__len__"
+        ) from error
 
 
 @torch.no_grad()

@@ -1,17 +1,18 @@
-"""Judging a model, and the two small things that judging and training share."""
+"""Judging a model, and the progress bar of judging and training."""
 
 import os
-from collections.abc import Iterable, Iterator
 from typing import Any
 
 import torch
-from torch import Tensor, nn
+from torch import nn
 from torch.utils.data import DataLoader
 from tqdm.auto import tqdm
 
 from segedu.engine import distributed
+from segedu.engine.batches import checked, to_device
+from segedu.engine.checks import count_batches
 from segedu.engine.loader import set_epoch
-from segedu.engine.task import Semantic, Task, choose_task, is_finite
+from segedu.engine.task import Semantic, Task, choose_task
 
 
 @torch.no_grad()
@@ -43,7 +44,8 @@ def evaluate(
         ``metric.compute()``, and ``loss``, its mean over the samples, where predictions have one.
 
     Raises:
-        ValueError: if there is nothing to judge by, or processes do not share the loader.
+        ValueError: if there is nothing to judge by, the loader does not know how many batches it
+            has, or processes do not share it.
     """
     if loss is not None or task is not None:
         task = choose_task(loss, task)
@@ -59,7 +61,7 @@ def evaluate(
         metric.reset()
     set_epoch(loader, 0)
     summed = torch.zeros(2, device=device)  # loss times samples, samples
-    for batch in checked(progress("evaluate", len(loader), batches=loader)):
+    for batch in checked(progress("evaluate", count_batches(loader), batches=loader)):
         batch = to_device(batch, device)
         prediction = task.predict(model, batch)
         if metric is not None:
@@ -74,29 +76,6 @@ def evaluate(
     if not scores:
         raise ValueError(f"{type(task).__name__} has no metric of its own: give evaluate a metric")
     return scores
-
-
-def checked(batches: Iterable[Any]) -> Iterator[Any]:
-    """The batches, none of which holds NaN or infinity.
-
-    Raises:
-        ValueError: for the first that does. A loader of `make_loader` names the sample before.
-    """
-    for number, batch in enumerate(batches, start=1):
-        if not is_finite(batch):
-            raise ValueError(f"batch {number} of the loader holds NaN or infinity")
-        yield batch
-
-
-def to_device(batch: Any, device: torch.device) -> Any:
-    """Move every tensor in nested dicts, lists and tuples to ``device``."""
-    if isinstance(batch, Tensor):
-        return batch.to(device, non_blocking=True)
-    if isinstance(batch, dict):
-        return {key: to_device(value, device) for key, value in batch.items()}
-    if isinstance(batch, list | tuple):
-        return type(batch)(to_device(value, device) for value in batch)
-    return batch
 
 
 def progress(title: str, total: int, initial: int = 0, batches: DataLoader | None = None) -> tqdm:

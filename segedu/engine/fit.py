@@ -12,9 +12,10 @@ from torch.optim.lr_scheduler import LRScheduler, ReduceLROnPlateau
 from torch.utils.data import DataLoader
 
 from segedu.engine import distributed
-from segedu.engine.checks import at_least_one, check_last_batch
-from segedu.engine.evaluation import checked, evaluate, progress, to_device
-from segedu.engine.history import History, Record, plain
+from segedu.engine.batches import checked, to_device
+from segedu.engine.checks import at_least_one, check_last_batch, count_batches
+from segedu.engine.evaluation import evaluate, progress
+from segedu.engine.history import History, Record, check_monitor, choose_monitor, plain
 from segedu.engine.loader import derive_seed, seed_everything, set_epoch
 from segedu.engine.optim import average, precision
 from segedu.engine.resume import restore, save, settings_of
@@ -50,7 +51,8 @@ def fit(
 
     Args:
         model: moved to the device and trained in place.
-        train_loader: any ``DataLoader``; one of ``make_loader`` also works under torchrun.
+        train_loader: a ``DataLoader`` that knows how many batches it has; one of ``make_loader``
+            also works under torchrun.
         loss: ``loss(model(batch["image"]), batch["mask"])`` is minimised: ``Semantic(loss)``.
         epochs: epochs in all, those before a resume included.
         task: what is learnt instead, such as ``segedu.tasks.Instance()``.
@@ -64,8 +66,8 @@ def fit(
         clip_norm: longest gradient allowed, in the 2-norm over all parameters.
         accumulate: batches whose gradients are averaged for one optimizer step.
         ema_decay: keep a moving average of the weights; it is what is judged and returned.
-        monitor: key that picks the best epoch; by default what the task monitors if there is a
-            metric, else ``val_loss`` or ``loss``.
+        monitor: key that picks the best epoch; by default the first that the records have of what
+            the task monitors, ``val_loss`` and ``loss``.
         larger_is_better: of ``monitor``; by default not of a key that ends in ``loss``.
         patience: stop after so many epochs without a better one.
         checkpoint_dir: where ``best.pt``, ``last.pt`` and ``history.jsonl`` are kept.
@@ -77,20 +79,17 @@ def fit(
 
     Raises:
         ValueError: if arguments do not fit together, a resumed training had others, the last
-            batch is too small for the network, or an image is not finite.
+            batch is too small for the network, an image is not finite, or the first record has no
+            key ``monitor`` (its epoch is kept: resume with another).
         CheckpointError: if a checkpoint is damaged or cannot be written.
         FloatingPointError: if the loss is no longer finite; the checkpoints are from before.
     """
     device = distributed.setup(device)
-    steps = len(train_loader)
+    steps = count_batches(train_loader)
     at_least_one(epochs=epochs, accumulate=accumulate, patience=patience, batches=steps)
     task = choose_task(loss, task)
     if val_loader is not None and metric is None:
         metric = task.metric()
-    if monitor is None:
-        monitor = "loss" if val_loader is None else "val_loss"
-        if val_loader is not None and metric is not None:
-            monitor, larger_is_better = f"val_{task.monitor}", task.larger_is_better
     training_step = TrainingStep(model, task).to(device)
     optimizer = optimizer or torch.optim.AdamW(training_step.parameters(), lr=1e-3)
     autocast, scaler = precision(amp, device)
@@ -102,6 +101,10 @@ def fit(
     settings |= {"accumulate": accumulate, "clip_norm": clip_norm, "ema_decay": ema_decay}
     about = {"settings": settings | {"seed": seed}, "config": config}
     history = History(restore(checkpoint_dir, parts, about) if resume else [])
+    if history:
+        record = history.records[-1]
+        monitor, larger_is_better = choose_monitor(record, monitor, larger_is_better, task)
+        check_monitor(record, monitor)
     check_last_batch(training_step, train_loader, device)
     network = distributed.parallel(training_step, device, task.uses_all_parameters)
     plateau = isinstance(scheduler, ReduceLROnPlateau)
@@ -154,11 +157,13 @@ def fit(
                 scheduler.step(record.get("val_loss", record["loss"]))
             record["seconds"] = time.perf_counter() - start
             history.records.append(record)
-            best = history.best(monitor, larger_is_better)
+            monitor, larger_is_better = choose_monitor(record, monitor, larger_is_better, task)
+            best = history.best(monitor, larger_is_better) if monitor in record else None
             bar.set_postfix(loss=record["loss"], best=best)
 
             if checkpoint_dir is not None and distributed.rank() == 0:
                 save(checkpoint_dir, parts, judged if best == epoch else None, history, about)
+            check_monitor(record, monitor)
             if on_epoch:
                 on_epoch(record)
     if ema:

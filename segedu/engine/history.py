@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from segedu.engine.task import Task
 from segedu.files import write_text
 
 Record = dict[str, Any]
@@ -17,7 +18,7 @@ class History:
     """What happened in each epoch.
 
     ``history.records`` is a list of dicts with the keys ``epoch`` (from 1), ``loss`` (mean over
-    the training batches), ``lr`` (of the first group, at the end of the epoch), ``seconds``, and
+    the training batches), ``lr`` (of the first group, in the epoch's first step), ``seconds``, and
     with a validation set ``val_loss`` and each score of the metric as ``val_...`` (no matrices).
     ``history["loss"]`` is one key over all epochs, ready to plot.
     """
@@ -56,6 +57,23 @@ class History:
     def from_jsonl(cls, path: str | Path) -> "History":
         """Read what ``to_jsonl`` wrote."""
         return cls([json.loads(line) for line in Path(path).read_text().splitlines()])
+
+
+def choose_monitor(
+    record: Record, monitor: str | None, larger_is_better: bool | None, task: Task
+) -> tuple[str, bool | None]:
+    """The key of a record that picks the best epoch, and whether larger is better."""
+    if monitor is not None:
+        return monitor, larger_is_better
+    if f"val_{task.monitor}" in record:
+        return f"val_{task.monitor}", task.larger_is_better
+    return ("val_loss" if "val_loss" in record else "loss"), False
+
+
+def check_monitor(record: Record, monitor: str) -> None:
+    """Raise ``ValueError`` unless ``monitor`` is a key of the record."""
+    if monitor not in record:
+        raise ValueError(f"monitor must be one of {sorted(record)}, got {monitor!r}")
 
 
 def plain(scores: dict[str, Any]) -> Record:

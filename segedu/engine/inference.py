@@ -50,7 +50,7 @@ def predict_labels(
         logits = model(batch.to(device))  # (N, C, H, W)
         found = (logits[:, 0] > 0).long() if logits.shape[1] == 1 else logits.argmax(1)
         labels.append(found.cpu())
-    if not labels:
+    if not sum(map(len, labels)):
         raise ValueError("images holds no image")
     sizes = {tuple(part.shape[1:]) for part in labels}
     if len(sizes) > 1:

@@ -18,7 +18,7 @@ from torch.utils.data import (
 )
 
 from segedu.engine import distributed
-from segedu.engine.task import is_finite
+from segedu.engine.batches import is_finite
 
 
 def seed_everything(seed: int) -> None:
@@ -70,11 +70,10 @@ def make_loader(
         num_workers: processes that load ahead; 0 loads in this one.
         collate_fn: how samples become a batch, such as that of a task; by default they are stacked.
 
-    What is wrong with a sample (``OSError``, ``TypeError``, ``ValueError``) is raised here with its
-    own short message, also if another process found it.
-
     Raises:
-        ValueError: if the data set is empty, or the processes cannot share ``batch_size``.
+        ValueError: if the data set is empty, or the processes cannot share ``batch_size``. What is
+            wrong with a sample (``OSError``, ``TypeError``, ``ValueError``) is raised by the loader
+            with its own short message, also if another process found it.
     """
     share, rest = divmod(batch_size, distributed.world_size())
     if len(dataset) == 0:

@@ -8,6 +8,7 @@ import torch
 from torch import nn
 from torch.utils.data import Dataset
 
+from segedu.engine.checks import at_least_one
 from segedu.engine.fit import fit
 from segedu.engine.history import History
 from segedu.engine.loader import make_loader, seed_everything
@@ -15,6 +16,12 @@ from segedu.engine.optim import cosine_lr, poly_lr
 from segedu.engine.task import Task, TrainingStep, choose_task
 
 SCHEDULES = {"cosine": cosine_lr, "poly": poly_lr}
+#: What `fit` takes and `train` makes, with what it makes it of.
+MADE_HERE = {
+    "optimizer": "lr and weight_decay",
+    "scheduler": "a schedule",
+    "val_loader": "a val_set",
+}
 
 
 def train(
@@ -57,7 +64,7 @@ def train(
         The model and its history.
 
     Raises:
-        ValueError: for another schedule, and as `fit` does.
+        ValueError: for another schedule, an optimizer, scheduler or loader, and as `fit` does.
 
     Example:
         >>> from segedu.data import scenes
@@ -77,6 +84,10 @@ def train(
     """
     if schedule is not None and schedule not in SCHEDULES:
         raise ValueError(f"schedule must be one of {[*SCHEDULES]} or None, got {schedule!r}")
+    at_least_one(epochs=epochs, accumulate=settings.get("accumulate", 1))
+    for name, instead in MADE_HERE.items():
+        if name in settings:
+            raise ValueError(f"train makes the {name} itself: give it {instead}, or call fit")
     task = choose_task(loss, task)
     seed_everything(seed)
     model = build_model()

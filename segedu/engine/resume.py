@@ -100,7 +100,8 @@ def restore(
     """
     if folder is None:
         raise ValueError("resume needs a checkpoint_dir")
-    sweep(folder)
+    if distributed.rank() == 0:  # the only one that writes
+        sweep(folder)
     path = Path(folder, "last.pt")
     if not path.exists():
         return []

@@ -6,7 +6,6 @@ The tasks of objects are in `segedu.tasks`; this module holds what the training 
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-import torch
 from torch import Tensor, nn
 from torch.utils.data import default_collate
 
@@ -142,12 +141,3 @@ def choose_task(loss: nn.Module | None, task: Task | None) -> Task:
     if not isinstance(task, Task):
         raise TypeError(f"task must be a segedu.engine.Task, got {type(task).__name__}")
     return task
-
-
-def is_finite(value: Any) -> bool:
-    """Whether images are: the ``image`` of a dict, every tensor elsewhere, in nested lists."""
-    if isinstance(value, Tensor):
-        return not value.is_floating_point() or bool(torch.isfinite(value).all())
-    if isinstance(value, Mapping):
-        return all(map(is_finite, [value["image"]] if "image" in value else value.values()))
-    return not isinstance(value, list | tuple) or all(map(is_finite, value))

@@ -25,7 +25,11 @@ class Metric(ABC):
 
     @abstractmethod
     def update(self, *batch: Any) -> None:
-        """Add a batch; one that is refused leaves no trace."""
+        """Add a batch.
+
+        One that is refused leaves no trace; on a GPU, where asking would wait for the device, what
+        its values are is asked at the end, and `compute` refuses for all batches.
+        """
 
     @abstractmethod
     def compute(self) -> dict[str, Any]:

@@ -171,7 +171,7 @@ def test_mistakes_are_one_line(run, tmp_path, capsys, arguments, message):
     }
     found = error_of(capsys, *arguments.format(**places).split())
     assert re.search(message.format(**places), found), found
-    assert not list(tmp_path.glob("**/.tmp-*"))
+    assert not list(tmp_path.glob("**/.segedu-tmp-*"))
 
 
 def test_a_checkpoint_of_fit_needs_a_known_network_and_the_names_of_its_classes(tmp_path, capsys):

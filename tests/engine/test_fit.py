@@ -9,11 +9,20 @@ import numpy as np
 import pytest
 import torch
 from torch import nn
-from torch.utils.data import DataLoader
+from torch.utils.data import DataLoader, IterableDataset
 
-from segedu.engine import History, Semantic, Task, evaluate, fit, load_checkpoint, make_loader
+from segedu.engine import (
+    History,
+    Semantic,
+    Task,
+    distributed,
+    evaluate,
+    fit,
+    load_checkpoint,
+    make_loader,
+)
 from segedu.losses import AdaptiveFocalLoss
-from segedu.metrics import SemanticMetrics
+from segedu.metrics import CalibrationMetrics, SemanticMetrics
 from tests.engine.toy_training import LOSS, Stripes, toy_model
 
 
@@ -302,9 +311,47 @@ def test_a_loss_is_needed():
         fit(toy_model(), DataLoader(Stripes(4), 4), epochs=1)
 
 
-def test_an_unknown_monitor_names_what_there_is():
-    with pytest.raises(KeyError, match="val_recall.*'loss'"):
-        train(epochs=1, monitor="val_recall")
+def test_an_unknown_monitor_names_what_there_is_and_keeps_the_epoch(tmp_path):
+    settings = {"epochs": 2, "checkpoint_dir": tmp_path}
+    with pytest.raises(ValueError, match="monitor must be one of .*'loss'.*, got 'val_recall'"):
+        train(monitor="val_recall", **settings)
+    assert len(load_checkpoint(tmp_path / "last.pt")["history"]) == 1
+    with pytest.raises(ValueError, match="monitor must be one of .*'loss'.*, got 'val_recall'"):
+        train(monitor="val_recall", resume=True, patience=1, **settings)
+    assert len(train(monitor="loss", resume=True, **settings)[0]) == 2
+
+
+def test_a_metric_without_the_score_of_the_task_leaves_the_choice_to_the_loss(tmp_path):
+    history, _ = train(
+        val_loader=DataLoader(Stripes(4), 4), metric=CalibrationMetrics(), checkpoint_dir=tmp_path
+    )
+    assert "val_ece" in history.records[0]
+    best = load_checkpoint(tmp_path / "best.pt")["history"]
+    assert len(best) == history.best("val_loss")
+
+
+def test_a_loader_that_does_not_know_its_length_is_refused():
+    class Stream(IterableDataset):
+        def __iter__(self):
+            return iter([Stripes()[0]])
+
+    with pytest.raises(ValueError, match="does not know how many batches it has"):
+        fit(toy_model(), DataLoader(Stream(), 1), LOSS, epochs=1)
+    with pytest.raises(ValueError, match="does not know how many batches it has"):
+        evaluate(toy_model(), DataLoader(Stream(), 1), loss=LOSS)
+
+
+def test_sister_processes_leave_the_files_of_the_first_alone(tmp_path, monkeypatch):
+    settings = {"epochs": 1, "checkpoint_dir": tmp_path}
+    train(**settings)
+    being_written = tmp_path / ".segedu-tmp-0-best.pt"
+    being_written.touch()
+    with monkeypatch.context() as sister:
+        sister.setattr(distributed, "rank", lambda: 1)
+        train(resume=True, **settings)
+    assert being_written.exists()
+    train(resume=True, **settings)
+    assert not being_written.exists()
 
 
 def test_evaluate_weighs_images_not_batches():

@@ -244,3 +244,5 @@ def test_labels_refuse_images_of_several_sizes():
         predict_labels(Largest(), torch.zeros(4, 4))
     with pytest.raises(ValueError, match="no image"):
         predict_labels(Largest(), [])
+    with pytest.raises(ValueError, match="no image"):
+        predict_labels(Largest(), torch.zeros(0, 3, 4, 5))

@@ -82,3 +82,16 @@ def test_train_needs_a_loss_or_a_task():
 def test_train_refuses_another_schedule():
     with pytest.raises(ValueError, match=r"'cosine', 'poly'\] or None, got 'cosinus'"):
         train(build, Stripes(), epochs=1, batch_size=4, schedule="cosinus", loss=LOSS)
+
+
+@pytest.mark.parametrize("name", ["optimizer", "scheduler", "val_loader"])
+def test_train_refuses_what_it_makes_itself(name):
+    with pytest.raises(ValueError, match=f"train makes the {name} itself"):
+        train(build, Stripes(), epochs=1, batch_size=4, loss=LOSS, **{name: object()})
+
+
+@pytest.mark.parametrize("name", ["epochs", "accumulate"])
+def test_train_refuses_counts_below_one(name):
+    plan = {"epochs": 1, "batch_size": 4, name: 0}
+    with pytest.raises(ValueError, match=f"{name} must be at least 1, got 0"):
+        train(build, Stripes(), loss=LOSS, **plan)

@@ -147,7 +147,7 @@ def compare(cut: Path, whole: Path) -> None:
         epoch, loss = line.split()
         assert loss == expected[epoch], f"epoch {epoch} differs"
     assert result(cut) == result(whole)
-    assert not list(cut.glob(".tmp-*"))
+    assert not list(cut.glob(".segedu-tmp-*"))
 
 
 def test_killed_many_times_and_continued_in_a_new_interpreter(tmp_path, server):

@@ -57,6 +57,7 @@ def make_targets(
     sigma: float = 8.0,
     small_area: int = 4096,
     small_weight: float = 3.0,
+    dtype: torch.dtype | None = None,
 ) -> tuple[Maps, Weighting]:
     """What one panoptic sample asks of the network, without the axis of the batch.
 
@@ -69,14 +70,13 @@ def make_targets(
         sigma: see `center_heatmap`.
         small_area: objects smaller than this, in pixels ...
         small_weight: ... weigh so much in the semantic loss.
+        dtype: of the maps and weights; PyTorch's default if not given.
     """
     ids = target["panoptic_seg"]
     size = tuple(ids.shape)
     semantic = torch.full(size, VOID, dtype=torch.int64, device=ids.device)
-    offset = torch.zeros(2, *size, device=ids.device)
-    weighting = Weighting(
-        torch.ones(size, device=ids.device), *torch.zeros(2, *size, device=ids.device)
-    )
+    offset = torch.zeros(2, *size, device=ids.device, dtype=dtype)
+    weighting = Weighting(torch.ones_like(offset[0]), *torch.zeros_like(offset))
     centers = []
     for segment in target["segments_info"]:
         mask = ids == segment["id"]

@@ -8,6 +8,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from segedu.models.transformer import MLP, initialize
+from segedu.ops.precision import full_dtype, full_precision
 
 Size = Sequence[int]
 LEVELS = 3  # strides 32, 16 and 8
@@ -51,8 +52,9 @@ class DeformableAttention(nn.Module):
 
     def forward(self, query: Tensor, tokens: Tensor, places: Tensor, sizes: list[Size]) -> Tensor:
         """Queries and tokens (N, L, C), places (L, 2), x and y in [0, 1] -> (N, L, C)."""
-        # places need float32 whatever the rest is computed in
-        offsets = self.offset(query).float().unflatten(2, (self.heads, LEVELS, self.points, 2))
+        # half precision would round places
+        offsets = full_precision(self.offset(query))
+        offsets = offsets.unflatten(2, (self.heads, LEVELS, self.points, 2))
         weights = self.weight(query).unflatten(2, (self.heads, -1)).softmax(3)  # (N, L, heads, .)
         values = self.value(tokens).unflatten(2, (self.heads, -1))  # (N, L, heads, C / heads)
         samples = []
@@ -86,7 +88,8 @@ class DeformableLayer(nn.Module):
         return self.ffn_norm(x + self.ffn(x))
 
 
-def centres(size: Size, device: torch.device) -> Tensor:
-    """Where the pixels of a map lie: (h * w, 2) as x, y in [0, 1]."""
-    y, x = ((torch.arange(n, device=device) + 0.5) / n for n in size)
+def centres(like: Tensor) -> Tensor:
+    """Where the pixels of a map (N, C, h, w) lie: (h * w, 2) as x, y in [0, 1]."""
+    pixels = {"device": like.device, "dtype": full_dtype(like)}
+    y, x = ((torch.arange(n, **pixels) + 0.5) / n for n in like.shape[2:])
     return torch.cartesian_prod(y, x).flip(1)

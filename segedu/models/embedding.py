@@ -15,6 +15,7 @@ from segedu.models.bottom_up import make_targets, merge, on_things, pad_target
 from segedu.models.enet import ENet
 from segedu.models.fpn import SemanticFPN
 from segedu.models.targets import Target, batch_images, check_images, check_segments, things_of
+from segedu.ops.precision import full_dtype, full_precision
 
 
 class EmbeddingMaps(NamedTuple):
@@ -116,7 +117,7 @@ class EmbeddingNetwork(nn.Module):
     def forward(self, images: Sequence[Tensor]) -> EmbeddingMaps | list[dict[str, Any]]:
         """Maps in training, else panoptic results; see the class."""
         check_images(images, None, False)
-        output = self.network(batch_images(images)).float()
+        output = full_precision(self.network(batch_images(images)))
         maps = EmbeddingMaps(
             output[:, : self.num_classes],
             output[:, self.num_classes : self.num_classes + 1],
@@ -155,7 +156,8 @@ class EmbeddingNetwork(nn.Module):
         for i, (image, sample) in enumerate(zip(images, samples, strict=True)):
             check_segments(sample, tuple(image.shape[-2:]), self.num_classes, f"samples[{i}]")
             padded = pad_target(sample, batch)
-            maps, _ = make_targets(padded, self.things, sigma=self.center_sigma)
+            made = {"sigma": self.center_sigma, "dtype": full_dtype(batch)}
+            maps, _ = make_targets(padded, self.things, **made)
             parts.append((maps.semantic, maps.center, self.number_objects(padded)))
         return EmbeddingMaps(*(torch.stack(part) for part in zip(*parts, strict=True)))
 

@@ -53,7 +53,7 @@ class PixelDecoder(nn.Module):
         sizes = [x.shape[-2:] for x in maps]
         codes = [sine_codes(x) + code for x, code in zip(maps, self.level_codes, strict=True)]
         codes = torch.cat(codes)  # (L, width)
-        places = torch.cat([centres(size, finest.device) for size in sizes])  # (L, 2)
+        places = torch.cat([centres(x) for x in maps])  # (L, 2)
         x = torch.cat([x.flatten(2).transpose(1, 2) for x in maps], dim=1)  # (N, L, width)
         for layer in self.layers:
             x = layer(x, codes, places, sizes)
@@ -152,7 +152,7 @@ def sample(maps: Tensor, points: Tensor) -> Tensor:
 
 def at_random_points(logits: Tensor, masks: Tensor, count: int) -> tuple[Tensor, Tensor]:
     """(Q, h, w) and (M, H, W) -> (Q, P), (M, P): the same points for all, so that all compare."""
-    points = torch.rand(1, count, 2, device=logits.device)
+    points = torch.rand(1, count, 2, device=logits.device, dtype=logits.dtype)
     return tuple(sample(x, points.expand(len(x), -1, -1)) for x in (logits, masks))
 
 
@@ -163,11 +163,12 @@ def at_uncertain_points(logits: Tensor, masks: Tensor, count: int) -> tuple[Tens
     points are drawn, three quarters of P are the most uncertain of them, the rest drawn anew.
     """
     with torch.no_grad():
-        points = torch.rand(len(logits), 3 * count, 2, device=logits.device)
+        some = {"device": logits.device, "dtype": logits.dtype}
+        points = torch.rand(len(logits), 3 * count, 2, **some)
         certainty = sample(logits, points).abs()  # (K, 3P)
         chosen = certainty.topk(count * 3 // 4, dim=1, largest=False).indices
         points = points.gather(1, chosen[:, :, None].expand(-1, -1, 2))  # (K, 3/4 P, 2)
-        others = torch.rand(len(logits), count - chosen.shape[1], 2, device=logits.device)
+        others = torch.rand(len(logits), count - chosen.shape[1], 2, **some)
         points = torch.cat([points, others], dim=1)  # (K, P, 2)
     return sample(logits, points), sample(masks, points)
 

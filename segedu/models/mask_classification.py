@@ -25,6 +25,7 @@ from segedu.models.mask_inference import (
 from segedu.models.mask_losses import dice_loss, pairwise_dice_loss
 from segedu.models.targets import VOID, Target, batch_images, check_images, things_of
 from segedu.ops import binary_masks, hungarian
+from segedu.ops.precision import full_dtype, full_precision
 
 TASKS = ("semantic", "instance", "panoptic")
 
@@ -74,7 +75,7 @@ def segments_of(target: Target, num_classes: int, image: Tensor) -> Segments:
             "targets must have masks and labels, panoptic_seg and segments_info, or mask, "
             f"got {sorted(target)}"
         )
-    masks = binary_masks(torch.as_tensor(masks)).to(image.device, torch.float32)
+    masks = binary_masks(torch.as_tensor(masks)).to(image.device, full_dtype(image))
     labels = torch.as_tensor(labels).to(image.device, torch.int64)
     if masks.shape != (len(labels), *image.shape[1:]):
         raise ValueError(
@@ -132,8 +133,9 @@ def match(
     Returns:
         Indices of queries (ascending) and of their segments, min(Q, M) each.
     """
-    logits, masks = criterion.to_match(mask_logits.float(), segments.masks)  # (Q, P), (M, P)
-    probability = class_logits.float().softmax(1)[:, segments.labels]  # (Q, M)
+    class_logits, mask_logits = full_precision(class_logits), full_precision(mask_logits)
+    logits, masks = criterion.to_match(mask_logits, segments.masks)  # (Q, P), (M, P)
+    probability = class_logits.softmax(1)[:, segments.labels]  # (Q, M)
     return hungarian(
         criterion.mask_weight * criterion.pairwise_mask_loss(logits, masks)
         + criterion.dice_weight * pairwise_dice_loss(logits, masks)
@@ -162,12 +164,12 @@ def set_losses(
         wanted[i, queries] = target.labels[places]
         logits.append(own[queries])
         masks.append(target.masks[places])
-    weight = prediction.class_logits.new_ones(num_classes + 1, dtype=torch.float32)
+    class_logits = full_precision(prediction.class_logits).flatten(0, 1)  # (NQ, C + 1)
+    weight = class_logits.new_ones(num_classes + 1)
     weight[-1] = criterion.no_object_weight
-    class_loss = F.cross_entropy(
-        prediction.class_logits.float().flatten(0, 1), wanted.flatten(), weight
-    )
-    points = criterion.to_compare(torch.cat(logits).float(), torch.cat(masks))  # (K, P), (K, P)
+    class_loss = F.cross_entropy(class_logits, wanted.flatten(), weight)
+    mask_logits = full_precision(torch.cat(logits))  # (K, h, w)
+    points = criterion.to_compare(mask_logits, torch.cat(masks))  # (K, P), (K, P)
     count = max(sum(len(target.labels) for target in segments), 1)
     return {
         "loss_class": criterion.class_weight * class_loss,

@@ -12,6 +12,7 @@ from torch import Tensor
 
 from segedu.models.panoptic import PanopticCanvas
 from segedu.ops import masks_to_boxes
+from segedu.ops.precision import full_dtype
 
 SURE = 0.8  # least probability of a class in a panoptic result
 
@@ -51,7 +52,7 @@ def instance_inference(
     order = order[keep[order]]
     masks = masks[order]
     return {
-        "boxes": masks_to_boxes(masks),
+        "boxes": masks_to_boxes(masks).to(full_dtype(scores)),
         "labels": labels[order],
         "scores": scores[order],
         "masks": masks,

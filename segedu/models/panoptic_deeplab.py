@@ -267,11 +267,11 @@ class PanopticDeepLab(nn.Module):
         output = self.network(batch)
         if not self.training:
             return [self.assemble(output, i, image) for i, image in enumerate(images)]
-        pairs = []
+        pairs, dtype = [], output.center.dtype
         for i, (image, target) in enumerate(zip(images, targets, strict=True)):
             check_segments(target, tuple(image.shape[-2:]), self.num_classes, f"targets[{i}]")
             padded = pad_target(target, batch)
-            pairs.append(make_targets(padded, self.things, **self.target_settings))
+            pairs.append(make_targets(padded, self.things, dtype=dtype, **self.target_settings))
         maps, weightings = zip(*pairs, strict=True)
         wanted = Maps(*(torch.stack(parts) for parts in zip(*maps, strict=True)))
         weighting = Weighting(*(torch.stack(parts) for parts in zip(*weightings, strict=True)))

@@ -14,6 +14,7 @@ from segedu.models.mask_rcnn.transform import Batch
 from segedu.models.panoptic import PanopticCanvas
 from segedu.models.targets import VOID, Target, check_images, check_segments, things_of
 from segedu.ops import masks_to_boxes, resize_labels
+from segedu.ops.precision import full_precision
 
 THINGS = 0  # the semantic class that all things share
 LEVELS = 4  # of the pyramid, strides 4 to 32, that the semantic head sees
@@ -35,7 +36,7 @@ class SemanticHead(nn.Module):
 
     def forward(self, levels: Sequence[Tensor], images: Tensor) -> Tensor:
         """Levels and images (N, 3, H, W) -> logits (N, num_classes, H, W)."""
-        return resize(self.classifier(self.branch(levels[:LEVELS])), images).float()
+        return full_precision(resize(self.classifier(self.branch(levels[:LEVELS])), images))
 
 
 class PanopticFPN(nn.Module):

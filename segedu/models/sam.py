@@ -15,6 +15,7 @@ from segedu.models.sam_encoder import ImageEncoder
 from segedu.models.targets import IMAGE_MEAN, IMAGE_STD, normalize
 from segedu.models.transformer import initialize
 from segedu.ops import binary_masks
+from segedu.ops.precision import full_precision
 
 
 class Masks(NamedTuple):
@@ -230,15 +231,16 @@ def losses(prediction: Masks, target: Tensor) -> dict[str, Tensor]:
     if target.shape != (n, p, *size):
         raise ValueError(f"target must be {(n, p, *size)}, got {tuple(target.shape)}")
     target = binary_masks(target, "target")
-    logits = prediction.logits.float().flatten(3).flatten(0, 2)  # (NPK, HW)
-    wanted = target.float().flatten(2)[:, :, None].expand(-1, -1, k, -1).flatten(0, 2)  # (NPK, HW)
+    logits = full_precision(prediction.logits).flatten(3).flatten(0, 2)  # (NPK, HW)
+    wanted = target.to(logits.dtype).flatten(2)[:, :, None]  # (N, P, 1, HW)
+    wanted = wanted.expand(-1, -1, k, -1).flatten(0, 2)  # (NPK, HW)
     focal, dice = 20 * focal_loss(logits, wanted), dice_loss(logits, wanted)  # (NPK,)
     best = (focal + dice).detach().view(n * p, k).argmin(1, keepdim=True)  # (NP, 1)
     with torch.no_grad():
         mask = logits > 0
         overlap = (mask * wanted).sum(1)
         iou = overlap / (mask.sum(1) + wanted.sum(1) - overlap).clamp(min=1)
-    error = (prediction.iou.float().flatten() - iou).square()
+    error = (full_precision(prediction.iou).flatten() - iou).square()
     count = max(n * p, 1)
     return {
         "loss_mask": focal.view(n * p, k).gather(1, best).sum() / count,

@@ -8,6 +8,7 @@ from torch import Tensor, nn
 
 from segedu.models.blocks import ChannelNorm
 from segedu.models.transformer import MLP, Attention
+from segedu.ops.precision import full_dtype
 
 
 class FourierCode(nn.Module):
@@ -26,7 +27,8 @@ class FourierCode(nn.Module):
 
     def map(self, size: int) -> Tensor:
         """The codes of all pixels of a square map: (size * size, width), row by row."""
-        centre = (torch.arange(size, device=self.frequencies.device) + 0.5) / size
+        like = self.frequencies
+        centre = (torch.arange(size, device=like.device, dtype=full_dtype(like)) + 0.5) / size
         return self(torch.cartesian_prod(centre, centre).flip(1))
 
 

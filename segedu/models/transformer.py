@@ -9,6 +9,8 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from segedu.ops.precision import full_dtype
+
 
 class Attention(nn.Module):
     """Scaled dot-product attention in several heads (Vaswani et al., section 3.2).
@@ -115,11 +117,12 @@ def sine_codes(like: Tensor) -> Tensor:
     channels, height, width = like.shape[1:]
     if channels % 4:
         raise ValueError(f"sine codes need a multiple of 4 channels, got {channels}")
-    exponent = torch.arange(channels // 4, device=like.device) / (channels // 4)
+    number = {"device": like.device, "dtype": full_dtype(like)}
+    exponent = torch.arange(channels // 4, **number) / (channels // 4)
     wavelength = 10000**exponent  # (C/4,)
 
     def code(length: int) -> Tensor:
-        position = torch.arange(1, length + 1, device=like.device) / (length + 1e-6) * 2 * math.pi
+        position = torch.arange(1, length + 1, **number) / (length + 1e-6) * 2 * math.pi
         angle = position[:, None] / wavelength  # (length, C/4)
         return torch.stack([angle.sin(), angle.cos()], dim=2).flatten(1)  # (length, C/2)
 

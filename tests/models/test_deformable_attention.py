@@ -10,7 +10,7 @@ def test_deformable_attention_reads_the_maps_where_its_offsets_say():
         attention.offset.bias.zero_()  # every point is the token's own place
         attention.value.weight.copy_(torch.eye(8))
         attention.out.weight.copy_(torch.eye(8))
-    places = torch.cat([centres(size, "cpu") for size in sizes])
+    places = torch.cat([centres(torch.empty(1, 1, *size)) for size in sizes])
     tokens = places.repeat(1, 4)[None]  # a token tells where it is, in all channels
     y = attention(tokens, tokens, places, sizes)
     inner = ((places >= 0.25) & (places <= 0.75)).all(1)  # away from the zeros beyond the border
@@ -19,4 +19,4 @@ def test_deformable_attention_reads_the_maps_where_its_offsets_say():
 
 def test_centres_are_x_and_y_row_by_row():
     expected = [[0.25, 0.5], [0.75, 0.5]]
-    assert centres((1, 2), "cpu").tolist() == expected
+    assert centres(torch.empty(1, 1, 1, 2)).tolist() == expected

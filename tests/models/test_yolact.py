@@ -45,7 +45,7 @@ IMAGE = torch.rand(3, 40, 60, generator=torch.Generator().manual_seed(0))
 
 def test_anchors_are_squares_around_the_cells_of_each_level():
     grids = [(4, 4), (2, 2), (1, 1), (1, 1), (1, 1)]
-    anchors = square_anchors(grids)
+    anchors = square_anchors(grids, torch.empty(0))
     assert anchors.shape == (3 * (16 + 4 + 3), 4)
     side = anchors[:, 2:] - anchors[:, :2]
     torch.testing.assert_close(side[:, 0], side[:, 1])
@@ -191,7 +191,7 @@ def test_the_same_seed_gives_the_same_training():
 
 
 def test_box_offsets_survive_the_way_there_and_back():
-    anchors = square_anchors([(4, 4)] * 5)
+    anchors = square_anchors([(4, 4)] * 5, torch.empty(0))
     boxes = torch.tensor([0.2, 0.3, 0.5, 0.9]).expand_as(anchors)
     torch.testing.assert_close(CODER.decode(CODER.encode(boxes, anchors), anchors), boxes)
 

@@ -22,6 +22,7 @@ from segedu.ops import (
     match_iou,
     roi_align,
 )
+from segedu.ops.precision import full_precision
 
 STRIDES = (4, 8, 16, 32)  # of the levels that regions are pooled from
 BOX_BINS, MASK_BINS = 7, 14
@@ -51,7 +52,8 @@ class BoxPredictor(nn.Module):
 
     def forward(self, x: Tensor) -> tuple[Tensor, Tensor]:
         """(K, width) -> logits (K, C) and offsets (K, C, 4)."""
-        return self.cls_score(x).float(), self.bbox_pred(x).unflatten(1, (-1, 4)).float()
+        offsets = self.bbox_pred(x).unflatten(1, (-1, 4))
+        return full_precision(self.cls_score(x)), full_precision(offsets)
 
 
 class MaskHead(nn.Sequential):
@@ -124,7 +126,7 @@ class RoIHeads(nn.Module):
     def predict_masks(self, levels: Sequence[Tensor], boxes: Sequence[Tensor]) -> Tensor:
         """Mask logits (K, C, 28, 28) of all boxes of all images."""
         pooled = pool(levels, boxes, MASK_BINS, self.settings)
-        return self.mask_predictor(self.mask_head(pooled)).float()
+        return full_precision(self.mask_predictor(self.mask_head(pooled)))
 
     def losses(
         self, levels: Sequence[Tensor], proposals: Sequence[Tensor], targets: Sequence[Target]

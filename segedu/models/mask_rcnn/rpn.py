@@ -19,6 +19,7 @@ from segedu.ops import (
     match_iou,
     pyramid_anchors,
 )
+from segedu.ops.precision import full_precision
 
 MIN_SIDE = 1e-3  # pixels; what is thinner lies outside the image
 BETA = 1 / 9  # where the box losses turn from a square into an absolute value
@@ -49,8 +50,8 @@ class RPNHead(nn.Module):
             x = self.conv(level)
             logit = self.cls_logits(x)  # (N, A, h, w)
             offset = self.bbox_pred(x).unflatten(1, (-1, 4))  # (N, A, 4, h, w)
-            logits.append(logit.permute(0, 2, 3, 1).flatten(1).float())
-            offsets.append(offset.permute(0, 3, 4, 1, 2).flatten(1, 3).float())
+            logits.append(full_precision(logit.permute(0, 2, 3, 1).flatten(1)))
+            offsets.append(full_precision(offset.permute(0, 3, 4, 1, 2).flatten(1, 3)))
         return logits, offsets
 
 
@@ -139,7 +140,8 @@ class RegionProposalNetwork(nn.Module):
             label.append(torch.cat([torch.ones_like(positive), torch.zeros_like(negative)]))
             offset.append(offsets[n, positive])
             wanted.append(self.coder.encode(target["boxes"][objects], anchors[positive]))
-        logit, label = torch.cat(logit), torch.cat(label).float()
+        logit = torch.cat(logit)
+        label = torch.cat(label).to(logit.dtype)
         box_loss = F.smooth_l1_loss(
             torch.cat(offset), torch.cat(wanted), beta=BETA, reduction="sum"
         )

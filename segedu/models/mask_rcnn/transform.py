@@ -12,6 +12,7 @@ from torch import Tensor, nn
 from segedu.models.mask_rcnn.settings import Settings
 from segedu.models.targets import normalize, stack_images
 from segedu.ops import clip_boxes, paste_masks
+from segedu.ops.precision import full_dtype
 
 Size = tuple[int, int]
 Target = dict[str, Tensor]
@@ -50,8 +51,9 @@ class Transform(nn.Module):
         batch = Batch(stack_images(scaled), sizes, original)
         if targets is None:
             return batch, None
+        dtype = full_dtype(batch.images)
         return batch, [
-            _scale_target(*every) for every in zip(targets, original, sizes, strict=True)
+            _scale_target(*every, dtype) for every in zip(targets, original, sizes, strict=True)
         ]
 
     def new_size(self, size: Size) -> Size:
@@ -78,9 +80,9 @@ def _restore(detection: Target, size: Size, original: Size) -> Target:
     return result
 
 
-def _scale_target(target: Mapping[str, Tensor], old: Size, new: Size) -> Target:
+def _scale_target(target: Mapping[str, Tensor], old: Size, new: Size, dtype: torch.dtype) -> Target:
     """Boxes, labels and masks of the objects that can be learnt, for an image of size ``new``."""
-    boxes = target["boxes"].as_subclass(Tensor).float()
+    boxes = target["boxes"].as_subclass(Tensor).to(dtype)
     # What lies outside of the image touches no anchor and would so be the best match of all.
     kept = (sides(clip_boxes(boxes, old)) > 0).all(1)
     if "iscrowd" in target:  # a region of many objects teaches nothing about one
@@ -90,7 +92,7 @@ def _scale_target(target: Mapping[str, Tensor], old: Size, new: Size) -> Target:
         "labels": target["labels"][kept].long(),
     }
     if "masks" in target:
-        masks = target["masks"].as_subclass(Tensor)[kept, None].float()  # (N, 1, H, W)
+        masks = target["masks"].as_subclass(Tensor)[kept, None].to(dtype)  # (N, 1, H, W)
         scaled["masks"] = _resize(masks, new, mode="nearest")[:, 0]
     return scaled
 

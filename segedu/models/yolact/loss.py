@@ -93,7 +93,7 @@ def yolact_losses(
     by the number of images. An image without objects has no positives, hence no hard negatives: it
     teaches the semantic branch alone (the authors leave such images out).
     """
-    sums, positives = torch.zeros(4, device=anchors.device), 0
+    sums, positives = anchors.new_zeros(4), 0
     for i, (truth, crowd) in enumerate(zip(objects, crowds, strict=True)):
         labels, index = label_anchors(anchors, truth, crowd)
         positive = labels > 0

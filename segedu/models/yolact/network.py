@@ -104,9 +104,8 @@ class YOLACT(nn.Module):
         boxes, scores, coefficients = self.head(levels)
         prototypes = self.protonet(levels[0])  # (N, K, S/4, S/4)
         output = Output(boxes, scores, coefficients, prototypes, self.semantic(levels[0]))
-        anchors = square_anchors([level.shape[-2:] for level in levels])
         output = Output(*(full_precision(part) for part in output))
-        return output, anchors.to(output.boxes)
+        return output, square_anchors([level.shape[-2:] for level in levels], output.boxes)
 
     def forward(
         self, images: Sequence[Tensor], targets: Sequence[Target] | None = None
@@ -161,7 +160,7 @@ def _split(target: Target, image: Tensor) -> tuple[Objects, Tensor]:
     """The objects of a target, and the boxes of its crowds, all with the image = [0, 1]."""
     boxes = full_precision(target["boxes"]) / edges(full_precision(image), image.shape[-2:])
     crowd = target.get("iscrowd", torch.zeros_like(target["labels"])).bool()
-    masks = target["masks"][~crowd].float()
+    masks = target["masks"][~crowd].to(boxes.dtype)
     return Objects(boxes[~crowd], target["labels"][~crowd], masks), boxes[crowd]
 
 

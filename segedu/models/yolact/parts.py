@@ -83,17 +83,17 @@ def _per_anchor(x: Tensor, width: int) -> Tensor:
     return x.permute(0, 2, 3, 1).reshape(len(x), -1, width)
 
 
-def square_anchors(grids: Sequence[tuple[int, int]]) -> Tensor:
+def square_anchors(grids: Sequence[tuple[int, int]], like: Tensor) -> Tensor:
     """Anchors at the centres of the cells of each level's grid (h, w): xyxy (A, 4), image = [0, 1].
 
     Faithful to the authors' code, not to the paper: widths are ``size * sqrt(ratio)``, but heights
     are the same (a slip that the published weights are used to), so the "aspect ratios" 1, 1/2 and
-    2 are three sizes.
+    2 are three sizes. In the dtype and on the device of ``like``.
     """
     levels = []
     for grid, size in zip(grids, ANCHOR_SIZES, strict=True):
-        y, x = ((torch.arange(n) + 0.5) / n for n in grid)
-        side = size * torch.tensor(ASPECT_RATIOS).sqrt()  # (3,)
+        y, x = ((torch.arange(n, device=like.device, dtype=like.dtype) + 0.5) / n for n in grid)
+        side = size * like.new_tensor(ASPECT_RATIOS).sqrt()  # (3,)
         y, x, side = torch.broadcast_tensors(y[:, None, None], x[:, None], side)  # (h, w, 3)
         levels.append(torch.stack((x, y, side, side), dim=-1).reshape(-1, 4))
     return box_convert(torch.cat(levels), "cxcywh", "xyxy")

@@ -1,7 +1,7 @@
 """Checks of exercises that say right, or what is wrong, and never the solution.
 
-``check("unet-2", answer)`` looks up exercise 2 in ``segedu/teaching/checks/unet.py``, a module
-with one function per exercise::
+``check("my-chapter-2", answer)`` looks up exercise 2 in ``segedu/teaching/checks/my_chapter.py``,
+which ``python -m segedu.tools.new_chapter`` begins: a module with one function per exercise::
 
     @exercise(2, wrong=[4, 180])
     def crop_of_a_skip(answer):
@@ -76,7 +76,7 @@ def check(name: str, answer: Any) -> Verdict:
     """Judge the answer to an exercise.
 
     Args:
-        name: chapter and number, such as ``"unet-2"``.
+        name: chapter and number, such as ``"my-chapter-2"``.
         answer: what the exercise asks for; ``...`` and ``None`` count as not answered.
 
     Returns:
@@ -108,6 +108,8 @@ def find(name: str) -> Exercise:
     """
     match = re.fullmatch(r"([a-z0-9-]+)-(\d+)", name)
     known = chapters()
+    if not known:
+        raise ValueError(f"no chapter has exercises to check yet, got {name!r}")
     if not match or match[1] not in known:
         raise ValueError(f"name must be CHAPTER-NUMBER with a chapter of {known}, got {name!r}")
     by_number = exercises(match[1])
@@ -159,7 +161,8 @@ def expect_number(
             f"a number is wanted, got {type(answer).__name__} {BAR} "
             f"需要一个数，得到的是 {type(answer).__name__}"
         ) from None
-    if abs(number - value) <= tolerance:
+    same = number == value or (math.isnan(number) and math.isnan(value))  # infinity, too
+    if same or abs(number - value) <= tolerance:
         return
     for wrong, message in (near or {}).items():
         if math.isclose(number, wrong, abs_tol=tolerance):
@@ -171,7 +174,10 @@ def expect_number(
 
 
 def expect_tensor(answer: Any, expected: Any, *, tolerance: float = 1e-6) -> None:
-    """Expect a tensor or an array: the shape first, then the values (absolute ``tolerance``)."""
+    """Expect a tensor or an array: the shape first, then the values (absolute ``tolerance``).
+
+    NaN is right where NaN is expected.
+    """
     import torch
 
     expected = torch.as_tensor(expected)
@@ -188,7 +194,8 @@ def expect_tensor(answer: Any, expected: Any, *, tolerance: float = 1e-6) -> Non
         f"the shape is {shapes[0]}, wanted is {shapes[1]} {BAR} "
         f"形状是 {shapes[0]}，应为 {shapes[1]}",
     )
-    wrong = ~torch.isclose(found.double(), expected.double(), rtol=0, atol=tolerance)
+    near = {"rtol": 0, "atol": tolerance, "equal_nan": True}
+    wrong = ~torch.isclose(found.double(), expected.double(), **near)
     where = tuple(wrong.nonzero()[0].tolist()) if wrong.any() else ()
     expect(
         not wrong.any(),

@@ -122,6 +122,6 @@ def split_lines(text: str, edition: str) -> str:
 def split_html(html: str, edition: str) -> str:
     """The texts of an HTML or SVG output."""
     if edition != "both":
-        other = LANGUAGES[edition == "en"]
+        other = "zh" if edition == "en" else "en"
         html = re.sub(OTHER_SPAN.format(other), "", html)
     return TEXT_NODE.sub(lambda match: f">{plain(match[1], edition)}<", html)

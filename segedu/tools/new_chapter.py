@@ -43,11 +43,15 @@ def new_chapter(root: Path, part: str, title: str, *, draft: bool = False) -> Pa
     if not re.fullmatch(r"\d\d-[a-z0-9-]+", part):
         raise ValueError(f"part must be a folder such as 02-semantic, got {part!r}")
     slug = "-".join(re.findall(r"[a-z0-9]+", english.lower()))
+    if not slug:
+        raise ValueError(
+            f"the English half of title must hold letters a-z or digits, got {title!r}"
+        )
     folder = root / "chapters" / part
     number = 1 + max((int(p.name[:2]) for p in folder.glob("[0-9][0-9]-*.ipynb")), default=0)
     path = folder / f"{number:02d}-{slug}.ipynb"
     checks = root / "segedu" / "teaching" / "checks" / f"{slug.replace('-', '_')}.py"
-    taken = [*folder.glob(f"*-{slug}.ipynb"), *([checks] if checks.exists() else [])]
+    taken = [*folder.glob(f"[0-9][0-9]-{slug}.ipynb"), *([checks] if checks.exists() else [])]
     if taken:
         raise FileExistsError(f"{taken[0]} exists already: choose another title")
     contents = _in_contents(root / "_toc.yml", part, path) if not draft else None

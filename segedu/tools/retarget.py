@@ -48,6 +48,7 @@ def retarget(root: Path, url: str, branch: str = "main", *, write: bool = True) 
     """
     if url and not _URL.fullmatch(url):
         raise ValueError(f"url must look like https://host/owner/name, got {url!r}")
+    url = _canonical(url)
     if not _BRANCH.fullmatch(branch):
         raise ValueError(f"branch must be the name of a branch, tag or commit, got {branch!r}")
     chapters = root / "chapters"
@@ -63,6 +64,12 @@ def retarget(root: Path, url: str, branch: str = "main", *, write: bool = True) 
         for path in changed:
             write_bytes(path, contents[path].encode())
     return changed
+
+
+def _canonical(url: str) -> str:
+    """The address without a slash at its end, and of GitHub, as pages have it, without ``.git``."""
+    url = url.rstrip("/")
+    return url.removesuffix(".git") if url.startswith("https://github.com/") else url
 
 
 def _notebook(path: Path, repository: str) -> str:
@@ -112,7 +119,7 @@ def _citation(url: str, branch: str) -> str:
 
 
 def _clone(url: str, branch: str) -> str:
-    name = url.rstrip("/").rsplit("/", 1)[-1].removesuffix(".git")
+    name = url.rsplit("/", 1)[-1].removesuffix(".git")
     return f"```bash\ngit clone --branch {branch} {url}\ncd {name}\n```\n"
 
 

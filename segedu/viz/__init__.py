@@ -1,9 +1,9 @@
 """Pictures: overlays, charts, tables and explorers. It draws arrays and knows no model by name."""
 
 from segedu.viz.architecture import architecture, shapes
-from segedu.viz.cases import box_plot, cumulative, distribution, scatter
 from segedu.viz.convolutions import effective_receptive_field, kernel, receptive_field
 from segedu.viz.curves import learning_curves, live_curves, schedules
+from segedu.viz.distributions import box_plot, cumulative, distribution, scatter
 from segedu.viz.explorers import explore, frames, source
 from segedu.viz.fonts import use_style
 from segedu.viz.grids import pictures

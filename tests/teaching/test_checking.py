@@ -92,6 +92,22 @@ def test_tensors_are_compared_by_shape_then_values():
         expect_tensor(float("nan"), 1.0)
 
 
+def test_what_is_no_number_is_right_where_it_is_expected():
+    nan, infinity = float("nan"), float("inf")
+    expect_tensor([nan, infinity, 1.0], [nan, infinity, 1.0])
+    expect_number(nan, nan)
+    expect_number(infinity, infinity)
+    for wrong, value in ((1.0, nan), (nan, 1.0), (-infinity, infinity)):
+        with pytest.raises(WrongAnswerError):
+            expect_number(wrong, value)
+
+
+def test_without_any_exercise_that_is_said(monkeypatch):
+    monkeypatch.setattr(checking, "chapters", list)
+    with pytest.raises(ValueError, match="no chapter has exercises to check yet, got 'unet-1'"):
+        check("unet-1", 1)
+
+
 def test_functions_are_compared_case_by_case():
     cases = [(torch.zeros(2),), (torch.ones(2),)]
     expect_function(lambda x: x + x, lambda x: 2 * x, cases)

@@ -47,6 +47,13 @@ def test_its_checks_accept_right_answers_and_refuse_wrong_ones(root, monkeypatch
         sys.modules.pop("segedu.teaching.checks.thresholds_again", None)
 
 
+def test_a_title_may_end_another(root):
+    path = new_chapter(root, PART, "Again ｜ 再来")
+    (path.parent / "03-again.ipynb").rename(path.parent / "03-once-again.ipynb")
+    (root / "segedu/teaching/checks/again.py").unlink()
+    assert new_chapter(root, PART, "Again ｜ 再来").name == "04-again.ipynb"
+
+
 def test_a_draft_is_not_listed(root):
     path = new_chapter(root, PART, TITLE, draft=True)
     assert is_draft(Chapter(path, root))
@@ -60,6 +67,7 @@ def test_a_draft_is_not_listed(root):
         ("Part 2", TITLE, "part must be a folder"),
         ("08-frontiers", TITLE, "has no chapter of 08-frontiers"),
         ("02-semantic", "U-Net ｜ U-Net", "exists already"),
+        ("02-semantic", "Λ ｜ 拉姆达", "must hold letters a-z or digits"),
     ],
 )
 def test_mistakes_are_one_line_and_leave_nothing(root, capsys, part, title, message):

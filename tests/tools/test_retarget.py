@@ -74,9 +74,12 @@ def test_only_the_constant_of_a_notebook_changes(root, newline):
     assert {path: path.read_bytes() for path in sorted(root.rglob("*")) if path.is_file()} == files
 
 
-def test_every_file_names_the_address(root):
+@pytest.mark.parametrize("ending", ["", "/", ".git", ".git/"])
+def test_every_file_names_the_address(root, ending):
     write(root / "chapters" / "a.ipynb", setup_cell())
-    retarget(root, "https://github.com/teacher/fork", "spring")
+    retarget(root, f"https://github.com/teacher/fork{ending}", "spring")
+    setup = (root / "chapters" / "a.ipynb").read_text(encoding="utf-8")
+    assert "https://github.com/teacher/fork@spring" in setup
     configured = yaml.safe_load((root / "_config.yml").read_text(encoding="utf-8"))
     assert configured["repository"] == {
         "url": "https://github.com/teacher/fork",

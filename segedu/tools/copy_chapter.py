@@ -1,6 +1,6 @@
 """Copy a chapter for a reader: in one language, with other parameters, without solutions.
 
-``python -m segedu.tools.notebook chapters/02-semantic/02-unet.ipynb --lang en --profile gpu``
+``python -m segedu.tools.copy_chapter chapters/02-semantic/02-unet.ipynb --lang en --profile gpu``
 writes ``02-unet.en.gpu.ipynb``, ready for Jupyter, Colab or papermill. The chapter itself stays.
 """
 
@@ -11,12 +11,15 @@ import json
 import re
 import sys
 from collections.abc import Mapping
+from itertools import accumulate
 from pathlib import Path
 from typing import Any
 
 from segedu.files import write_text
 from segedu.tools.languages import BAR, plain, split_code, split_html, split_lines
 
+MARKS = re.compile(r"((?:\s|#+\s|>|[-*+]\s|\d+[.)]\s)*)(.*)")
+EMPHASIS = re.compile(r"([*_]+)(.*)\1")
 ANSWER = re.compile(r"\n*<details><summary>(?:Answer|答案).*?</details>", re.DOTALL)
 
 
@@ -32,8 +35,8 @@ def copy_notebook(
     Args:
         notebook: the notebook's JSON; it is not changed.
         language: ``"en"``, ``"zh"`` or ``"both"``.
-        parameters: new values of the cell tagged ``parameters``; outputs, which no longer fit
-            them, are left out.
+        parameters: new values of the cell tagged ``parameters``; if there are any, outputs, which
+            no longer fit them, are left out.
         solutions: whether solutions and answers in words stay.
 
     Raises:
@@ -52,7 +55,7 @@ def copy_notebook(
         cells = [cell for cell in cells if other not in _tags(cell)]
         for cell in cells:
             _speak(cell, language)
-    if parameters is not None:
+    if parameters:
         _set_parameters(cells, parameters)
     for cell in cells:
         cell["source"] = cell["source"].splitlines(keepends=True)
@@ -65,18 +68,22 @@ def with_values(code: str, values: Mapping[str, Any]) -> str:
     Raises:
         ValueError: a name is not assigned in the code.
     """
-    names = {line.partition(":")[0].strip() for line in code.splitlines()}
-    if unknown := values.keys() - names:
-        raise ValueError(f"no parameter {sorted(unknown)}; there are {sorted(names - {''})}")
-    lines = code.splitlines()
-    for statement in reversed(ast.parse(code).body):
-        name = statement.target.id
+    places = {
+        statement.target.id: statement.value
+        for statement in ast.parse(code).body
+        if isinstance(statement, ast.AnnAssign) and statement.value is not None
+    }
+    if unknown := values.keys() - places.keys():
+        raise ValueError(f"no parameter {sorted(unknown)}; there are {sorted(places)}")
+    lines = code.encode().splitlines(keepends=True)  # ast counts columns in bytes
+    starts = [0, *accumulate(map(len, lines))]
+    source = b"".join(lines)
+    for name, place in reversed(places.items()):
         if name in values:
-            annotation = ast.unparse(statement.annotation)
-            lines[statement.lineno - 1 : statement.end_lineno] = [
-                f"{name}: {annotation} = {values[name]!r}"
-            ]
-    return "\n".join(lines)
+            first = starts[place.lineno - 1] + place.col_offset
+            last = starts[place.end_lineno - 1] + place.end_col_offset
+            source = source[:first] + repr(values[name]).encode() + source[last:]
+    return source.decode()
 
 
 def _tags(cell: Mapping[str, Any]) -> set[str]:
@@ -88,6 +95,8 @@ def _speak(cell: dict[str, Any], language: str) -> None:
     if cell["cell_type"] == "markdown":
         lines = (_line(line, language) for line in cell["source"].split("\n"))
         cell["source"] = "\n".join(lines)
+        return
+    if cell["cell_type"] != "code":
         return
     cell["source"] = split_code(cell["source"], language)
     for output in cell["outputs"]:
@@ -105,13 +114,17 @@ def _speak(cell: dict[str, Any], language: str) -> None:
 
 
 def _line(line: str, language: str) -> str:
-    """A heading, a caption, or a row of a table."""
+    """A heading, a caption, an item of a list, or a row of a table."""
     if line.lstrip().startswith("|"):
         return "|".join(
-            f" {plain(part, language)} " if BAR in part else part for part in line.split("|")
+            f" {_line(part.strip(), language)} " if BAR in part else part
+            for part in line.split("|")
         )
-    marks = re.match(r"[#>\s*-]*", line)[0]
-    return marks + plain(line[len(marks) :], language)
+    marks, text = MARKS.fullmatch(line).groups()
+    wrapped = EMPHASIS.fullmatch(text)
+    if wrapped and wrapped[1] not in wrapped[2]:  # **English ｜ 中文**, not **One** ｜ **一**
+        return f"{marks}{wrapped[1]}{plain(wrapped[2], language)}{wrapped[1]}"
+    return marks + plain(text, language)
 
 
 def _set_parameters(cells: list[dict[str, Any]], values: Mapping[str, Any]) -> None:
@@ -124,9 +137,9 @@ def _set_parameters(cells: list[dict[str, Any]], values: Mapping[str, Any]) -> N
 
 def main(arguments: list[str] | None = None) -> int:
     """Command line; returns the exit status."""
-    import yaml
-
-    parser = argparse.ArgumentParser(prog="python -m segedu.tools.notebook", description=__doc__)
+    parser = argparse.ArgumentParser(
+        prog="python -m segedu.tools.copy_chapter", description=__doc__
+    )
     parser.add_argument("chapter", type=Path, help="a notebook below chapters/")
     parser.add_argument("--lang", default="both", choices=("en", "zh", "both"))
     parser.add_argument("--profile", help="set the parameters as book/profiles.yml says")
@@ -138,6 +151,8 @@ def main(arguments: list[str] | None = None) -> int:
         notebook = json.loads(chapter.read_text(encoding="utf-8"))
         values = None
         if options.profile:
+            import yaml
+
             root = chapter.parents[2]
             profiles = yaml.safe_load((root / "book" / "profiles.yml").read_text(encoding="utf-8"))
             known = profiles.get(chapter.relative_to(root).as_posix(), {})
@@ -156,7 +171,7 @@ def main(arguments: list[str] | None = None) -> int:
             raise ValueError(f"--out {out} is the chapter itself: choose another name")
         write_text(out, json.dumps(result, ensure_ascii=False, indent=1) + "\n")
     except (OSError, ValueError) as error:
-        print(f"notebook: {error}", file=sys.stderr)
+        print(f"copy_chapter: {error}", file=sys.stderr)
         return 2
     print(out)
     return 0

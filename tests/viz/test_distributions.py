@@ -2,7 +2,7 @@ import numpy as np
 import pytest
 
 from segedu.viz import box_plot, cumulative, distribution, scatter
-from segedu.viz.cases import CASE_NAMES, LINE_STYLES
+from segedu.viz.distributions import CASE_NAMES, LINE_STYLES
 from segedu.viz.fonts import COLOR_CYCLE
 
 GROUPS = {"liver": [1.0, 2.0, 4.0, np.inf], "aorta": [3.0, 3.0]}

@@ -1,4 +1,4 @@
-"""The floors of the package: a module imports from the floors below its own, never sideways."""
+"""The layers of the package: a module imports from the layers below its own, never sideways."""
 
 import ast
 from pathlib import Path
@@ -8,7 +8,7 @@ import pytest
 import segedu
 
 ROOT = Path(segedu.__file__).parent
-FLOORS = (
+LAYERS = (
     {"files", "machine"},
     {"ops"},
     {"models", "losses", "metrics", "data", "viz"},
@@ -18,7 +18,7 @@ FLOORS = (
     {"cli"},
     {"__main__"},
 )
-FLOOR = {name: number for number, floor in enumerate(FLOORS) for name in floor}
+LAYER = {name: number for number, layer in enumerate(LAYERS) for name in layer}
 
 
 def room(path: Path) -> str:
@@ -34,6 +34,7 @@ def imported(text: str) -> set[str]:
         elif isinstance(node, ast.ImportFrom) and node.module == "segedu":
             names |= {f"segedu.{alias.name}" for alias in node.names}
         elif isinstance(node, ast.ImportFrom):
+            assert not node.level, f"line {node.lineno}: write a relative import with its full name"
             names.add(node.module)
     parts = (name.split(".") for name in names if name.startswith("segedu."))
     return {part[1] for part in parts} - {"__version__"}
@@ -45,11 +46,17 @@ def test_imports_only_go_down(path):
     if own == "__init__":
         assert not imported(path.read_text(encoding="utf-8"))
         return
-    assert own in FLOOR, f"say in FLOORS on which floor {own} stands"
+    assert own in LAYER, f"say in LAYERS on which layer {own} stands"
     others = imported(path.read_text(encoding="utf-8")) - {own}
-    assert {other for other in others if FLOOR.get(other, 99) >= FLOOR[own]} == set()
+    assert {other for other in others if LAYER.get(other, 99) >= LAYER[own]} == set()
 
 
 def test_every_way_to_import_is_seen():
     text = "import segedu.ops.nms\nfrom segedu import viz, __version__\ndef f():\n    "
     assert imported(text + "from segedu.data.voc import x") == {"ops", "viz", "data"}
+
+
+def test_relative_imports_are_refused():
+    for text in ("from . import x", "from .x import y"):
+        with pytest.raises(AssertionError, match="line 1: write a relative import"):
+            imported(text)

@@ -8,7 +8,7 @@ import nbformat
 import pytest
 import yaml
 
-from segedu.tools.notebook import copy_notebook, main, with_values
+from segedu.tools.copy_chapter import copy_notebook, main, with_values
 
 ROOT = Path(__file__).resolve().parents[2]
 HAN = re.compile(r"[\u4e00-\u9fff]")
@@ -63,7 +63,7 @@ def test_without_solutions_no_answer_is_left():
 
 def test_new_parameters_take_the_outputs_away():
     result = copy_notebook(CHAPTER, parameters={"epochs": 7})
-    assert "".join(result["cells"][3]["source"]) == "epochs: int = 7\nname: str = 'x'"
+    assert "".join(result["cells"][3]["source"]) == "epochs: int = 7  # many\nname: str = 'x'"
     code = [c for c in result["cells"] if c["cell_type"] == "code"]
     assert all(c["outputs"] == [] and c["execution_count"] is None for c in code)
     assert CHAPTER["cells"][4]["outputs"], "the chapter itself is not changed"
@@ -85,6 +85,46 @@ def test_values_are_written_as_python():
     assert with_values("a: float = 1.0\nb: str = 'x'", {"a": 1e-3, "b": "y"}) == (
         "a: float = 0.001\nb: str = 'y'"
     )
+
+
+def test_what_stands_beside_a_value_stays():
+    code = "import os\n# 中 of ours\na: int = 1  # é: one\nb: tuple[int, ...] = (\n    1,\n)  # b\n"
+    assert with_values(code, {"a": 2, "b": (3, 4)}) == (
+        "import os\n# 中 of ours\na: int = 2  # é: one\nb: tuple[int, ...] = (3, 4)  # b\n"
+    )
+    with pytest.raises(ValueError, match=r"no parameter \['c'\]; there are \['a', 'b'\]"):
+        with_values(code, {"c": 1})
+
+
+def test_outputs_that_fit_stay():
+    kept = copy_notebook(CHAPTER, parameters={})
+    assert kept["cells"][4]["outputs"] == CHAPTER["cells"][4]["outputs"]
+
+
+def test_a_raw_cell_stays():
+    raw = {"cell_type": "raw", "metadata": {}, "source": "a ｜ 甲"}
+    notebook = CHAPTER | {"cells": [raw]}
+    result = copy_notebook(notebook, language="en", parameters={"x": 1})
+    assert result["cells"] == [raw | {"source": ["a ｜ 甲"]}]
+
+
+@pytest.mark.parametrize(
+    ("line", "english", "chinese"),
+    [
+        ("**Crop ｜ 裁剪**", "**Crop**", "**裁剪**"),
+        ("**Crop** it ｜ **裁剪** 它", "**Crop** it", "**裁剪** 它"),
+        ("**Crop** ｜ **裁剪**", "**Crop**", "**裁剪**"),
+        ("1. Crop ｜ 裁剪", "1. Crop", "1. 裁剪"),
+        ("- *Crop ｜ 裁剪*", "- *Crop*", "- *裁剪*"),
+        ("> ### Crop ｜ 裁剪", "> ### Crop", "> ### 裁剪"),
+        ("| **Crop ｜ 裁剪** | 3 |", "| **Crop** | 3 |", "| **裁剪** | 3 |"),
+        ("3.5 mm ｜ 3.5 毫米", "3.5 mm", "3.5 毫米"),
+    ],
+)
+def test_marks_of_a_line_stay_in_both_languages(line, english, chinese):
+    notebook = CHAPTER | {"cells": [cell("markdown", line)]}
+    for language, wanted in (("en", english), ("zh", chinese)):
+        assert copy_notebook(notebook, language=language)["cells"][0]["source"] == [wanted]
 
 
 @pytest.mark.parametrize("path", sorted((ROOT / "chapters").rglob("*.ipynb")), ids=lambda p: p.stem)

@@ -35,7 +35,7 @@ _WORK = r"\[[^\]\n]+\]\([^)\s]*bibliography\.md#([\w:.+/-]+)\)"
 REFERENCE = re.compile(rf"[(（]?{_WORK}(?:[;；] ?{_WORK})*[)）]?")
 FIGURE = re.compile(r"\[([^\]\n]+)\]\([^)\s#]*#(fig-[\w-]+)\)")
 EQUATION = re.compile(r"\[([^\]\n]+)\]\([^)\s#]*#(eq-[\w-]+)\)")
-LABEL = re.compile(r"^(\$\$)[ \t]*<!--\s*(eq-[\w-]+)\s*-->", re.M)
+LABEL = re.compile(r"(\$\$)[ \t]*<!--\s*(eq-[\w-]+)\s*-->")
 
 
 def _citation(match: re.Match[str]) -> str:

@@ -12,6 +12,7 @@ from notebook_forms import rewrite
         ("见[图](01-other.ipynb#fig-x)", "见{numref}`图 {number} <fig-x>`"),
         ("[Eq.](#eq-dice)", "Eq. {eq}`eq-dice`"),
         ("$$\na\n$$ <!-- eq-dice -->", "$$\na\n$$ (eq-dice)"),
+        ("$$ a $$ <!-- eq-dice -->", "$$ a $$ (eq-dice)"),
         ("`[@key]` and [@key]", "`[@key]` and {cite}`key`"),
         ("```python\n[@key]\n```\n[@key]", "```python\n[@key]\n```\n{cite}`key`"),
         ("[a link](#section) [b](other.ipynb) x@y.z", "[a link](#section) [b](other.ipynb) x@y.z"),

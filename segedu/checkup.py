@@ -9,22 +9,18 @@ from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
-from PIL import Image, ImageDraw, ImageFont
 from torch.utils.data import Dataset
 
 from segedu.data import find_splits, open_dataset
 from segedu.data.images import exif_orientation
 from segedu.data.layouts import ALL
 from segedu.files import atomic_write
-from segedu.viz import overlay, overlay_instances, overlay_panoptic
-from segedu.viz.fonts import FONT_FILE
+from segedu.viz import sheet, show_labels, show_pixels
 
 LEVELS = ("ok", "note", "warning", "error")  # by rising gravity
 VERDICTS = {"ok": "ok", "note": "ok", "warning": "warnings", "error": "errors"}
 DARK = 26  # an image that is nowhere brighter is nearly black
 _SHOWN = 5  # examples that a finding names
-_CELL = 224  # longest side of a picture on the sheet, in pixels
-_GAP, _LINE = 8, 22
 
 
 @dataclass(frozen=True)
@@ -323,61 +319,11 @@ def draw_samples(
         columns: how many samples stand side by side.
     """
     spread = np.linspace(0, len(indices) - 1, min(count, len(indices))).round().astype(int)
-    cells = [_cell(dataset, indices[place]) for place in spread]
-    width = columns * 2 * (_CELL + _GAP) + _GAP
-    row_heights = [
-        max(cell.height for cell in cells[start : start + columns])
-        for start in range(0, len(cells), columns)
-    ]
-    legend = _legend(dataset, width)
-    height = sum(row_heights) + _GAP * (len(row_heights) + 1) + legend.height
-    sheet = Image.new("RGB", (width, height), "white")
-    top = _GAP
-    for row, height in enumerate(row_heights):
-        for column, cell in enumerate(cells[row * columns : (row + 1) * columns]):
-            sheet.paste(cell, (_GAP + column * 2 * (_CELL + _GAP), top))
-        top += height + _GAP
-    sheet.paste(legend, (0, top))
+    rows = []
+    for place in spread:
+        sample = dataset[indices[place]]
+        image = show_pixels(sample["image"])
+        rows.append((image, show_labels(image, sample, dataset.colors)))
+    page = sheet(rows, dataset.classes, dataset.colors, columns=columns)
     with atomic_write(path) as file:
-        sheet.save(file, format="PNG")
-
-
-def _cell(dataset: Dataset, index: int) -> Image.Image:
-    """One sample: its image, and beside it the same with labels."""
-    sample = dataset[index]
-    pixels = sample["image"].numpy()
-    pixels = pixels[:3] if len(pixels) >= 3 else np.repeat(pixels[:1], 3, axis=0)
-    image = np.ascontiguousarray(pixels.transpose(1, 2, 0))  # (3, H, W) -> (H, W, 3)
-    if dataset.task == "semantic":
-        labeled = overlay(image, sample["mask"], dataset.colors)
-    elif dataset.task == "instance":
-        colors = [dataset.colors[label] for label in sample["labels"].tolist()]
-        labeled = overlay_instances(image, sample["masks"], colors) if colors else image
-    else:
-        labeled = overlay_panoptic(
-            image, sample["panoptic_seg"], sample["segments_info"], dataset.colors
-        )
-    scale = _CELL / max(image.shape[:2])
-    size = tuple(max(1, round(side * scale)) for side in image.shape[1::-1])
-    cell = Image.new("RGB", (2 * _CELL + _GAP, size[1]), "white")
-    for place, picture in enumerate((image, labeled)):
-        cell.paste(Image.fromarray(picture).resize(size), (place * (_CELL + _GAP), 0))
-    return cell
-
-
-def _legend(dataset: Dataset, width: int) -> Image.Image:
-    """Names of the classes beside their colours, in as many lines as they need."""
-    font = ImageFont.truetype(FONT_FILE, 14)
-    places, x, line = [], _GAP, 0
-    for name in dataset.classes:
-        wide = 20 + round(font.getlength(name)) + 2 * _GAP
-        if x + wide > width and x > _GAP:
-            x, line = _GAP, line + 1
-        places.append((x, line * _LINE))
-        x += wide
-    legend = Image.new("RGB", (width, (line + 1) * _LINE + _GAP), "white")
-    draw = ImageDraw.Draw(legend)
-    for name, color, (x, y) in zip(dataset.classes, dataset.colors, places, strict=True):
-        draw.rectangle((x, y + 3, x + 14, y + 17), fill=tuple(color), outline="gray")
-        draw.text((x + 20, y + 2), name, fill="black", font=font)
-    return legend
+        page.save(file, format="PNG")

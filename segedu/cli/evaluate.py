@@ -1,67 +1,112 @@
-"""Judge a checkpoint on a split; print the scores and keep them in a JSON file."""
+"""Judge a checkpoint, or a folder of predicted masks: tables, intervals, worst cases."""
+
+from __future__ import annotations
 
 import argparse
 import time
+from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from segedu import machine
-from segedu.cli.networks import load_model, predictor
-from segedu.cli.options import Parser, add_prediction, find_root, path
+from segedu.cli.datasets import add_data, data_options, open_split
+from segedu.cli.networks import build_task, load_model, predictor, preprocessing
+from segedu.cli.options import Parser, add_prediction, path
+from segedu.cli.run_folder import compare
 from segedu.files import read_json, write_json
 
+if TYPE_CHECKING:
+    from torch import nn
+
+    from segedu.report import Report
+    from segedu.tasks import Task
+
 EXAMPLES = (
-    "evaluate --checkpoint runs/unet/best.pt --split test",
-    "evaluate --checkpoint runs/unet/best.pt --split test --tta --results scores.json",
+    "evaluate --checkpoint runs/cars/best.pt --split val --out scores",
+    "evaluate --pred predicted --truth masks --classes background car --out scores",
 )
+WORST = 6  # images on the page
 
 
 def add_options(parser: Parser) -> None:
-    """What to judge, and on what."""
-    add_prediction(parser, required=True)
-    parser.add_argument("--data", help="root folder (by default that of the training)")
-    parser.add_argument("--layout", help="by default as trained")
+    """What to judge, on what, and where the scores go."""
+    add_prediction(parser, required=False)
+    parser.add_argument("--pred", metavar="DIR", help="instead of a checkpoint: predicted masks")
+    parser.add_argument("--truth", metavar="DIR", help="the true masks, with the same names")
+    add_data(parser, given=" (default: as trained)")
     parser.add_argument("--split", default="val", help="which part (default: val)")
-    parser.add_argument("--workers", type=int, default=0, help="processes that load images")
-    parser.add_argument("--results", help="JSON file to keep the scores in")
+    parser.add_argument(
+        "--out", metavar="DIR", help="folder for JSON, CSV and the page report.html"
+    )
+    parser.add_argument("--results", metavar="FILE", help="JSON that collects scores of many runs")
+    parser.add_rare("--draws", type=int, default=200, metavar="N", help="of images, for intervals")
+    parser.add_rare("--workers", type=int, default=0, metavar="N", help="that load images")
 
 
 def run(options: argparse.Namespace) -> None:
-    """Print the IoU of each class and the averages."""
+    """Print the scores, and write them where that is wanted."""
+    if bool(options.checkpoint) == bool(options.pred):
+        raise ValueError("give either --checkpoint, or --pred and --truth")
+    if options.pred:
+        _judge_masks(options)
+    else:
+        _judge_checkpoint(options)
+
+
+def _judge_checkpoint(options: argparse.Namespace) -> None:
+    import torch
     from torch import nn
 
-    from segedu.data import open_dataset, transforms
-    from segedu.engine import evaluate as judge
-    from segedu.engine import make_loader
+    from segedu.engine import evaluate, make_loader
     from segedu.engine.history import plain
-    from segedu.metrics import SemanticMetrics
+    from segedu.metrics.intervals import PerImage
 
     results = _read_results(options.results)  # rather find out now than after the evaluation
     model, state = load_model(options.checkpoint, options.device)
-    config, records = state["config"], state["history"]
-    layout, data = options.layout or config["layout"], options.data or config["data"]
-    root = find_root(layout, data)
-    dataset = open_dataset(layout, root, options.split, transforms=transforms.evaluation())
-    classes = config["classes"]
-    if list(dataset.classes) != classes:
-        raise ValueError(f"the model knows the classes {classes}, {data} has {dataset.classes}")
+    config, records = {"mean": None, "std": None, **state["config"]}, state["history"]
+    task = build_task(config)
+    if config.get("task", "semantic") == "semantic":
 
-    class Judged(nn.Module):
-        """The model as the options say: in windows, with test-time augmentation, or plain."""
+        class Judged(nn.Module):
+            """The model as the options say: in windows, with test-time augmentation, or plain."""
 
-        forward = staticmethod(predictor(model, options))
+            forward = staticmethod(predictor(model, options))
 
-    device = next(model.parameters()).device
+        device, judged = next(model.parameters()).device, Judged()
+        judged.anchor = nn.Parameter(torch.zeros((), device=device))  # says where it computes
+    else:
+        _refuse_semantic_options(options, config["task"])
+        device, judged = next(model.parameters()).device, model
+    layout, data, said = _data_of(options, config)
+    raw = open_split(layout, data, options.split, config.get("task"), said, seed=_seed(config))
+    dataset = open_split(
+        layout,
+        data,
+        options.split,
+        config.get("task"),
+        said,
+        preprocessing(config),
+        seed=_seed(config),
+    )
+    if list(dataset.classes) != list(config["classes"]):
+        raise ValueError(
+            f"the model knows the classes {config['classes']}, {data or layout} has "
+            f"{list(dataset.classes)}"
+        )
     start = time.perf_counter()
-    loader = make_loader(dataset, 1, num_workers=options.workers)
-    scores = plain(judge(Judged(), loader, SemanticMetrics(len(classes)), device))
+    loader = make_loader(dataset, 1, num_workers=options.workers, collate_fn=task.collate)
+    metric = PerImage(task.metric, draws=options.draws, seed=0)
+    scores = evaluate(judged, loader, metric, device, task=task)
     seconds = time.perf_counter() - start
-    for name, iou in zip(classes, scores["iou"], strict=True):
-        print(f"{'absent' if iou is None else format(iou, '.4f'):>8}  {name}")
-    for key, score in scores.items():
-        if isinstance(score, float):
-            print(f"{score:8.4f}  {key}")
-    results[f"{config['model']}/{options.split}"] = {
+    names = getattr(dataset, "names", None) or [str(i) for i in range(len(dataset))]
+    report = _report(scores, config["classes"], names)
+    _print(report)
+    if options.out:
+        pictures = _worst(report, task, lambda i: _triple(judged, task, raw[i], config, raw))
+        _write(report, path(options.out), task.monitor, pictures, options)
+    flat = plain({k: v for k, v in scores.items() if k not in ("images", "intervals")})
+    classes = config["classes"]
+    results[f"{config.get('model', 'network')}/{options.split}"] = {
         "command": options.command_line,
         "dataset": Path(data).name or layout,
         "split": options.split,
@@ -69,16 +114,178 @@ def run(options: argparse.Namespace) -> None:
         "size": list(dataset[0]["image"].shape[-2:]),  # of the first image
         "seconds": seconds,
         "machine": machine.describe(device),
-        **{key: score for key, score in scores.items() if isinstance(score, float)},
-        **{key: dict(zip(classes, scores[key], strict=True)) for key in ("iou", "dice")},
+        **{key: score for key, score in flat.items() if isinstance(score, float)},
+        **{
+            key: dict(zip(classes, flat[key], strict=True))
+            for key in ("iou", "dice")
+            if key in flat
+        },
         "training": {
-            **{key: value for key, value in config.items() if key not in ("classes", "colors")},
+            **{k: v for k, v in config.items() if k not in ("classes", "colors", "isthing")},
             "epoch": len(records),  # the best one, if the checkpoint is best.pt
             "seconds": sum(record["seconds"] for record in records),
         },
     }
     if options.results:
         print(f"kept in {write_json(path(options.results), dict(sorted(results.items())))}")
+
+
+def _judge_masks(options: argparse.Namespace) -> None:
+    """Compare two folders of masks, without any network."""
+    import torch
+
+    from segedu.data.classes import class_table
+    from segedu.data.folders import MASK_SUFFIXES, find_pairs
+    from segedu.data.images import check_size, read_colors, read_image, read_values
+    from segedu.data.pairs import PairDataset
+    from segedu.metrics import SemanticMetrics
+    from segedu.metrics.intervals import PerImage
+    from segedu.tasks import Semantic
+    from segedu.viz import sheet, show_labels
+
+    if not options.truth:
+        raise ValueError("--truth is missing: the folder of the true masks")
+    if options.results:
+        raise ValueError("--results collects scores of checkpoints; give --out")
+    said = data_options(options)
+    table = class_table(said.get("classes"), said.get("masks", "index"))
+    folders = (str(path(options.pred).absolute()), str(path(options.truth).absolute()))
+    suffixes = (said.get("image_suffix", ""), said.get("mask_suffix", ""))
+    known = (*MASK_SUFFIXES, "_pred", "-pred", "_prediction", "-prediction")
+    pairs, _ = find_pairs(Path("/"), None, folders, suffixes, (known, known))
+    reader = PairDataset(
+        pairs,
+        table.label_of,
+        table.names,
+        table.names,
+        table.colors,
+        read_labels=read_colors if said.get("masks") == "color" else read_values,
+    )
+
+    def both(index: int) -> tuple[torch.Tensor, torch.Tensor]:
+        files = reader.pairs[index]
+        size = tuple(read_image(files[1]).shape[1:])
+        pred, truth = (torch.from_numpy(reader.read_mask(file, size)) for file in files)
+        check_size(files[0], tuple(pred.shape), files[1], tuple(truth.shape))
+        if (pred == 255).any():
+            pred = torch.where(truth == 255, 0, pred)  # judged nowhere, so it may say anything
+        if (pred == 255).any():
+            raise ValueError(f"{files[0]}: has no class in some pixels, where {files[1]} has one")
+        return pred, truth
+
+    metric = PerImage(lambda: SemanticMetrics(len(table.names)), draws=options.draws)
+    for index in range(len(reader)):
+        pred, truth = both(index)
+        metric.update(pred[None], truth[None])
+    report = _report(metric.compute(), table.names, [truth.stem for _, truth in reader.pairs])
+    _print(report)
+    if not options.out:
+        return
+
+    def masks_of(index: int) -> Any:
+        pred, truth = both(index)
+        grey = torch.full((*truth.shape, 3), 128, dtype=torch.uint8).numpy()
+        shown = [show_labels(grey, {"mask": mask}, table.colors) for mask in (truth, pred)]
+        return sheet([shown], table.names, table.colors)
+
+    task = Semantic(num_classes=len(table.names))
+    _write(report, path(options.out), task.monitor, _worst(report, task, masks_of), options)
+
+
+def _data_of(
+    options: argparse.Namespace, config: Mapping[str, Any]
+) -> tuple[str, str, dict[str, Any]]:
+    """Layout, root and options of the data: as said, or as in the training."""
+    said = data_options(options)
+    layout = options.layout or config.get("layout", "folders")
+    if layout == config.get("layout"):
+        said = config.get("data_options", {}) | said
+    elif "channels" in config.get("data_options", {}):
+        said.setdefault("channels", config["data_options"]["channels"])
+    return layout, options.data or config.get("data", ""), said
+
+
+def _seed(config: Mapping[str, Any]) -> int:
+    return config.get("seed", 0)
+
+
+def _refuse_semantic_options(options: argparse.Namespace, task: str) -> None:
+    for option, value in (("--window", options.window), ("--tta", options.tta)):
+        if value:
+            raise ValueError(f"{option} is for semantic networks; this one is for {task}")
+
+
+def _report(scores: Mapping[str, Any], classes: Any, images: Any) -> Report:
+    from segedu.report import Report
+
+    return Report(scores, list(classes), list(images))
+
+
+def _print(report: Report) -> None:
+    """The averages and the scores of each class, with their intervals."""
+    for name, score in report.scalars.items():
+        if isinstance(score, float):
+            print(f"{_number(score)}  {_ends(report.intervals.get(name))}  {name}")
+    if report.rows:
+        keys = [k for k, v in report.rows[0].items() if isinstance(v, float)]
+        keys = [k for k in keys if not k.endswith(("_low", "_high"))]
+        print(f"\n{keys[0]:>8}  {'95 % interval':^18}" + "".join(f"{k:>11}" for k in keys[1:]))
+        for row in report.rows:
+            ends = (row.get(f"{keys[0]}_low"), row.get(f"{keys[0]}_high"))
+            rest = "".join(f"{_number(row[k]):>11}" for k in keys[1:])
+            print(f"{_number(row[keys[0]])}  {_ends(ends)}{rest}  {row['class']}")
+
+
+def _number(value: float) -> str:
+    return f"{'absent' if value != value else format(value, '.4f'):>8}"
+
+
+def _ends(interval: tuple[float | None, float | None] | None) -> str:
+    if interval is None or None in interval or any(end != end for end in interval):
+        return " " * 18
+    return "{:.4f} to {:.4f}  ".format(*interval)
+
+
+def _worst(report: Report, task: Task, draw: Any) -> dict[str, Any]:
+    """Pictures of the images with the worst score, the very worst first."""
+    key = task.monitor
+    scored = [(row.get(key), i) for i, row in enumerate(report.images)]
+    order = sorted((score, i) for score, i in scored if score is not None and score == score)
+    return {report.images[i]["image"]: draw(i) for _, i in order[:WORST]}
+
+
+def _triple(
+    model: nn.Module, task: Task, sample: Mapping[str, Any], config: Mapping[str, Any], dataset: Any
+) -> Any:
+    """Image, truth and prediction side by side."""
+    from segedu.viz import sheet, show_labels, show_pixels
+
+    image, truth, found = compare(model, task, sample, config)
+    pixels = show_pixels(image)
+    shown = [pixels, *(show_labels(pixels, s, dataset.colors) for s in (truth, found))]
+    return sheet([shown], dataset.classes, dataset.colors)
+
+
+def _write(
+    report: Report,
+    folder: Path,
+    key: str,
+    pictures: Mapping[str, Any],
+    options: argparse.Namespace,
+) -> None:
+    """Everything that was found out: scores.json, three CSV files, report.html."""
+    import matplotlib
+
+    matplotlib.use("Agg", force=False)
+    report.to_json(folder / "scores.json")
+    report.to_csv(folder / "classes.csv")
+    report.to_csv(folder / "images.csv", what="images")
+    names = ["scores.json", "classes.csv", "images.csv"]
+    if "confusion_matrix" in report.result:
+        report.to_csv(folder / "confusion_matrix.csv", what="confusion_matrix")
+        names.append("confusion_matrix.csv")
+    report.to_html(folder / "report.html", key=key, pictures=pictures)
+    print(f"\nin {folder}: {', '.join([*names, 'report.html'])}")
 
 
 def _read_results(name: str | None) -> dict[str, Any]:

@@ -1,9 +1,10 @@
-"""Networks of the command line: built by name, or read from a checkpoint."""
+"""Networks of the command line: built by name, begun from weights, or read from a checkpoint."""
 
 from __future__ import annotations
 
 import argparse
-from collections.abc import Callable
+from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from segedu.cli.options import find_device, path
@@ -11,21 +12,198 @@ from segedu.cli.options import find_device, path
 if TYPE_CHECKING:
     from torch import Tensor, nn
 
+    from segedu.tasks import Task
 
-def build_model(name: str, num_classes: int, settings: dict[str, Any]) -> nn.Module:
-    """``get_model``, with a wrong ``--set`` reported as a mistake of the user."""
+#: The network that is trained if only the task is said.
+USUAL = {
+    "semantic": "unet",
+    "instance": "mask_rcnn_resnet50_fpn",
+    "panoptic": "panoptic_fpn_resnet50",
+}
+
+
+def choose(model: str, task: str | None) -> tuple[str, str]:
+    """Name of the network and task, where one of them follows from the other.
+
+    Raises:
+        ValueError: if there is no such network, or it is for something else.
+    """
+    from segedu.models import list_models
+
+    model = model or USUAL[task or "semantic"]
+    info = list_models().get(model)
+    if info is None:
+        from segedu.models import get_model
+
+        get_model(model)  # raises, and says what was perhaps meant
+    fit_for = {"panoptic": ("panoptic", "instance")}.get(info.task, (info.task,))
+    allowed = [name for name in fit_for if name in USUAL]
+    task = task or (allowed[0] if allowed else info.task)
+    if task not in allowed:
+        names = ", ".join(USUAL)
+        hint = " or ".join(f"--task {name}" for name in allowed)
+        raise ValueError(
+            f"--model: {model} is for {info.task} segmentation"
+            + (f": {hint}" if hint else f", but this command trains {names}")
+            + " (`python -m segedu models` lists the task of each)"
+        )
+    return model, task
+
+
+def build_model(
+    name: str,
+    dataset: Any,
+    settings: Mapping[str, Any],
+    statistics: Any = None,
+    backbone_weights: str = "",
+) -> nn.Module:
+    """``get_model`` for the classes of a data set, with mistakes reported as those of the user.
+
+    Args:
+        name: of the network.
+        dataset: of the training; its task is the task.
+        settings: of ``--set``.
+        statistics: ``ChannelStatistics`` where images do not have three channels.
+        backbone_weights: a file, or the name of weights of torchvision.
+    """
     from segedu.models import get_model, list_models
 
-    info = list_models().get(name)
-    if info is not None and info.task != "semantic":
-        raise ValueError(
-            f"--model: {name} is for {info.task} segmentation, but the command line trains "
-            "semantic networks only (`python -m segedu models` lists the task of each)"
+    wanted: dict[str, Any] = {}
+    kind = list_models()[name].task
+    if kind == "panoptic":
+        things = getattr(dataset, "isthing", {})
+        instance = dataset.task == "instance"
+        wanted["things"] = tuple(
+            c for c in range(dataset.num_classes) if (c > 0 if instance else things[c])
         )
+    if statistics is not None and kind == "semantic":
+        wanted["in_channels"] = len(statistics.mean)
+    elif statistics is not None:
+        wanted |= {"image_mean": statistics.mean, "image_std": statistics.std}
+    wanted |= settings
     try:
-        return get_model(name, num_classes, **settings)
+        if not backbone_weights:
+            return get_model(name, dataset.num_classes, **wanted)
+        weights = _weights(backbone_weights)
     except TypeError as error:
-        raise ValueError(f"--set: {error}") from error
+        what = "--channels" if statistics is not None and not settings else "--set"
+        raise ValueError(f"{what}: {name}: {error}") from error
+    for argument in ("weights_backbone", "weights"):
+        try:
+            return get_model(name, dataset.num_classes, **wanted, **{argument: weights})
+        except TypeError as error:
+            unknown = error
+        except RuntimeError as error:  # torch lists every name that differs
+            raise ValueError(
+                f"--backbone-weights: {backbone_weights} does not fit the backbone of {name}: "
+                f"{str(error).splitlines()[0][:200]}"
+            ) from error
+    raise ValueError(f"--backbone-weights: {name} takes none ({unknown})") from unknown
+
+
+def _weights(text: str) -> Any:
+    """A file, or weights of torchvision such as ``ResNet50_Weights.DEFAULT``."""
+    from torchvision.models import get_weight
+
+    if path(text).is_file():
+        return path(text)
+    try:
+        return get_weight(text)
+    except (ValueError, KeyError, AttributeError):
+        raise FileNotFoundError(
+            f"--backbone-weights: {text} is neither a file nor weights of torchvision, such as "
+            "ResNet50_Weights.IMAGENET1K_V2"
+        ) from None
+
+
+def initialise(model: nn.Module, source: str) -> str:
+    """Load what fits of a checkpoint or a file of weights, such as all but the heads.
+
+    Args:
+        model: gets the tensors whose names and shapes agree.
+        source: checkpoint of a training, or what ``torch.save(model.state_dict())`` wrote.
+
+    Returns:
+        What was loaded and what was not, in one line.
+
+    Raises:
+        FileNotFoundError: if there is no such file.
+        ValueError: if nothing fits, or it holds no weights.
+    """
+    from torch import Tensor
+
+    file = path(source)
+    state = _read_state(file)
+    own = model.state_dict()
+    fits = {
+        name: value
+        for name, value in state.items()
+        if name in own and isinstance(value, Tensor) and own[name].shape == value.shape
+    }
+    if not any(value.ndim > 0 for value in fits.values()):
+        raise ValueError(
+            f"--init: {file} holds no tensor of this network; its first is "
+            f"{next(iter(state), None)!r}, the network's {next(iter(own))!r}"
+        )
+    model.load_state_dict(fits, strict=False)
+    reshaped = [name for name in own if name in state and name not in fits]
+    absent = [name for name in own if name not in state]
+    unused = [name for name in state if name not in own]
+    said = [f"{file}: {len(fits)} of {len(own)} tensors loaded"]
+    for names, why in (
+        (reshaped, "of another shape"),
+        (absent, "not in the file"),
+        (unused, "without a place here"),
+    ):
+        if names:
+            shown = ", ".join(names[:3]) + (", …" if len(names) > 3 else "")
+            said.append(f"{len(names)} {why} ({shown})")
+    return "; ".join(said)
+
+
+def _read_state(file: Path) -> dict[str, Any]:
+    """The weights in a checkpoint, or in a plain file of them."""
+    import pickle
+
+    import torch
+
+    from segedu.engine import CheckpointError, load_checkpoint
+
+    if not file.is_file():
+        raise FileNotFoundError(f"--init: no file at {file}")
+    try:
+        state = load_checkpoint(file)
+    except CheckpointError:
+        try:
+            state = torch.load(file, map_location="cpu", weights_only=True)
+        except (RuntimeError, pickle.UnpicklingError, EOFError, ValueError):
+            raise ValueError(
+                f"--init: {file} is neither a checkpoint nor a file of weights"
+            ) from None
+    for key in ("model", "state_dict"):
+        if isinstance(state, dict) and isinstance(state.get(key), dict):
+            state = state[key]
+    if not isinstance(state, dict):
+        raise ValueError(f"--init: {file} holds no weights, but a {type(state).__name__}")
+    return state
+
+
+def freeze(model: nn.Module, prefixes: Sequence[str]) -> int:
+    """Take the parameters whose names start so out of the training; returns how many they are.
+
+    Raises:
+        ValueError: if a prefix fits none.
+    """
+    frozen = 0
+    for prefix in prefixes:
+        found = [p for name, p in model.named_parameters() if name.startswith(prefix)]
+        if not found:
+            known = sorted({name.split(".")[0] for name, _ in model.named_parameters()})
+            raise ValueError(f"--freeze: no parameter starts with {prefix!r}; there are {known}")
+        for parameter in found:
+            parameter.requires_grad_(False)
+        frozen += sum(parameter.numel() for parameter in found)
+    return frozen
 
 
 def load_model(checkpoint: str, device: str) -> tuple[nn.Module, dict[str, Any]]:
@@ -45,8 +223,57 @@ def load_model(checkpoint: str, device: str) -> tuple[nn.Module, dict[str, Any]]
     return model.to(find_device(device)), state
 
 
+def preprocessing(config: Mapping[str, Any]) -> Callable[[dict[str, Any]], dict[str, Any]]:
+    """What the images of a checkpoint go through before its network: sample -> sample.
+
+    Args:
+        config: of the checkpoint; ``task``, ``image_size``, ``mean`` and ``std`` are read.
+    """
+    from torchvision.transforms import v2
+
+    from segedu.data import transforms
+
+    std, mean = scaling(config)
+    size = config.get("image_size") or None
+    if config.get("task", "semantic") == "semantic":
+        return transforms.evaluation(size, mean=mean, std=std)
+    if size is None:
+        return transforms.instances(mean=mean)
+    fitted = [transforms.FitInto(size, mean), transforms.DropInvisible()]
+    return v2.Compose([*fitted, transforms.instances(mean=mean)])
+
+
+def scaling(config: Mapping[str, Any]) -> tuple[Sequence[float], Sequence[float]]:
+    """Deviation and mean of the channels that a configuration names, or those of ImageNet."""
+    from segedu.data import transforms
+
+    return config.get("std") or transforms.STD, config.get("mean") or transforms.MEAN
+
+
+def build_task(config: Mapping[str, Any], loss: nn.Module | None = None) -> Task:
+    """The task of a configuration, with its classes.
+
+    Args:
+        config: ``task``, ``classes``, ``isthing``, ``aux_weights`` and ``window`` are read.
+        loss: of a semantic training.
+    """
+    from segedu.tasks import Instance, Panoptic, Semantic
+
+    task = config.get("task", "semantic")
+    if task == "instance":
+        return Instance()
+    if task == "panoptic":
+        return Panoptic(dict(enumerate(config["isthing"])))
+    return Semantic(
+        loss,
+        len(config["classes"]),
+        aux_weights=config.get("aux_weights", ()),
+        window=config.get("window") or None,
+    )
+
+
 def predictor(model: nn.Module, options: argparse.Namespace) -> Callable[[Tensor], Tensor]:
-    """Images (N,3,H,W) to probabilities, by the options ``window``, ``tta`` and ``scales``."""
+    """Images (N,C,H,W) to probabilities, by the options ``window``, ``tta`` and ``scales``."""
     import torch
 
     from segedu.engine import predict_tta, sliding_window

@@ -1,59 +1,82 @@
-"""Train on a data set in a known layout."""
+"""Train a network on a data set: semantic, instance or panoptic segmentation."""
 
 import argparse
+from collections.abc import Callable
 from dataclasses import MISSING, asdict, dataclass, field, fields
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from segedu import machine
-from segedu.cli.networks import build_model
-from segedu.cli.options import AsTuple, Parser, assignment, find_device, find_root, path
+from segedu.cli import networks, specs
+from segedu.cli.datasets import TASKS, add_data, data_options, open_split
+from segedu.cli.options import AsTuple, Parser, assignment, find_device, path
+from segedu.cli.run_folder import describe, draw_curves, example_drawer, write_config
 
 if TYPE_CHECKING:
-    from torch import nn
+    from segedu.tasks import Task
 
 EXAMPLES = (
-    "train --layout camvid --data CamVid --out runs/unet",
-    "train --layout scenes --model fast_scnn --epochs 10 --out runs/scenes",
+    "train --data mydata --classes background car --val-split 0.2 --out runs/cars",
+    "train --layout coco --data coco --task instance --epochs 20 --out runs/objects",
 )
-LOSSES = ("ce", "dice", "ce+dice")
 
 
 def _option(help: str, default: Any = MISSING, **settings: Any) -> Any:
-    """A field of a config that is also an option of the command line."""
+    """A field of a config that is also an option; ``rare`` ones are shown by --help-all."""
     return field(default=default, metadata={"help": help, **settings})
 
 
 @dataclass(frozen=True)
 class TrainConfig:
-    """Everything that decides a training; it is kept in the checkpoints."""
+    """Everything that decides a training beside the data set; it is kept in the checkpoints."""
 
-    layout: str = _option("how the data set lies on the disk", metavar="NAME")
-    out: str = _option("folder for best.pt, last.pt and history.jsonl")
-    data: str = _option("root folder of the data set (not for scenes, which are painted)", "")
-    model: str = _option("name of a network, see `python -m segedu models`", "unet")
+    out: str = _option("folder for checkpoints, curves, examples and config.json")
+    task: str = _option("what is learnt (default: what the network is for)", "", choices=TASKS)
+    model: str = _option("name of a network, see `segedu models` (default: by task)", "")
     epochs: int = _option("epochs in all, those before --resume included", 50)
     batch_size: int = _option("images per step, over all processes", 8)
-    crop: tuple[int, int] = _option("height and width of the training crops", (256, 256), nargs=2)
-    scale: tuple[float, float] = _option("range of the random scale", (0.5, 2.0), nargs=2)
-    loss: str = _option("what is minimised", "ce", choices=LOSSES)
-    aux_weights: tuple[float, ...] = _option(
-        "weights of several outputs, main first, instead of the paper's", (), nargs="+"
+    crop: tuple[int, int] = _option(
+        "the training crops, tiles of large images", (256, 256), nargs=2, metavar=("H", "W")
     )
-    lr: float = _option("learning rate of AdamW, falling to 0 along the poly schedule", 1e-3)
-    weight_decay: float = _option("on weights, not on biases and norms", 1e-4)
-    warmup: int = _option("steps of linear warm-up", 0)
-    clip_norm: float = _option("longest gradient; 0 does not clip", 0.0)
-    accumulate: int = _option("batches per optimizer step", 1)
-    ema_decay: float = _option("decay of a moving average of the weights; 0 keeps none", 0.0)
-    patience: int = _option("stop after so many epochs without a better one; 0 never stops", 0)
-    val_every_image: int = _option("validate on every n-th image only", 1)
-    seed: int = _option("root of all random numbers", 0)
-    workers: int = _option("processes that load images", 0)
-    device: str = _option("cpu, cuda, cuda:1 ...; by default a GPU if there is one", "")
+    lr: float = _option("highest learning rate", 1e-3)
+    loss: str = _option("such as ce, ce+dice, focal:gamma=1+0.5*dice (semantic)", "ce")
+    class_weights: str = _option("by strategy, such as median_frequency (semantic)", "")
+    init: str = _option("checkpoint or weights to begin with, but for heads that differ", "")
+    backbone_weights: str = _option("file, or torchvision's such as ResNet50_Weights.DEFAULT", "")
+    device: str = _option("cpu, cuda, cuda:1 (default: a GPU if there is one)", "")
+    image_size: tuple[int, ...] = _option(
+        "scale whole images into this, always", (), nargs=2, metavar=("H", "W"), rare=True
+    )
+    scale: tuple[float, float] = _option(
+        "range of the random scale", (0.5, 2.0), nargs=2, metavar=("LOW", "HIGH"), rare=True
+    )
+    flip: bool = _option("mirror half of the samples", True, rare=True)
+    color: bool = _option("vary the colours", True, rare=True)
+    window: int = _option("validate large images in windows of this side", 0, rare=True)
+    aux_weights: tuple[float, ...] = _option(
+        "of several outputs, main first, not the paper's", (), nargs="+", metavar="W", rare=True
+    )
+    freeze: tuple[str, ...] = _option(
+        "leave parameters whose names start so", (), nargs="+", metavar="PREFIX", rare=True
+    )
+    optimizer: str = _option("adamw, adam or sgd:momentum=0.9", "adamw", rare=True)
+    schedule: str = _option(
+        "poly, cosine, step:milestones=(90,), plateau, constant", "poly", rare=True
+    )
+    weight_decay: float = _option("on weights, not on biases and norms", 1e-4, rare=True)
+    warmup: int = _option("steps of linear warm-up", 0, rare=True)
+    clip_norm: float = _option("longest gradient; 0 does not clip", 0.0, rare=True)
+    accumulate: int = _option("batches per optimizer step", 1, rare=True)
+    ema_decay: float = _option("of a moving average of the weights; 0 keeps none", 0.0, rare=True)
+    patience: int = _option("stop after so many epochs without a better one", 0, rare=True)
+    val_every_image: int = _option("validate on every n-th image only", 1, rare=True)
+    seed: int = _option("root of all random numbers", 0, rare=True)
+    workers: int = _option("processes that load images", 0, rare=True)
 
 
 def add_options(parser: Parser) -> None:
-    """One option for each field of `TrainConfig`, and a few that are not kept."""
+    """Those of the data set, one for each field of `TrainConfig`, and a few that are not kept."""
+    add_data(parser)
     _add_config(parser, TrainConfig)
     parser.add_argument(
         "--set",
@@ -70,74 +93,120 @@ def run(options: argparse.Namespace) -> None:
     """Train, and say how it goes."""
     import torch
 
-    from segedu.data import open_dataset, transforms
-    from segedu.engine import (
-        Semantic,
-        distributed,
-        fit,
-        make_loader,
-        parameter_groups,
-        poly_lr,
-        seed_everything,
-    )
+    from segedu.data import channel_statistics, transforms
+    from segedu.engine import distributed, fit, make_loader, parameter_groups, seed_everything
     from segedu.engine.checks import at_least_one
     from segedu.engine.resume import nothing_left
-    from segedu.models import list_models
 
-    config = TrainConfig(**{f.name: getattr(options, f.name) for f in fields(TrainConfig)})
-    settings = dict(options.set)
+    given = TrainConfig(**{f.name: getattr(options, f.name) for f in fields(TrainConfig)})
+    config = given
     out = path(config.out)
-    at_least_one(epochs=config.epochs, accumulate=config.accumulate)
-    at_least_one(val_every_image=config.val_every_image)
+    at_least_one(
+        epochs=config.epochs,
+        accumulate=config.accumulate,
+        val_every_image=config.val_every_image,
+    )
     if not options.resume and (out / "last.pt").exists():
         raise FileExistsError(
             f"{out} already holds a training: --resume it or choose another --out"
         )
+    model_name, task_name = networks.choose(config.model, config.task or None)
+    if task_name != "semantic":
+        _refuse_semantic_options(config, task_name)
     device = distributed.setup(find_device(config.device))
-    augment = transforms.training(config.crop, scale=config.scale)
-    root = find_root(config.layout, config.data)
-    train_set = open_dataset(config.layout, root, "train", transforms=augment)
-    val_set = open_dataset(config.layout, root, "val", transforms=transforms.evaluation())
-    val_set = torch.utils.data.Subset(val_set, range(0, len(val_set), config.val_every_image))
+    layout, said = options.layout or "folders", data_options(options)
+
+    def opened(split: str, transform: Callable | None = None) -> Any:
+        return open_split(layout, options.data, split, task_name, said, transform, seed=config.seed)
+
+    raw = {split: opened(split) for split in ("train", "val")}
+    channels = said.get("channels", 3)
+    statistics = None if channels == 3 else channel_statistics(raw["train"])
+    about = {
+        **asdict(config),
+        "model": model_name,
+        "task": task_name,
+        "layout": layout,
+        "data": options.data,
+        "data_options": said,
+        "settings": dict(options.set),
+        "classes": list(raw["train"].classes),
+        "colors": [list(color) for color in raw["train"].colors],
+        "mean": list(statistics.mean if statistics else transforms.MEAN),
+        "std": list(statistics.std if statistics else transforms.STD),
+    }
+    if hasattr(raw["train"], "isthing"):
+        about["isthing"] = [raw["train"].isthing[c] for c in range(len(raw["train"].isthing))]
+    preprocess = networks.preprocessing(about)
+    train_set, val_set = opened("train", _augmentation(about)), opened("val", preprocess)
+    every = range(0, len(val_set), config.val_every_image)
+    val_set = torch.utils.data.Subset(val_set, every)
     seed_everything(config.seed)  # for the initial weights
-    model = build_model(config.model, train_set.num_classes, settings)
+    model = networks.build_model(
+        model_name, train_set, dict(options.set), statistics, config.backbone_weights
+    )
+    begun = networks.initialise(model, config.init) if config.init else ""
+    frozen = networks.freeze(model, config.freeze)
+    task = _task(about, raw["train"])
     out.mkdir(parents=True, exist_ok=True)  # rather find out now than after the first epoch
-    model.to(memory_format=torch.channels_last)  # the faster layout for convolutions
+    if task_name == "semantic":
+        model.to(memory_format=torch.channels_last)  # the faster layout for convolutions
     train_loader, val_loader = (
-        make_loader(dataset, size, shuffle=shuffle, seed=config.seed, num_workers=config.workers)
+        make_loader(
+            dataset,
+            size,
+            shuffle=shuffle,
+            seed=config.seed,
+            num_workers=config.workers,
+            collate_fn=task.collate,
+        )
         for dataset, size, shuffle in (
             (train_set, config.batch_size, True),
             (val_set, distributed.world_size(), False),  # images may differ in size: one by one
         )
     )
-    optimizer = torch.optim.AdamW(
-        parameter_groups(model, config.lr, weight_decay=config.weight_decay)
+    optimizer = specs.build_optimizer(
+        config.optimizer,
+        parameter_groups(model, config.lr, weight_decay=config.weight_decay),
+        config.lr,
     )
     steps = config.epochs * -(-len(train_loader) // config.accumulate)
-    say = print if distributed.rank() == 0 else lambda *_: None
     parameters = sum(p.numel() for p in model.parameters())
-    say(
-        f"{config.model}: {parameters:,} parameters; {len(train_set)} training and {len(val_set)} "
-        f"validation images, {train_set.num_classes} classes; on {device}"
-    )
-    trained = []  # the epochs of this call
+    about |= {
+        "command": options.command_line,
+        "parameters": parameters,
+        "machine": machine.describe(device),
+    }
+    main = distributed.rank() == 0
+    monitor = f"val_{task.monitor}"
+    if main:
+        write_config(out, about | describe(raw))
+        print(
+            f"{model_name}: {parameters:,} parameters"
+            + (f", {frozen:,} of them frozen" if frozen else "")
+            + f"; {len(train_set)} training and {len(val_set)} validation images, "
+            f"{len(train_set.classes)} classes; {task_name}, on {device}"
+        )
+        if begun:
+            print(begun)
+    draw = example_drawer(out, raw["val"], task, about) if main else None
+    trained: list[dict[str, Any]] = []  # the epochs of this call
 
     def show(record: dict[str, Any]) -> None:
-        trained.append(record["epoch"])
-        say(
-            f"epoch {record['epoch']}/{config.epochs}  loss {record['loss']:.4f}  "
-            f"val_loss {record['val_loss']:.4f}  val_mean_iou {record['val_mean_iou']:.4f}  "
-            f"{record['seconds']:.1f} s",
-        )
+        trained.append(record)
+        if not main:
+            return
+        _print_row(record, config.epochs, head=len(trained) == 1)
+        draw_curves(out, _records(out), monitor)
+        draw(model)
 
-    weights = config.aux_weights or list_models()[config.model].aux_weights
     history = fit(
         model,
         train_loader,
-        task=Semantic(build_loss(config.loss), train_set.num_classes, aux_weights=weights),
+        task=task,
         epochs=config.epochs,
         optimizer=optimizer,
-        scheduler=poly_lr(optimizer, steps, warmup_steps=config.warmup),
+        scheduler=specs.build_schedule(config.schedule, optimizer, steps, config.warmup),
         val_loader=val_loader,
         device=device,
         clip_norm=config.clip_norm or None,
@@ -146,51 +215,132 @@ def run(options: argparse.Namespace) -> None:
         patience=config.patience or None,
         checkpoint_dir=out,
         resume=options.resume,
-        config={
-            **asdict(config),
-            "settings": settings,
-            "command": options.command_line,
-            "classes": list(train_set.classes),
-            "colors": [list(color) for color in train_set.colors],
-            "parameters": parameters,
-            "machine": machine.describe(device),
-        },
+        config=about,
         on_epoch=show,
         seed=config.seed,
     )
     if not trained:
         raise ValueError(nothing_left(out, len(history), config.epochs))
-    if distributed.rank() == 0:
-        best = history.best("val_mean_iou")
-        say(
-            f"best epoch {best}: val_mean_iou {history['val_mean_iou'][best - 1]:.4f}, "
+    if main:
+        best = history.best(monitor, task.larger_is_better)
+        print(
+            f"best epoch {best}: {monitor} {_number(history[monitor][best - 1])}, "
             f"kept in {out / 'best.pt'}"
         )
 
 
-def build_loss(name: str) -> "nn.Module":
-    """Cross entropy, Dice or their sum."""
-    from segedu.losses import CombinedLoss, CrossEntropyLoss, DiceLoss
+def _refuse_semantic_options(config: TrainConfig, task: str) -> None:
+    """Networks for objects have losses of their own, and look at whole images."""
+    said = {
+        "--loss": config.loss != "ce",
+        "--class-weights": config.class_weights,
+        "--aux-weights": config.aux_weights,
+        "--window": config.window,
+    }
+    for option in (name for name, value in said.items() if value):
+        raise ValueError(f"{option} is for --task semantic; got --task {task}")
 
-    parts = {"ce": CrossEntropyLoss, "dice": DiceLoss}
-    return CombinedLoss({part: (parts[part](), 1.0) for part in name.split("+")})
+
+def _augmentation(config: dict[str, Any]) -> Callable[[dict[str, Any]], dict[str, Any]]:
+    """Random crops of the training images, after the whole image was scaled if so wanted."""
+    from torchvision.transforms import v2
+
+    from segedu.data import transforms
+
+    how = {name: config[name] for name in ("scale", "flip", "color", "mean")}
+    if config["task"] == "semantic":
+        crops = transforms.training(config["crop"], std=config["std"], **how)
+    else:
+        crops = transforms.instances(crop=config["crop"], **how)
+        crops = v2.Compose([crops, transforms.DropInvisible()])
+    if not config["image_size"]:
+        return crops
+    return v2.Compose([transforms.FitInto(config["image_size"], config["mean"]), crops])
 
 
-def _add_config(parser: argparse.ArgumentParser, config: type) -> None:
+def _task(config: dict[str, Any], train_set: Any) -> "Task":
+    """What is learnt, with its loss."""
+    from segedu.data import pixel_counts
+    from segedu.losses import class_weights
+    from segedu.losses.weights import STRATEGIES
+    from segedu.models import list_models
+
+    if config["task"] != "semantic":
+        return networks.build_task(config)
+    weights, strategy = None, config["class_weights"]
+    if strategy:
+        if strategy not in STRATEGIES:
+            raise ValueError(
+                f"--class-weights must be one of {', '.join(STRATEGIES)}; got {strategy!r}"
+            )
+        counts = pixel_counts(train_set)
+        of_images = {"image_pixels": counts.image_pixels} if strategy == "median_frequency" else {}
+        weights = class_weights(counts.pixels, strategy, **of_images)
+    loss = specs.build_loss(config["loss"], weights)
+    outputs = config["aux_weights"] or list_models()[config["model"]].aux_weights
+    return networks.build_task({**config, "aux_weights": outputs}, loss)
+
+
+def _records(folder: Path) -> list[dict[str, Any]]:
+    """The epochs so far, those before a resume included."""
+    from segedu.engine.history import History
+
+    return History.from_jsonl(folder / "history.jsonl").records
+
+
+def _print_row(record: dict[str, Any], epochs: int, *, head: bool) -> None:
+    """One line of the table of epochs: its losses and its scores."""
+    shown = {
+        key: value
+        for key, value in record.items()
+        if key not in ("epoch", "lr", "seconds") and not isinstance(value, list | dict | str)
+    }
+    known = [k for k in ("loss", "val_loss", *_SHOWN) if k in shown]
+    if head:
+        print(f"{'epoch':>9}" + "".join(f"{key:>{_width(key)}}" for key in known) + "   seconds")
+    cells = "".join(f"{_number(shown[key]):>{_width(key)}}" for key in known)
+    print(f"{record['epoch']:>4}/{epochs:<4}{cells}{record['seconds']:>10.1f}", flush=True)
+
+
+_SHOWN = (
+    *("val_mean_iou", "val_pixel_accuracy", "val_AP", "val_AP50", "val_AP75"),
+    *("val_pq", "val_sq", "val_rq"),
+)
+
+
+def _width(key: str) -> int:
+    return max(10, len(key) + 2)
+
+
+def _number(value: float | None) -> str:
+    return "–" if value is None else f"{value:.4f}"
+
+
+def _add_config(parser: Parser, config: type) -> None:
     """One option per field of a dataclass."""
     for item in fields(config):
         settings = dict(item.metadata)
+        add = parser.add_rare if settings.pop("rare", False) else parser.add_argument
+        name = f"--{item.name.replace('_', '-')}"
+        if item.type is bool:
+            add(name, action=argparse.BooleanOptionalAction, default=item.default, **settings)
+            continue
         many = "nargs" in settings
         kind = item.type.__args__[0] if many else item.type
         if item.default is MISSING:
             settings["required"] = True
-        elif item.default not in ("", ()):
+        elif item.default not in ("", (), 0):
             shown = " ".join(map(str, item.default)) if many else item.default
             settings["help"] += f" (default: {shown})"
-        parser.add_argument(
-            f"--{item.name.replace('_', '-')}",
+        if not many and "choices" not in settings:
+            settings.setdefault("metavar", _METAVARS.get(kind, "TEXT"))
+        add(
+            name,
             type=kind,
             default=None if item.default is MISSING else item.default,
             action=AsTuple if many else "store",
             **settings,
         )
+
+
+_METAVARS = {int: "N", float: "X"}

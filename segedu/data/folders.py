@@ -174,8 +174,17 @@ def find_pairs(
     split: str | None,
     folders: tuple[str, str] = ("images", "masks"),
     suffixes: tuple[str, str] = ("", ""),
+    known: tuple[Sequence[str], Sequence[str]] = (IMAGE_SUFFIXES, MASK_SUFFIXES),
 ) -> tuple[Pairs, list[Skipped]]:
-    """The pairs of image and mask of a data set, and the files that were left out."""
+    """The pairs of image and mask of a data set, and the files that were left out.
+
+    Args:
+        root: above the folders, or a CSV file of pairs.
+        split: which part; None for data without splits.
+        folders: of the images and of the masks.
+        suffixes: what their stems end in.
+        known: what their stems may end in where that is not said.
+    """
     if root.suffix.lower() == ".csv":
         return read_csv(root, split), []
     skipped: list[Skipped] = []
@@ -184,7 +193,7 @@ def find_pairs(
         for folder, suffix, endings in zip(
             split_folders(root, split, folders),
             suffixes,
-            (IMAGE_SUFFIXES, MASK_SUFFIXES),
+            known,
             strict=True,
         )
     )

@@ -91,7 +91,8 @@ class PairDataset(NamedDataset):
     def __len__(self) -> int:
         return len(self.pairs)
 
-    def _read_labels(self, path: Path, size: tuple[int, int]) -> NDArray[np.uint8]:
+    def read_mask(self, path: Path, size: tuple[int, int]) -> NDArray[np.uint8]:
+        """The labels of a file for an image of ``size`` (H, W), or a ValueError with its fault."""
         values = self._read_values(path, size)
         known = (values >= 0) & (values < len(self._table))
         labels = self._table[np.where(known, values, 0)]
@@ -141,7 +142,7 @@ class PairDataset(NamedDataset):
         image_path, label_path = self.pairs[index]
         image = self._read_image(image_path)
         size = tuple(image.shape[1:])
-        labels = self._read_labels(label_path, size)
+        labels = self.read_mask(label_path, size)
         check_size(label_path, labels.shape, image_path, size)
         self._check_black_and_white()
         sample = {"image": image, "mask": tv_tensors.Mask(torch.from_numpy(labels))}

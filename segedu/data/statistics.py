@@ -50,3 +50,27 @@ def channel_statistics(dataset: Dataset) -> ChannelStatistics:
         means.append(total / count / 255)
         stds.append(variance**0.5 / count / 255)
     return ChannelStatistics(tuple(means), tuple(stds))
+
+
+class PixelCounts(NamedTuple):
+    """Per class, of labelled pixels."""
+
+    pixels: tuple[int, ...]
+    image_pixels: tuple[int, ...]
+    """In the images that hold the class."""
+
+
+def pixel_counts(dataset: Dataset) -> PixelCounts:
+    """How often each class of a semantic data set occurs, for `segedu.losses.class_weights`.
+
+    Args:
+        dataset: of samples with ``mask`` (H, W), integers below ``num_classes`` or 255.
+    """
+    pixels = torch.zeros(dataset.num_classes, dtype=torch.int64)
+    of_images = torch.zeros_like(pixels)
+    for index in range(len(dataset)):
+        mask = dataset[index]["mask"].as_subclass(Tensor).flatten()
+        counts = torch.bincount(mask.long(), minlength=256)[: len(pixels)]
+        pixels += counts
+        of_images += torch.where(counts > 0, counts.sum(), 0)
+    return PixelCounts(tuple(pixels.tolist()), tuple(of_images.tolist()))

@@ -9,6 +9,7 @@ from typing import Any
 from torch import Tensor, nn
 from torch.utils.data import default_collate
 
+from segedu.engine.inference import sliding_window
 from segedu.losses import AuxiliaryLoss
 from segedu.metrics import SemanticMetrics
 
@@ -65,6 +66,7 @@ class Semantic(Task):
         num_classes: C, for the metric; without it only the loss is judged.
         aux_weights: of the several outputs that some networks have in training, the main one
             first, such as ``list_models()[name].aux_weights``; see `segedu.losses.AuxiliaryLoss`.
+        window: judge large images in overlapping windows of this side; see `sliding_window`.
     """
 
     monitor = "mean_iou"
@@ -76,8 +78,10 @@ class Semantic(Task):
         num_classes: int | None = None,
         *,
         aux_weights: Sequence[float] = (),
+        window: int | None = None,
     ) -> None:
         super().__init__()
+        self.window = window
         self.criterion = AuxiliaryLoss(loss, aux_weights) if loss and aux_weights else loss
         self.num_classes = num_classes
 
@@ -92,8 +96,10 @@ class Semantic(Task):
         return self.criterion(model(batch["image"]), batch["mask"])
 
     def predict(self, model: nn.Module, batch: Mapping[str, Tensor]) -> Tensor:
-        """Logits (N,C,H,W)."""
-        return model(batch["image"])
+        """Logits (N,C,H,W), of windows up to a constant: the logarithms of probabilities."""
+        if self.window is None:
+            return model(batch["image"])
+        return sliding_window(model, batch["image"], self.window).clamp_min(1e-12).log()
 
     def update(self, metric: Any, prediction: Tensor, batch: Mapping[str, Tensor]) -> None:
         """``metric.update(logits, mask)``."""

@@ -4,9 +4,7 @@ The page is HTML with its pictures inside; it loads nothing and names nobody, bu
 the files. Its texts are English and Chinese.
 """
 
-import base64
 import html
-import io
 import math
 from collections.abc import Sequence
 from pathlib import Path
@@ -15,7 +13,6 @@ from typing import Any
 import matplotlib.pyplot as plt
 import numpy as np
 from matplotlib.axes import Axes
-from matplotlib.figure import Figure
 
 from segedu import viz
 from segedu.files import write_text
@@ -24,6 +21,7 @@ from segedu.medical.nifti import read_nifti
 from segedu.medical.preprocess import WINDOWS, window
 from segedu.medical.project import ProjectConfig, find_scans
 from segedu.medical.volume import Volume
+from segedu.page import heading, page, paragraphs, picture, table
 
 WARNING = "For learning and research. Not for clinical use. ｜ 仅供学习与研究，不得用于临床。"
 HEADS = {
@@ -60,31 +58,6 @@ MEASURES = (
     "Dice 与 IoU 表示重叠程度，1 为完全一致。HD95 与 ASSD 是两个表面之间的距离，0 为完全一致；"
     "缺少其中一个表面时以短横表示。体积误差为预测减真实。平均 Dice 的区间由对病人有放回抽样得到。"
 )
-STYLE = """
-:root { color-scheme: light dark; --ink: #25302f; --page: #fffdf9; --line: #e3ddd0;
-  --warn: #fdf1cf; --edge: #a14e12; }
-@media (prefers-color-scheme: dark) {
-  :root { --ink: #e4e2dc; --page: #171c1c; --line: #3a4341; --warn: #3a2c14; --edge: #e0954f; }
-}
-body { max-width: 60rem; margin: 2rem auto; padding: 0 1rem; color: var(--ink);
-  background: var(--page);
-  font: 16px/1.6 "Helvetica Neue", Arial, "Noto Sans CJK SC", "PingFang SC", "Microsoft YaHei",
-  sans-serif; }
-h1 span, h2 span { display: inline-block; }
-h1 .bar, h2 .bar { width: 1.5em; text-align: center; }
-.warning { padding: .6rem 1rem; border-left: 4px solid var(--edge); background: var(--warn); }
-.wide { overflow-x: auto; margin: 1rem 0; }
-table { border-collapse: collapse; font-variant-numeric: tabular-nums; line-height: 1.35; }
-th, td { padding: .3rem .5rem; border-bottom: 1px solid var(--line); text-align: left;
-  white-space: nowrap; }
-th { vertical-align: bottom; }
-th span { display: block; }
-th .bar { display: none; }
-.number { text-align: right; }
-img { display: block; width: 100%; height: auto; background: white; border-radius: 4px; }
-.charts { display: grid; gap: 1rem; grid-template-columns: repeat(auto-fit, minmax(20rem, 1fr)); }
-@media (max-width: 24rem) { .charts { grid-template-columns: 1fr; } }
-"""
 
 
 def write_report(folder: str | Path, data: str | Path, *, failure: float = 0.5) -> Path:
@@ -116,45 +89,21 @@ def write_report(folder: str | Path, data: str | Path, *, failure: float = 0.5) 
         viz.use_style()
         parts = [
             f"<p class='warning'>{WARNING}</p>",
-            _heading("Classes ｜ 各类别"),
-            _paragraphs(
-                f"{scored} scans, mean Dice {mean} ｜ {scored} 例扫描，平均 Dice 为 {mean}"
-            ),
+            heading("Classes ｜ 各类别"),
+            paragraphs(f"{scored} scans, mean Dice {mean} ｜ {scored} 例扫描，平均 Dice 为 {mean}"),
             _table(classes, config.classes),
-            _paragraphs(MEASURES),
+            paragraphs(MEASURES),
             *(_lesions(lesions, config.classes) if lesions else ()),
-            _heading("Distributions ｜ 分布"),
+            heading("Distributions ｜ 分布"),
             _chart(cases, config.classes),
-            _heading("Best, middle, worst scan ｜ 最好、居中、最差的扫描"),
+            heading("Best, middle, worst scan ｜ 最好、居中、最差的扫描"),
             *(_scan(name, text, folder, scans, config) for text, name in _exemplary(cases)),
-            _heading(f"Dice below {failure:g}, or missed ｜ Dice 低于 {failure:g} 或漏检的例子"),
+            heading(f"Dice below {failure:g}, or missed ｜ Dice 低于 {failure:g} 或漏检的例子"),
             _table(failed, config.classes) if failed else "<p>none ｜ 无</p>",
-            _heading("All scans ｜ 全部扫描"),
+            heading("All scans ｜ 全部扫描"),
             _table(cases, config.classes),
         ]
-    page = (
-        "<!doctype html><html lang='en'><head><meta charset='utf-8'>"
-        "<meta name='viewport' content='width=device-width'>"
-        f"<title>Segmentation report ｜ 分割报告</title><style>{STYLE}</style></head><body>"
-        f"<h1>{_bilingual('Segmentation report ｜ 分割报告')}</h1>{''.join(parts)}</body></html>\n"
-    )
-    return write_text(folder / "report.html", page)
-
-
-def _heading(text: str) -> str:
-    return f"<h2>{_bilingual(text)}</h2>"
-
-
-def _paragraphs(text: str) -> str:
-    english, chinese = html.escape(text).split(" ｜ ")
-    return f"<p>{english}</p><p lang='zh'>{chinese}</p>"
-
-
-def _bilingual(text: str) -> str:
-    """The halves of a short text, so that a line ends between them."""
-    english, bar, chinese = html.escape(text).partition(" ｜ ")
-    rest = f"<span class='bar'>{bar}</span><span lang='zh'>{chinese}</span>" if bar else ""
-    return f"<span>{english}</span>{rest}"
+    return write_text(folder / "report.html", page("Segmentation report ｜ 分割报告", parts))
 
 
 def _with_interval(row: dict[str, Any]) -> dict[str, Any]:
@@ -165,33 +114,15 @@ def _with_interval(row: dict[str, Any]) -> dict[str, Any]:
 
 
 def _table(rows: Sequence[dict[str, Any]], names: Sequence[str]) -> str:
-    """Rows with the same keys; classes by name, distances that do not exist as a dash."""
-    keys = list(rows[0])
-    align = ["" if key in ("image", "class") else " class='number'" for key in keys]
-    cells = [[_cell(key, row[key], names) for key in keys] for row in rows]
-    cells = [[f"<td{a}>{c}</td>" for a, c in zip(align, row, strict=True)] for row in cells]
-    heads = [f"<th{a}>{_bilingual(HEADS[k])}</th>" for a, k in zip(align, keys, strict=True)]
-    lines = "".join(f"<tr>{''.join(line)}</tr>" for line in (heads, *cells))
-    return f"<div class='wide'><table>{lines}</table></div>"
+    """Rows with the same keys; classes by name."""
+    return table([row | {"class": names[row["class"]]} for row in rows], HEADS)
 
 
 def _lesions(rows: Sequence[dict[str, Any]], names: Sequence[str]) -> list[str]:
     """How many lesions were found, in all and scan by scan."""
     classes = [{"class": c, **row} for c, row in summarize_lesions(rows).items()]
-    parts = [_heading("Lesions ｜ 病灶"), _paragraphs(LESIONS)]
+    parts = [heading("Lesions ｜ 病灶"), paragraphs(LESIONS)]
     return [*parts, _table(classes, names), _table(rows, names)]
-
-
-def _cell(key: str, value: Any, names: Sequence[str]) -> str:
-    if key == "class":
-        return html.escape(names[value])
-    if isinstance(value, list):
-        return ", ".join(f"{number:.1f}" for number in value) or "–"
-    if isinstance(value, float):
-        return f"{value:.3f}" if math.isfinite(value) else "–"
-    if value is None:
-        return "–"
-    return html.escape(str(value))
 
 
 def _chart(cases: Sequence[dict[str, Any]], names: Sequence[str]) -> str:
@@ -218,7 +149,7 @@ def _chart(cases: Sequence[dict[str, Any]], names: Sequence[str]) -> str:
         axes.append(_axes())
         viz.cumulative(distances, label=HEADS["hd95"], ax=axes[3]).legend(loc="lower right")
         titles.append("Share of scans below an HD95 ｜ HD95 不超过某值的比例")
-    pictures = [_picture(a.figure, title) for a, title in zip(axes, titles, strict=True)]
+    pictures = [picture(a.figure, title) for a, title in zip(axes, titles, strict=True)]
     return f"<div class='charts'>{''.join(pictures)}</div>"
 
 
@@ -268,7 +199,7 @@ def _scan(
         axis.set_title(title)
         axis.set_axis_off()
     viz.legend(config.classes[1:], colors[1:], ax=axes[0])
-    return f"<p>{html.escape(text)}</p>{_picture(figure, text)}"
+    return f"<p>{html.escape(text)}</p>{picture(figure, text)}"
 
 
 def _shown(image: Volume, intensity: str) -> Volume:
@@ -277,13 +208,3 @@ def _shown(image: Volume, intensity: str) -> Volume:
         return window(image, intensity)
     low, high = np.percentile(image.array, (1, 99))
     return image.with_array(np.clip((image.array - low) / max(high - low, 1e-6), 0, 1))
-
-
-def _picture(figure: Figure, alt: str) -> str:
-    """The figure as part of the page."""
-    file = io.BytesIO()
-    how = {"dpi": 140, "bbox_inches": "tight", "metadata": {"Software": None}}
-    figure.savefig(file, format="png", **how)
-    plt.close(figure)
-    data = base64.b64encode(file.getvalue()).decode()
-    return f"<img alt='{html.escape(alt)}' src='data:image/png;base64,{data}'>"

@@ -23,6 +23,7 @@ from segedu.viz.overlays import (
     show_row,
 )
 from segedu.viz.scores import benchmark_ratios, class_bars, confusion_matrix
+from segedu.viz.sheets import sheet, show_labels, show_pixels
 from segedu.viz.tables import table
 
 __all__ = [
@@ -55,7 +56,10 @@ __all__ = [
     "scatter",
     "schedules",
     "shapes",
+    "sheet",
     "show_instances",
+    "show_labels",
+    "show_pixels",
     "show_row",
     "source",
     "table",

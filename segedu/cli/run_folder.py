@@ -1,0 +1,158 @@
+"""The folder of a training: what repeats it, and pictures that are drawn anew while it runs."""
+
+from __future__ import annotations
+
+import hashlib
+import platform
+import subprocess
+from collections.abc import Callable, Mapping, Sequence
+from importlib.metadata import version
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from segedu.cli.datasets import files_of
+from segedu.cli.networks import preprocessing, scaling
+from segedu.files import atomic_write, write_json
+
+if TYPE_CHECKING:
+    from torch import nn
+    from torch.utils.data import Dataset
+
+    from segedu.tasks import Task
+
+
+def describe(datasets: Mapping[str, Dataset]) -> dict[str, Any]:
+    """Where the code and the data of a training stand, ready for JSON.
+
+    Args:
+        datasets: split -> data set.
+
+    Returns:
+        ``versions``, ``git`` (the commit of the working folder, with ``+`` if it was changed since,
+        or None), and ``fingerprint`` for each split.
+    """
+    packages = ("torch", "torchvision", "numpy", "pillow")
+    return {
+        "versions": {"python": platform.python_version()} | {p: version(p) for p in packages},
+        "git": git_commit(),
+        "fingerprint": {split: fingerprint(dataset) for split, dataset in datasets.items()},
+    }
+
+
+def fingerprint(dataset: Dataset) -> str | None:
+    """SHA-256 of the names and sizes, in bytes, of the files of a data set; None if it has none.
+
+    It tells whether files were added, dropped or rewritten, and costs no reading.
+    """
+    files = files_of(dataset)
+    if not files:
+        return None
+    lines = sorted(f"{file.parent.name}/{file.name} {file.stat().st_size}" for file in files)
+    return hashlib.sha256("\n".join(lines).encode()).hexdigest()
+
+
+def git_commit(folder: str | Path = ".") -> str | None:
+    """The commit that is checked out, with ``+`` if files differ from it; None without git."""
+
+    def ask(*words: str) -> str:
+        done = subprocess.run(
+            ["git", "-C", str(folder), *words], capture_output=True, text=True, check=True
+        )
+        return done.stdout.strip()
+
+    try:
+        changed = ask("status", "--porcelain", "--untracked-files=no")
+        return ask("rev-parse", "HEAD") + ("+" if changed else "")
+    except (OSError, subprocess.CalledProcessError):
+        return None
+
+
+def write_config(folder: Path, config: Mapping[str, Any]) -> None:
+    """Keep a configuration beside the checkpoints, as ``config.json``."""
+    write_json(folder / "config.json", dict(config))
+
+
+def draw_curves(folder: Path, records: Sequence[Mapping[str, Any]], monitor: str) -> None:
+    """``curves.svg``: losses, and below the score that picks the best epoch."""
+    import matplotlib
+
+    matplotlib.use("Agg", force=False)
+    import matplotlib.pyplot as plt
+
+    from segedu import viz
+
+    with plt.rc_context({"svg.fonttype": "none", "svg.hashsalt": "segedu"}):
+        figure, axes = plt.subplots(2, 1, figsize=(6, 5.6), layout="constrained")
+        viz.learning_curves(records, ax=axes[0])
+        if any(record.get(monitor) is not None for record in records):
+            viz.learning_curves(records, [monitor], ax=axes[1])
+        else:
+            axes[1].set_axis_off()
+        with atomic_write(folder / "curves.svg") as file:
+            figure.savefig(file, format="svg", metadata={"Date": None})
+        plt.close(figure)
+
+
+def example_drawer(
+    folder: Path, dataset: Dataset, task: Task, config: Mapping[str, Any], count: int = 4
+) -> Callable[[nn.Module], None]:
+    """A function that draws ``examples.png``: images, truth, and what a network says of them.
+
+    Args:
+        folder: where the picture goes.
+        dataset: without transforms; ``count`` of its samples are taken, evenly spread.
+        task: what is learnt.
+        config: of the training.
+        count: how many.
+    """
+    spread = {round(i * (len(dataset) - 1) / max(1, count - 1)) for i in range(count)}
+    samples = [dataset[index] for index in sorted(spread)]
+
+    def draw(model: nn.Module) -> None:
+        from segedu.viz import sheet, show_labels, show_pixels
+
+        rows = []
+        for sample in samples:
+            image, truth, prediction = compare(model, task, sample, config)
+            pixels = show_pixels(image)
+            rows.append(
+                [pixels, *(show_labels(pixels, s, dataset.colors) for s in (truth, prediction))]
+            )
+        with atomic_write(folder / "examples.png") as file:
+            sheet(rows, dataset.classes, dataset.colors).save(file, format="PNG")
+
+    return draw
+
+
+def compare(
+    model: nn.Module, task: Task, sample: Mapping[str, Any], config: Mapping[str, Any]
+) -> tuple[Any, dict[str, Any], dict[str, Any]]:
+    """Image uint8 (C,H,W), truth, and a prediction of one sample, as the network sees them.
+
+    The prediction has the form of a sample: ``mask``, or ``masks`` and ``labels`` of the objects
+    with a score of 0.5 and more, or ``panoptic_seg`` and ``segments_info``.
+    """
+    import torch
+
+    from segedu.engine.evaluation import to_device
+    from segedu.tasks import as_panoptic
+
+    truth = preprocessing(config)(dict(sample))
+    batch = to_device(task.collate([truth]), next(model.parameters()).device)
+    model.eval()
+    with torch.no_grad():
+        (prediction,) = task.predict(model, batch)
+    image = truth["image"].as_subclass(torch.Tensor)
+    if isinstance(prediction, torch.Tensor):
+        found = {"mask": prediction.argmax(0).to(torch.uint8).cpu()}
+        truth = {"mask": truth["mask"].to(torch.uint8)}
+        std, mean = (image.new_tensor(values)[:, None, None] for values in scaling(config))
+        image = image * std + mean
+    elif "panoptic_seg" in prediction:
+        found = {**prediction, "panoptic_seg": prediction["panoptic_seg"].cpu()}
+        truth = as_panoptic(truth)
+    else:
+        sure = prediction["scores"] >= 0.5
+        masks = prediction["masks"][sure].reshape(-1, *image.shape[1:])
+        found = {"masks": (masks > 0.5).cpu(), "labels": prediction["labels"][sure].cpu()}
+    return (255 * image).round().clamp(0, 255).to(torch.uint8), truth, found

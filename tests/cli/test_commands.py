@@ -13,9 +13,9 @@ import torch
 from PIL import Image
 from torch.utils.data import DataLoader
 
-from segedu.cli import main
+from segedu.cli import COMMANDS, datasets, main
 from segedu.cli.options import assignment
-from segedu.data import camvid
+from segedu.data import LAYOUTS, camvid
 from segedu.engine import fit
 from segedu.losses import CrossEntropyLoss
 from segedu.models import get_model
@@ -61,7 +61,9 @@ def error_of(capsys, *arguments: str) -> str:
 
 
 def test_train_leaves_what_it_says(run):
-    assert {p.name for p in (run / "run").iterdir()} == {"best.pt", "last.pt", "history.jsonl"}
+    assert {p.name for p in (run / "run").iterdir()} == {
+        *("best.pt", "last.pt", "history.jsonl", "config.json", "curves.svg", "examples.png")
+    }
     records = [json.loads(line) for line in (run / "run" / "history.jsonl").open()]
     assert [record["epoch"] for record in records] == [1, 2]
     config = torch.load(run / "run" / "last.pt", weights_only=True)["config"]
@@ -77,7 +79,7 @@ def test_resume_goes_on_and_a_new_start_is_refused(run, tmp_path, capsys):
     assert "already holds a training" in error_of(capsys, "train", *options, "--epochs", "2")
     assert main(["train", *options, "--epochs", "2", "--resume"]) == 0
     out = capsys.readouterr().out
-    assert "epoch 2/2" in out and "epoch 1/2" not in out
+    assert "2/2" in out and "1/2" not in out
 
 
 def test_more_options_of_train(run, tmp_path):
@@ -142,8 +144,86 @@ def test_interrupt(run, monkeypatch, tmp_path, capsys):
         ("train --layout camvid --data {run}/camvid --out {tmp}/x --model unett", "did you mean"),
         ("train --layout camvid --data {run}/camvid --out {tmp}/x --set widht=3", "--set: .*widht"),
         (
-            "train --layout scenes --out {tmp}/x --model mask_rcnn_resnet50_fpn",
-            "mask_rcnn_resnet50_fpn is for instance segmentation.* trains semantic networks only",
+            "train --layout scenes --out {tmp}/x --model mask_rcnn_tiny --task semantic",
+            "--model: mask_rcnn_tiny is for instance segmentation: --task instance",
+        ),
+        (
+            "train --layout scenes --out {tmp}/x --model sam_tiny",
+            "--model: sam_tiny is for promptable segmentation, but this command trains semantic",
+        ),
+        (
+            "train --layout camvid --data {run}/camvid --out {tmp}/x --task instance",
+            "layout camvid is for semantic; got the task 'instance'",
+        ),
+        (
+            "train --layout scenes --out {tmp}/x --model mask_rcnn_tiny --loss dice",
+            "--loss is for --task semantic; got --task instance",
+        ),
+        (
+            "train --layout scenes --out {tmp}/x --model yolact_tiny --val-split 0.2 --channels 1",
+            "channels",
+        ),
+        ("train --layout nothing --data {run} --out {tmp}/x", "layout must be one of folders,"),
+        ("train --data {run}/camvid --out {tmp}/x", "give --val-split 0.2|no split|no such"),
+        (
+            "train --layout camvid --data {run}/camvid --classes a b --out {tmp}/x",
+            "layout camvid has no option 'classes'",
+        ),
+        ("train --layout camvid --data {run}/camvid --out {tmp}/x --loss l1", "--loss must be one"),
+        (
+            "train --layout camvid --data {run}/camvid --out {tmp}/x --loss focal:gama=1",
+            "--loss: focal has no setting 'gama'; its settings are gamma, ",
+        ),
+        (
+            "train --layout camvid --data {run}/camvid --out {tmp}/x --loss dice "
+            "--class-weights enet",
+            "--class-weights: dice takes none; ce, ohem",
+        ),
+        (
+            "train --layout camvid --data {run}/camvid --out {tmp}/x --class-weights median",
+            "--class-weights must be one of",
+        ),
+        (
+            "train --layout camvid --data {run}/camvid --out {tmp}/x --optimizer adamax",
+            "--optimizer must be one of adamw, adam, sgd; got 'adamax'",
+        ),
+        (
+            "train --layout camvid --data {run}/camvid --out {tmp}/x --schedule cosine:flor=1",
+            "--schedule: cosine:flor=1 has no setting 'flor'",
+        ),
+        (
+            "train --layout camvid --data {run}/camvid --out {tmp}/x --schedule constant "
+            "--warmup 3",
+            "--warmup: the schedule constant has none",
+        ),
+        (
+            "train --layout camvid --data {run}/camvid --out {tmp}/x --init {tmp}/no.pt",
+            "--init: no file at {tmp}/no.pt",
+        ),
+        (
+            "train --layout camvid --data {run}/camvid --out {tmp}/x --init {run}/camvid/val.txt",
+            "--init: .*val.txt is neither a checkpoint nor a file of weights",
+        ),
+        (
+            "train --layout camvid --data {run}/camvid --out {tmp}/x --freeze backbone",
+            "--freeze: no parameter starts with 'backbone'; there are ",
+        ),
+        (
+            "train --layout camvid --data {run}/camvid --out {tmp}/x "
+            "--backbone-weights ResNet50.GOOD",
+            "--backbone-weights: ResNet50.GOOD is neither a file nor weights of torchvision",
+        ),
+        ("check --data {tmp}/no --classes a b", "{tmp}/no"),
+        ("check --layout scenes --picture {tmp}/x.jpg", "must end in .png"),
+        ("evaluate", "give either --checkpoint, or --pred and --truth"),
+        ("evaluate --pred {run}/camvid/valannot", "--truth is missing"),
+        (
+            "evaluate --pred {run}/camvid/valannot --truth {run}/camvid/valannot",
+            "classes is missing",
+        ),
+        (
+            "evaluate --pred {run}/camvid/valannot --truth {tmp}/no --classes a b",
+            "{tmp}/no: no such folder",
         ),
         ("train --layout camvid --data {run}/camvid --out {tmp}/x --epochs 0", "epochs must be"),
         ("train --layout camvid --data {run}/camvid --out {tmp}/x --batch-size 0", "batch_size"),
@@ -266,12 +346,29 @@ def test_set_needs_a_name_and_a_value(text, capsys):
     assert "expected NAME=VALUE" in capsys.readouterr().err
 
 
-@pytest.mark.parametrize("command", [[], ["models"], ["train"], ["predict"], ["evaluate"]])
-def test_help(command, capsys):
+COMMAND_NAMES = [command.__name__.rpartition(".")[2] for command in COMMANDS]
+
+
+@pytest.mark.parametrize("command", [[], *([name] for name in COMMAND_NAMES)])
+def test_help_fits_a_screen_and_has_examples(command, capsys, monkeypatch):
+    monkeypatch.setenv("COLUMNS", "100")
     with pytest.raises(SystemExit) as stop:
         main([*command, "--help"])
     assert stop.value.code == 0
-    assert "python -m segedu" in capsys.readouterr().out
+    text = capsys.readouterr().out
+    assert len(text.splitlines()) <= 40 and max(map(len, text.splitlines())) <= 106
+    assert text.count("  python -m segedu ") >= (2 if command else 0)
+
+
+def test_help_all_shows_the_rest(capsys):
+    with pytest.raises(SystemExit) as stop:
+        main(["train", "--help-all"])
+    assert stop.value.code == 0
+    assert "--ema-decay" in capsys.readouterr().out
+
+
+def test_the_layouts_of_the_help_are_those_that_exist():
+    assert tuple(LAYOUTS) == datasets.LAYOUTS
 
 
 def test_models_are_listed(capsys):

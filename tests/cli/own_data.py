@@ -1,0 +1,26 @@
+"""Own images with masks: bright rectangles on dark ground, as a newcomer has them."""
+
+from pathlib import Path
+
+import numpy as np
+from PIL import Image
+
+TINY_SEMANTIC = [*("--set", "base_width=2", "--set", "depth=2", "--crop", "16", "16")]
+QUICK = ["--batch-size", "2", "--epochs", "1"]
+
+
+def write(root: Path, count: int = 6, *, channels: int = 3, value: int = 1) -> Path:
+    """``images/`` and ``masks/`` of ``count`` pairs of 24 x 32 pixels."""
+    draw = np.random.default_rng(0)
+    for folder in ("images", "masks"):
+        (root / folder).mkdir(parents=True)
+    for number in range(count):
+        mask = np.zeros((24, 32), np.uint8)
+        top, left = draw.integers(1, 10, 2)
+        mask[top : top + 10, left : left + 14] = 1
+        noise = draw.integers(0, 40, (24, 32, channels))
+        image = (40 + 150 * mask[..., None] + noise).astype(np.uint8)
+        shown = image[..., 0] if channels == 1 else image
+        Image.fromarray(shown).save(root / "images" / f"{number}.png")
+        Image.fromarray(mask * value).save(root / "masks" / f"{number}.png")
+    return root

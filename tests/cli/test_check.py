@@ -1,0 +1,61 @@
+"""`check` examines a data set and says by its exit status whether it is sound."""
+
+import json
+import shutil
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from segedu.cli import main
+from tests.cli.own_data import write
+
+
+def command(root, *more):
+    picture = str(root.parent / "samples.png")
+    return [
+        "check",
+        "--data",
+        str(root),
+        "--classes",
+        "ground",
+        "thing",
+        "--picture",
+        picture,
+        *more,
+    ]
+
+
+def test_a_sound_data_set(tmp_path, capsys):
+    own = write(tmp_path / "data")
+    assert main(command(own, "--json", str(tmp_path / "found.json"), "--strict")) == 0
+    text = capsys.readouterr().out
+    assert "6 of 6 samples can be used, 32 x 24 pixels, void 0.0%" in text
+    assert "18.23%  thing" in text and "verdict: ok" in text
+    found = json.loads((tmp_path / "found.json").read_text())
+    assert found["splits"]["all"]["classes"][1] == {
+        "name": "thing",
+        "images": 6,
+        "objects": 0,
+        "pixels": 6 * 140,
+    }
+    with Image.open(tmp_path / "samples.png") as picture:
+        assert picture.width > 400
+
+
+@pytest.mark.parametrize(("strict", "status"), [((), 0), (("--strict",), 1)])
+def test_warnings_count_when_asked_to(strict, status, tmp_path, capsys):
+    own = write(tmp_path / "data")
+    shutil.copy(own / "images" / "0.png", own / "images" / "without_a_mask.png")
+    with pytest.warns(UserWarning, match="1 left out"):
+        assert main(command(own, *strict)) == status
+    assert "verdict: warnings" in capsys.readouterr().out
+
+
+def test_errors_end_with_2_and_name_the_file(tmp_path, capsys):
+    own = write(tmp_path / "data")
+    Image.fromarray(np.full((24, 32), 9, np.uint8)).save(own / "masks" / "3.png")
+    assert main(command(own)) == 2
+    out = capsys.readouterr().out
+    assert "error: all: 1 of 6 samples cannot be used" in out and "3.png: holds the value 9" in out
+    assert "verdict: errors" in out

@@ -1,0 +1,70 @@
+"""Judging folders of masks, and what an evaluation leaves."""
+
+import csv
+import json
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from segedu.cli import main
+
+
+@pytest.fixture
+def folders(tmp_path):
+    """Two images: one predicted rightly, of one the object, 4 of 16 pixels, was half missed."""
+    truth = np.zeros((4, 4), np.uint8)
+    truth[:2, :2] = 1
+    half = truth.copy()
+    half[0] = 0
+    void = truth.copy()
+    void[3, 3] = 255
+    for folder, masks in (("pred", (truth, half)), ("truth", (void, truth))):
+        (tmp_path / folder).mkdir()
+        for name, mask in zip("ab", masks, strict=True):
+            Image.fromarray(mask).save(tmp_path / folder / f"{name}.png")
+    return tmp_path
+
+
+def judge(folders, *more):
+    where = ["--pred", str(folders / "pred"), "--truth", str(folders / "truth")]
+    return ["evaluate", *where, "--classes", "ground", "thing", *more]
+
+
+def test_two_folders_of_masks_are_judged_without_a_network(folders, capsys):
+    out = folders / "scores"
+    assert main(judge(folders, "--out", str(out))) == 0
+    assert "thing" in capsys.readouterr().out
+    scores = json.loads((out / "scores.json").read_text())
+    thing = scores["classes"][1]
+    assert thing["iou"] == pytest.approx(6 / 8) and thing["pixels"] == 8
+    assert scores["confusion_matrix"] == [[23, 0], [2, 6]]
+    # one image alone has IoU 1 or 1/2; drawn twice each, together 3/4: the ends of the interval
+    assert (thing["iou_low"], thing["iou_high"]) == pytest.approx((0.5, 1.0))
+    assert [row["image"] for row in scores["images"]] == ["a", "b"]
+    assert scores["images"][0]["mean_iou"] == 1
+    rows = list(csv.reader((out / "confusion_matrix.csv").open()))
+    assert rows == [["truth", "ground", "thing"], ["ground", "23", "0"], ["thing", "2", "6"]]
+    page = (out / "report.html").read_text(encoding="utf-8")
+    worst = page.split("Worst images")[1]
+    assert worst.index("b: mean_iou") < worst.index("a: mean_iou 1.000")
+    assert "http" not in page
+
+
+def test_the_same_command_gives_the_same_files(folders):
+    for name in ("one", "two"):
+        assert main(judge(folders, "--out", str(folders / name), "--draws", "20")) == 0
+    for file in ("scores.json", "classes.csv", "images.csv"):
+        assert (folders / "one" / file).read_bytes() == (folders / "two" / file).read_bytes()
+
+
+def test_a_prediction_without_a_class_is_refused(folders, capsys):
+    Image.fromarray(np.full((4, 4), 255, np.uint8)).save(folders / "pred" / "a.png")
+    assert main(judge(folders)) == 2
+    assert "a.png: holds 0 and 255 alone" in capsys.readouterr().err
+
+
+def test_sizes_must_agree(folders, capsys):
+    Image.fromarray(np.zeros((5, 4), np.uint8)).save(folders / "pred" / "a.png")
+    assert main(judge(folders)) == 2
+    assert "a.png is 4 x 5" in capsys.readouterr().err

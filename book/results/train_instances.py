@@ -24,8 +24,7 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 import torch
-from torch import Tensor, nn
-from torch.nn.functional import mse_loss
+from torch import nn
 from torch.utils.data import Dataset
 from torchvision import tv_tensors
 from torchvision.transforms import v2
@@ -34,19 +33,14 @@ from segedu import machine
 from segedu.data.coco import CocoInstances
 from segedu.data.object_folders import ObjectFolders
 from segedu.data.transforms import DropInvisible, FitInto, ScaleAndCrop
-from segedu.engine import cosine_lr, fit, make_loader, seed_everything
+from segedu.engine import cosine_lr, evaluate, fit, make_loader, seed_everything
 from segedu.files import json_text, read_json, write_json
-from segedu.losses import CrossEntropyLoss, DiscriminativeLoss
-from segedu.metrics import AveragePrecision, PanopticQuality
-from segedu.models.embedding import embedding_tiny
-from segedu.models.mask2former import mask2former_tiny
-from segedu.models.mask_rcnn import MaskRCNN, mask_rcnn_tiny
-from segedu.models.maskformer import maskformer_tiny
-from segedu.models.panoptic_deeplab import panoptic_deeplab_tiny
-from segedu.models.panoptic_fpn import panoptic_fpn_tiny
-from segedu.models.yolact import YOLACT, yolact_tiny
-from segedu.ops import masks_to_boxes
-from segedu.tasks import Instance
+from segedu.models import get_model
+from segedu.models.embedding import EmbeddingNetwork
+from segedu.models.mask_classification import MaskClassifier
+from segedu.models.mask_rcnn import MaskRCNN
+from segedu.models.yolact import YOLACT
+from segedu.tasks import Instance, Panoptic
 
 CROP, VIEW = 128, 256
 SCORES = ("AP", "AP50", "AP75", "APs", "APm", "APl", "AR100")
@@ -81,95 +75,18 @@ RECIPES = {
 }
 
 
-class PanopticDetector(nn.Module):
-    """A panoptic network of two classes, background and object, under a detector's contract."""
+OBJECT = {"things": (1,)}
+QUERIES = OBJECT | {"num_queries": 100}  # a view has up to as many nuclei
 
-    def __init__(self, network: nn.Module) -> None:
-        super().__init__()
-        self.network = network
-
-    def forward(self, images: list[Tensor], targets: list[dict[str, Any]] | None = None) -> Any:
-        """Losses in training, else detections."""
-        if self.training:
-            return self.losses(images, [to_panoptic(target) for target in targets])
-        return [to_detections(result) for result in self.panoptic(images)]
-
-    def panoptic(self, images: list[Tensor]) -> list[dict[str, Any]]:
-        """One panoptic map for each image."""
-        return self.network(images)
-
-    def losses(self, images: list[Tensor], samples: list[dict[str, Any]]) -> dict[str, Tensor]:
-        """As the network computes them itself."""
-        return self.network(images, samples)
-
-
-class EmbeddingDetector(PanopticDetector):
-    """An embedding network, whose losses are those of `segedu.losses`."""
-
-    def losses(self, images: list[Tensor], samples: list[dict[str, Any]]) -> dict[str, Tensor]:
-        """As the docstring of `EmbeddingNetwork` has it."""
-        maps, target = self.network(images), self.network.targets(samples)
-        return {
-            "loss_semantic": CrossEntropyLoss()(maps.semantic, target.semantic),
-            "loss_embedding": DiscriminativeLoss(ignore_index=-1)(maps.embedding, target.embedding),
-            "loss_center": 10 * mse_loss(maps.center, target.center),
-        }
-
-
-class MaskClassifierDetector(PanopticDetector):
-    """A mask classifier, whose segments can be read both ways; as objects they may overlap."""
-
-    def forward(self, images: list[Tensor], targets: list[dict[str, Any]] | None = None) -> Any:
-        """Losses in training, else detections."""
-        if self.training:
-            return super().forward(images, targets)
-        self.network.task = "instance"
-        return self.network(images)
-
-    def panoptic(self, images: list[Tensor]) -> list[dict[str, Any]]:
-        """One panoptic map for each image."""
-        self.network.task = "panoptic"
-        return self.network(images)
-
-
-def to_panoptic(sample: dict[str, Any]) -> dict[str, Any]:
-    """An instance sample as a panoptic one: class 0 is the background, class 1 the objects."""
-    ids = torch.ones(sample["masks"].shape[1:], dtype=torch.int32)
-    info = [{"id": 1, "category_id": 0}]
-    for number, mask in enumerate(sample["masks"].as_subclass(Tensor), start=2):
-        ids[mask] = number
-        info.append({"id": number, "category_id": 1})
-    return {"image": sample["image"], "panoptic_seg": ids, "segments_info": info}
-
-
-def to_detections(result: dict[str, Any]) -> dict[str, Tensor]:
-    """The objects of a panoptic result."""
-    things = [segment for segment in result["segments_info"] if segment["isthing"]]
-    ids = torch.tensor([segment["id"] for segment in things])
-    masks = result["panoptic_seg"] == ids[:, None, None]  # (D, H, W)
-    return {
-        "boxes": masks_to_boxes(masks),
-        "labels": torch.ones(len(things), dtype=torch.int64),
-        "scores": torch.tensor([segment["score"] for segment in things]),
-        "masks": masks,
-    }
-
-
-OBJECT = {"num_classes": 2, "things": (1,)}
-QUERIES = 100  # a view has up to as many nuclei
-
-NETWORKS: dict[str, Callable[[], nn.Module]] = {
-    "mask_rcnn_tiny": lambda: mask_rcnn_tiny(2),
-    "yolact_tiny": lambda: yolact_tiny(2),
-    "panoptic_fpn_tiny": lambda: PanopticDetector(panoptic_fpn_tiny(**OBJECT)),
-    "panoptic_deeplab_tiny": lambda: PanopticDetector(panoptic_deeplab_tiny(**OBJECT)),
-    "embedding_tiny": lambda: EmbeddingDetector(embedding_tiny(**OBJECT)),
-    "maskformer_tiny": lambda: MaskClassifierDetector(
-        maskformer_tiny(**OBJECT, num_queries=QUERIES)
-    ),
-    "mask2former_tiny": lambda: MaskClassifierDetector(
-        mask2former_tiny(**OBJECT, num_queries=QUERIES)
-    ),
+#: Network -> its settings. They tell background, 0, from object, 1.
+NETWORKS: dict[str, dict[str, Any]] = {
+    "mask_rcnn_tiny": {},
+    "yolact_tiny": {},
+    "panoptic_fpn_tiny": OBJECT,
+    "panoptic_deeplab_tiny": OBJECT,
+    "embedding_tiny": OBJECT,
+    "maskformer_tiny": QUERIES,
+    "mask2former_tiny": QUERIES,
 }
 
 
@@ -221,23 +138,18 @@ def widen(model: nn.Module) -> None:
             module.image_size = 2 * VIEW  # it looks at crops enlarged by 2, too
 
 
-@torch.inference_mode()
 def judge(model: nn.Module, samples: Dataset) -> dict[str, float | None]:
     """Average precision, recall and, if it gives a panoptic map, quality of the objects.
 
     None where no object has that size.
     """
-    model.eval()
     widen(model)
-    ap, pq = AveragePrecision(), PanopticQuality({0: False, 1: True})
-    for sample in (samples[index] for index in range(len(samples))):
-        ap.update(model([sample["image"]]), [sample])
-        if isinstance(model, PanopticDetector):
-            pq.update(model.panoptic([sample["image"]]), [to_panoptic(sample)])
-    found = ap.compute()
+    loader = make_loader(samples, 1, collate_fn=list)
+    found = evaluate(model, loader, task=Instance())
     scores = {key: None if found[key] != found[key] else round(found[key], 4) for key in SCORES}
-    if isinstance(model, PanopticDetector):
-        scores["PQ"] = round(pq.compute()["per_class"][1]["pq"], 4)
+    if hasattr(model, "things"):
+        found = evaluate(model, loader, task=Panoptic({0: False, 1: True}))
+        scores["PQ"] = round(found["per_class"][1]["pq"], 4)
     return scores
 
 
@@ -270,7 +182,7 @@ def main() -> None:
         seed=options.seed,
         collate_fn=list,
     )
-    model = NETWORKS[options.model]().to(options.device)
+    model = get_model(options.model, 2, **NETWORKS[options.model]).to(options.device)
     optimizer = torch.optim.AdamW(model.parameters(), lr=options.lr)
     steps = options.epochs * len(loader)
     started = time.perf_counter(), time.process_time()
@@ -289,7 +201,7 @@ def main() -> None:
     seconds = time.perf_counter() - started[0], time.process_time() - started[1]
     judged = Kept(held_out, recipe.view, DropInvisible())
     whole = {"whole_views": judge(model, judged)} if options.whole_views else {}
-    if isinstance(model, MaskClassifierDetector | EmbeddingDetector):
+    if isinstance(model, MaskClassifier | EmbeddingNetwork):
         judged = Quarters(judged)
     result = {
         "command": shlex.join(["python", "-m", "book.results.train_instances", *sys.argv[1:]]),

@@ -77,7 +77,7 @@ def build_loss(text: str, class_weights: torch.Tensor | None = None) -> nn.Modul
     """
     from segedu import losses
 
-    specs = [parse(part, "--loss", tuple(LOSSES)) for part in _split(text, "+")]
+    specs = [parse(part, "--loss", tuple(LOSSES)) for part in _split(text, "+") or [""]]
     if len({spec.name for spec in specs}) < len(specs):
         raise ValueError(f"--loss: {text!r} names a loss twice")
     parts, weighted = {}, False

@@ -67,4 +67,10 @@ def test_a_prediction_without_a_class_is_refused(folders, capsys):
 def test_sizes_must_agree(folders, capsys):
     Image.fromarray(np.zeros((5, 4), np.uint8)).save(folders / "pred" / "a.png")
     assert main(judge(folders)) == 2
-    assert "a.png is 4 x 5" in capsys.readouterr().err
+    assert "a.png: is 4 x 5 pixels, but its image" in capsys.readouterr().err
+
+
+def test_masks_without_a_partner_are_counted(folders):
+    Image.fromarray(np.zeros((4, 4), np.uint8)).save(folders / "pred" / "c.png")
+    with pytest.warns(UserWarning, match=r"1 left out \(c.png: no mask"):
+        assert main(judge(folders)) == 0

@@ -1,0 +1,128 @@
+"""Every layout trains on real images: a few of each set, for one epoch, with tiny networks."""
+
+import os
+import shutil
+from pathlib import Path
+
+import pytest
+
+from segedu.cli import main
+from segedu.data import camvid, voc
+from segedu.files import read_json
+
+REAL = Path(os.environ.get("SEGEDU_DATA", "absent"))
+pytestmark = pytest.mark.skipif(not REAL.is_dir(), reason="needs SEGEDU_DATA")
+
+UNET = ["--set", "base_width=2", "--set", "depth=2"]
+SMALL = ["--image-size", "64", "64", "--crop", "48", "48", "--batch-size", "2", "--epochs", "1"]
+
+
+@pytest.fixture(autouse=True)
+def silent(monkeypatch):
+    monkeypatch.setenv("TQDM_DISABLE", "1")
+
+
+def trains(out, layout, root, *options):
+    """Train and judge, both without an error; the second needs no more than the checkpoint."""
+    command = ["train", "--layout", layout, "--data", str(root), *SMALL, "--out", str(out)]
+    assert main([*command, *options]) == 0
+    assert main(["evaluate", "--checkpoint", str(out / "best.pt"), "--draws", "2"]) == 0
+
+
+def few(source, target, count=4):
+    """The first images of a folder, in another folder."""
+    target.mkdir(parents=True)
+    for file in sorted(source.iterdir())[:count]:
+        copy = shutil.copytree if file.is_dir() else shutil.copy
+        copy(file, target / file.name)
+
+
+def coco_subset(root):
+    """Four images of COCO, with their text files."""
+    for part, ending in (("images", ".jpg"), ("labels", ".txt")):
+        (root / part).mkdir(parents=True)
+        labels = sorted((REAL / "coco128_seg" / "labels" / "train2017").glob("*.txt"))[:4]
+        for label in labels:
+            file = REAL / "coco128_seg" / part / "train2017" / f"{label.stem}{ending}"
+            shutil.copy(file, root / part / file.name)
+    return root
+
+
+def test_camvid_as_folders(tmp_path):
+    frames = REAL / "camvid" / "CamVid_240x180"
+    few(frames / "train", tmp_path / "data" / "images")
+    few(frames / "trainannot", tmp_path / "data" / "masks")
+    classes = [*(f"{name}={i}" for i, name in enumerate(camvid.CLASSES)), "void=11"]
+    options = ["--classes", *classes, "--val-split", "0.25", *UNET]
+    trains(tmp_path / "run", "folders", tmp_path / "data", *options)
+
+
+def test_voc_with_own_names(tmp_path):
+    names = ["ground", *(f"thing {i}" for i in range(1, 21))]
+    trains(tmp_path / "run", "voc", REAL / "voc_layout", "--classes", *names, *UNET)
+
+
+def test_isbi_as_black_and_white_masks(tmp_path):
+    source = REAL / "isbi2012_em" / "membrane" / "train"
+    few(source / "image", tmp_path / "data" / "image")
+    few(source / "label", tmp_path / "data" / "label")
+    options = ["--image-folder", "image", "--mask-folder", "label", "--masks", "binary"]
+    options += ["--classes", "membrane", "cell", "--channels", "1", "--val-split", "0.25"]
+    trains(tmp_path / "run", "folders", tmp_path / "data", *options, *UNET)
+
+
+@pytest.mark.parametrize(
+    ("model", "task"),
+    [
+        ("mask_rcnn_tiny", "instance"),
+        ("panoptic_deeplab_tiny", "panoptic"),
+        ("unet", "semantic"),
+    ],
+)
+def test_nuclei_as_one_png_per_object(model, task, tmp_path):
+    few(REAL / "dsb2018_nuclei" / "stage1_train", tmp_path / "data" / "stage1")
+    options = ["--model", model, "--task", task, "--val-split", "0.25"]
+    own = UNET if model == "unet" else []
+    trains(tmp_path / "run", "objects", tmp_path / "data", *options, *own)
+
+
+def test_coco_as_coco(tmp_path):
+    options = ["--images", "images/train2017"]
+    options += ["--annotations", "annotations_derived/instances_train2017_from_yolo.json"]
+    options += ["--val-split", "0.96", "--val-every-image", "40"]
+    trains(tmp_path / "run", "coco", REAL / "coco128_seg", "--model", "mask_rcnn_tiny", *options)
+
+
+@pytest.mark.parametrize(
+    ("model", "task"), [("yolact_tiny", "instance"), ("panoptic_fpn_tiny", "panoptic")]
+)
+def test_coco_as_yolo_text(model, task, tmp_path):
+    names = [f"class {i}" for i in range(80)]
+    options = ["--model", model, "--task", task, "--classes", *names, "--val-split", "0.25"]
+    trains(tmp_path / "run", "yolo", coco_subset(tmp_path / "data"), *options)
+
+
+def test_labelme(tmp_path):
+    source = REAL / "voc_layout" / "labelme_raw"
+    folder = next(file.parent for file in source.rglob("*.json"))
+    options = ["--model", "mask_rcnn_tiny", "--val-split", "0.4"]
+    trains(tmp_path / "run", "labelme", folder, *options)
+
+
+def test_masks_of_a_network_against_the_truth(tmp_path):
+    """Real predictions in the colours of VOC: the IoU that was measured elsewhere."""
+    pairs = REAL / "voc_colour_pairs"
+    for kind, folder in (("pred", "pred"), ("target", "truth")):
+        (tmp_path / folder).mkdir()
+        for file in pairs.glob(f"*_{kind}.png"):
+            shutil.copy(file, tmp_path / folder / f"{file.name.split('_')[0]}.png")
+    colors = voc.colormap(21)
+    rows = [f"{n} {r} {g} {b}" for n, (r, g, b) in zip(voc.CLASSES, colors, strict=True)]
+    command = ["evaluate", "--pred", str(tmp_path / "pred"), "--truth", str(tmp_path / "truth")]
+    command += ["--masks", "color", "--classes", *rows, "void 224 224 192", "--draws", "2"]
+    assert main([*command, "--out", str(tmp_path / "out")]) == 0
+    found = read_json(tmp_path / "out" / "scores.json")
+    expected = read_json(pairs / "expected_miou.json")
+    assert found["scalars"]["pixel_accuracy"] == pytest.approx(expected["pixel_acc"], abs=1e-9)
+    for label, iou in expected["iou"].items():
+        assert found["classes"][int(label)]["iou"] == pytest.approx(iou, abs=1e-9)

@@ -99,10 +99,12 @@ def open_split(
 
 def files_of(dataset: Dataset) -> list[Path]:
     """The image and label files that a data set lists, in its order."""
-    rows = getattr(dataset, "pairs", None) or getattr(dataset, "items", None)
+    whole = getattr(dataset, "dataset", dataset)  # of a part
+    rows = getattr(whole, "pairs", None) or getattr(whole, "items", None)
     if rows is None:
         return list(getattr(dataset, "image_paths", ()))
-    return [part for row in rows for part in row if isinstance(part, Path)]
+    chosen = [rows[index] for index in getattr(dataset, "indices", range(len(rows)))]
+    return [part for row in chosen for part in row if isinstance(part, Path)]
 
 
 def _flag(name: str) -> str:

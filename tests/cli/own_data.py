@@ -9,7 +9,7 @@ TINY_SEMANTIC = [*("--set", "base_width=2", "--set", "depth=2", "--crop", "16", 
 QUICK = ["--batch-size", "2", "--epochs", "1"]
 
 
-def write(root: Path, count: int = 6, *, channels: int = 3, value: int = 1) -> Path:
+def write(root: Path, count: int = 8, *, channels: int = 3, value: int = 1) -> Path:
     """``images/`` and ``masks/`` of ``count`` pairs of 24 x 32 pixels."""
     draw = np.random.default_rng(0)
     for folder in ("images", "masks"):

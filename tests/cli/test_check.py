@@ -27,7 +27,7 @@ def command(root, *more):
 
 
 def test_a_sound_data_set(tmp_path, capsys):
-    own = write(tmp_path / "data")
+    own = write(tmp_path / "data", 6)
     assert main(command(own, "--json", str(tmp_path / "found.json"), "--strict")) == 0
     text = capsys.readouterr().out
     assert "6 of 6 samples can be used, 32 x 24 pixels, void 0.0%" in text
@@ -45,7 +45,7 @@ def test_a_sound_data_set(tmp_path, capsys):
 
 @pytest.mark.parametrize(("strict", "status"), [((), 0), (("--strict",), 1)])
 def test_warnings_count_when_asked_to(strict, status, tmp_path, capsys):
-    own = write(tmp_path / "data")
+    own = write(tmp_path / "data", 6)
     shutil.copy(own / "images" / "0.png", own / "images" / "without_a_mask.png")
     with pytest.warns(UserWarning, match="1 left out"):
         assert main(command(own, *strict)) == status
@@ -53,7 +53,7 @@ def test_warnings_count_when_asked_to(strict, status, tmp_path, capsys):
 
 
 def test_errors_end_with_2_and_name_the_file(tmp_path, capsys):
-    own = write(tmp_path / "data")
+    own = write(tmp_path / "data", 6)
     Image.fromarray(np.full((24, 32), 9, np.uint8)).save(own / "masks" / "3.png")
     assert main(command(own)) == 2
     out = capsys.readouterr().out

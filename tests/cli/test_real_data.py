@@ -105,7 +105,8 @@ def test_coco_as_yolo_text(model, task, tmp_path):
 def test_labelme(tmp_path):
     source = REAL / "voc_layout" / "labelme_raw"
     folder = next(file.parent for file in source.rglob("*.json"))
-    options = ["--model", "mask_rcnn_tiny", "--val-split", "0.4"]
+    names = ["bottle", "bus", "car", "chair", "person", "sofa"]
+    options = ["--model", "mask_rcnn_tiny", "--classes", *names, "--val-split", "0.3"]
     trains(tmp_path / "run", "labelme", folder, *options)
 
 

@@ -24,7 +24,7 @@ def own(tmp_path):
 
 
 def own_options(root, out):
-    options = ["--data", str(root), "--classes", "background", "thing", "--val-split", "0.4"]
+    options = ["--data", str(root), "--classes", "background", "thing", "--val-split", "0.25"]
     return ["train", *options, *QUICK, "--out", str(out)]
 
 
@@ -33,7 +33,7 @@ def test_a_newcomer_trains_judges_and_predicts_with_one_command_each(own, tmp_pa
     out = tmp_path / "run"
     assert main([*own_options(own, out), *TINY_SEMANTIC]) == 0
     text = capsys.readouterr().out
-    assert "4 training and 2 validation images, 2 classes; semantic" in text
+    assert "6 training and 2 validation images, 2 classes; semantic" in text
     assert "val_mean_iou" in text and "1/1" in text and "best epoch 1" in text
     best = str(out / "best.pt")
     assert main(["evaluate", "--checkpoint", best, "--draws", "10", "--out", f"{out}/scores"]) == 0
@@ -47,7 +47,7 @@ def test_the_folder_holds_what_repeats_it(own, tmp_path):
     assert main([*own_options(own, out), *TINY_SEMANTIC]) == 0
     config = json.loads((out / "config.json").read_text())
     assert config["command"].startswith("python -m segedu train --data")
-    assert config["data_options"] == {"classes": ["background", "thing"], "val_split": 0.4}
+    assert config["data_options"] == {"classes": ["background", "thing"], "val_split": 0.25}
     assert set(config["versions"]) >= {"python", "torch", "torchvision", "numpy"}
     assert "git" in config and config["machine"]["device"]
     assert all(re.fullmatch("[0-9a-f]{64}", config["fingerprint"][s]) for s in ("train", "val"))
@@ -58,11 +58,12 @@ def test_the_folder_holds_what_repeats_it(own, tmp_path):
 
 def test_a_fingerprint_changes_with_the_files(own):
     def found():
-        said = {"classes": ["background", "thing"], "val_split": 0.4}
+        said = {"classes": ["background", "thing"], "val_split": 0.25}
         data = datasets.open_split("folders", str(own), "train", "semantic", said)
-        return run_folder.fingerprint(data), data.pairs[0][1]
+        return run_folder.fingerprint(data), datasets.files_of(data)[1]
 
     first, mask = found()
+    assert mask.parent.name == "masks"
     assert found()[0] == first
     mask.write_bytes(mask.read_bytes() + b" ")
     assert found()[0] != first
@@ -175,7 +176,7 @@ def test_backbone_weights_of_a_file(own, tmp_path):
 def test_objects_of_own_folders(model, task, score, own, tmp_path, capsys):
     """Maps that number objects; the panoptic networks are trained for objects alone, too."""
     out = tmp_path / "run"
-    command = ["train", "--data", str(own), "--val-split", "0.4", *QUICK, "--out", str(out)]
+    command = ["train", "--data", str(own), "--val-split", "0.25", *QUICK, "--out", str(out)]
     assert main([*command, "--model", model, "--task", task, "--crop", "32", "32"]) == 0
     assert f"val_{score}" in capsys.readouterr().out
     assert (out / "examples.png").is_file()

@@ -3,6 +3,7 @@ import io
 import json
 
 import matplotlib.pyplot as plt
+import numpy as np
 import pytest
 import torch
 
@@ -83,5 +84,12 @@ def test_charts(semantic, surface):
 def test_bad_input(semantic):
     with pytest.raises(TypeError, match="compute"):
         Report(SemanticMetrics(2))
-    with pytest.raises(ValueError, match="classes' or 'cases"):
-        semantic.to_csv(what="images")
+    with pytest.raises(ValueError, match="what must be one of classes, cases, images"):
+        semantic.to_csv(what="averages")
+
+
+def test_a_matrix_as_csv_has_the_true_classes_in_its_rows(semantic):
+    head, *rows = semantic.to_csv(what="confusion_matrix").splitlines()
+    assert head.startswith("truth,") and len(rows) == len(semantic.rows)
+    total = sum(int(cell) for row in rows for cell in row.split(",")[1:])
+    assert total == np.asarray(semantic.result["confusion_matrix"]).sum()

@@ -9,7 +9,7 @@ import segedu
 
 ROOT = Path(segedu.__file__).parent
 LAYERS = (
-    {"files", "machine"},
+    {"files", "languages", "machine"},
     {"ops"},
     {"models", "losses", "metrics", "data", "viz"},
     {"engine", "page", "checkup", "teaching", "tools"},

@@ -29,7 +29,7 @@ from sphinx.errors import ExtensionError
 from sphinx.transforms import SphinxTransform
 from sphinx.util import logging
 
-from segedu.tools.languages import BAR, LANGUAGES, Language, halves, plain
+from segedu.languages import BAR, LANGUAGES, Language, halves, plain
 
 logger = logging.getLogger(__name__)
 

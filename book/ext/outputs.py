@@ -20,7 +20,8 @@ from typing import Any
 
 from sphinx.application import Sphinx
 
-from segedu.tools.languages import BAR, split_code, split_html, split_lines
+from segedu.languages import BAR
+from segedu.tools.languages import split_code, split_html, split_lines
 
 COLOUR = re.compile(r"<text\b[^>]*>|#(?:000000|ffffff)\b")
 INK = {"#000000": "currentColor", "#ffffff": "var(--pst-color-background)"}

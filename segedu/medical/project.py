@@ -37,7 +37,7 @@ from segedu.medical.augment import Augment
 from segedu.medical.nifti import is_nifti, read_nifti, write_nifti
 from segedu.medical.patches import Case, GridDataset, PatchDataset, pad_to, split_patients
 from segedu.medical.preprocess import WINDOWS, normalize, window
-from segedu.medical.task import Volume as VolumeTask
+from segedu.medical.task import VolumeTask
 from segedu.medical.volume import Volume
 from segedu.models import get_model
 

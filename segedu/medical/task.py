@@ -2,14 +2,15 @@
 
 from segedu.engine import Semantic
 from segedu.losses import CombinedLoss, CrossEntropyLoss, DiceLoss
+from segedu.models.catalogue import deep_supervision_weights
 
 
-class Volume(Semantic):
+class VolumeTask(Semantic):
     """Cross entropy and Dice without the background, on patches of volumes or slices.
 
     Batches are those of `Semantic`: ``image`` (N,1,D,H,W) and ``mask`` (N,D,H,W), or without D.
-    With several outputs, one for each resolution, the loss of each counts half as much as that of
-    the finer one before, in all as much as one (nnU-Net: Isensee et al. 2021).
+    With several outputs, one for each resolution, their losses are weighted as nnU-Net does
+    (`deep_supervision_weights`).
 
     Args:
         num_classes: C, the background included.
@@ -19,6 +20,4 @@ class Volume(Semantic):
     def __init__(self, num_classes: int, resolutions: int = 1) -> None:
         dice = DiceLoss(include_background=False, smooth=1e-5)
         loss = CombinedLoss({"ce": (CrossEntropyLoss(), 1.0), "dice": (dice, 1.0)})
-        weights = [0.5**i for i in range(resolutions)]
-        total = sum(weights)
-        super().__init__(loss, num_classes, aux_weights=[weight / total for weight in weights])
+        super().__init__(loss, num_classes, aux_weights=deep_supervision_weights(resolutions))

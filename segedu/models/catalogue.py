@@ -18,6 +18,15 @@ class ModelInfo(NamedTuple):
     aux_weights: tuple[float, ...] = ()
 
 
+def deep_supervision_weights(resolutions: int) -> tuple[float, ...]:
+    """Weights of losses, each half of that of the finer resolution before, in all 1.
+
+    Source: nnU-Net (Isensee et al. 2021).
+    """
+    total = 2**resolutions - 1
+    return tuple(2**i / total for i in reversed(range(resolutions)))
+
+
 _FCN = "Fully Convolutional Networks for Semantic Segmentation"
 _SEGNET = "SegNet: A Deep Convolutional Encoder-Decoder Architecture for Image Segmentation"
 _REFINENET = "RefineNet: Multi-Path Refinement Networks for High-Resolution Semantic Segmentation"
@@ -295,7 +304,7 @@ MODELS: dict[str, ModelInfo] = {
         2021,
         31_210_889,
         "volume",
-        aux_weights=(16 / 31, 8 / 31, 4 / 31, 2 / 31, 1 / 31),
+        aux_weights=deep_supervision_weights(5),
     ),
     "faster_rcnn_resnet50_fpn": ModelInfo(
         "mask_rcnn.faster_rcnn_resnet50_fpn",

@@ -21,7 +21,8 @@ from dataclasses import dataclass
 from html import escape
 from typing import Any
 
-BAR = "｜"
+from segedu.languages import BAR
+
 RIGHT = "Right. ｜ 正确。"
 UNANSWERED = "Not answered yet. ｜ 还没有作答。"
 

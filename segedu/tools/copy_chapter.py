@@ -16,7 +16,8 @@ from pathlib import Path
 from typing import Any
 
 from segedu.files import write_text
-from segedu.tools.languages import BAR, plain, split_code, split_html, split_lines
+from segedu.languages import BAR, plain
+from segedu.tools.languages import split_code, split_html, split_lines
 
 MARKS = re.compile(r"((?:\s|#+\s|>|[-*+]\s|\d+[.)]\s)*)(.*)")
 EMPHASIS = re.compile(r"([*_]+)(.*)\1")

@@ -1,7 +1,7 @@
-"""Texts in two languages, written ``English ｜ 中文``, and the half that one edition shows.
+"""The half of a cell's code and outputs, written ``English ｜ 中文``, that one edition shows.
 
-The book's editions and single-language copies of a notebook split by the same rules: short texts at
-their bar, comments and strings of code, lines of printed text, texts of HTML and SVG.
+The book's editions and single-language copies of a notebook split by the same rules: comments and
+strings of code, lines of printed text, texts of HTML and SVG. Short texts: `segedu.languages`.
 """
 
 from __future__ import annotations
@@ -10,35 +10,13 @@ import io
 import re
 import tokenize
 from itertools import accumulate, groupby
-from typing import Literal
 
-Language = Literal["en", "zh"]
-LANGUAGES: tuple[Language, ...] = ("en", "zh")
-BAR = "｜"
+from segedu.languages import BAR, plain
 
 WORD = re.compile(r"[^\W\d_]")
 STRING = re.compile(r"""(?P<prefix>\w*)(?P<quote>\"{3}|'{3}|"|')(?P<body>.*)(?P=quote)""", re.S)
 OTHER_SPAN = r'<span class="lang-{}" lang="[^"]*">[^<]*</span> ?'
 TEXT_NODE = re.compile(rf">([^<>]*{BAR}[^<>]*)<")
-
-# --- short texts ------------------------------------------------------------------------------
-
-
-def halves(text: str) -> dict[Language, str] | None:
-    """Splits ``English ｜ 中文`` at its bar, or returns None where there is no bar."""
-    if BAR not in text:
-        return None
-    english, chinese = (half.strip() for half in text.split(BAR, 1))
-    return {"en": english, "zh": chinese}
-
-
-def plain(text: str, edition: str) -> str:
-    """The text for `edition` where no markup is possible (attributes, config values)."""
-    split = halves(text)
-    if split is None:
-        return text
-    return f"{split['en']} · {split['zh']}" if edition == "both" else split[edition]
-
 
 # --- code -------------------------------------------------------------------------------------
 

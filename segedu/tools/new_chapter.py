@@ -15,9 +15,9 @@ from importlib import resources
 from pathlib import Path
 
 from segedu.files import write_text
+from segedu.languages import BAR
 from segedu.tools.setup_cell import setup_cell
 
-BAR = " ｜ "
 RESULT = "iou: 0.598 ± 0.02"  # of the template, in its `results` cell
 
 
@@ -37,9 +37,9 @@ def new_chapter(root: Path, part: str, title: str, *, draft: bool = False) -> Pa
         ValueError: the title or the part is not of the wanted form, or is not in ``_toc.yml``.
         FileExistsError: there are a chapter or checks of this name already.
     """
-    english, bar, chinese = title.partition(BAR)
+    english, bar, chinese = title.partition(f" {BAR} ")
     if not (bar and english.strip() and chinese.strip()):
-        raise ValueError(f"title must read 'English{BAR}中文', got {title!r}")
+        raise ValueError(f"title must read 'English {BAR} 中文', got {title!r}")
     if not re.fullmatch(r"\d\d-[a-z0-9-]+", part):
         raise ValueError(f"part must be a folder such as 02-semantic, got {part!r}")
     slug = "-".join(re.findall(r"[a-z0-9]+", english.lower()))

@@ -14,6 +14,8 @@ from matplotlib.figure import Figure
 from matplotlib.text import Text
 from PIL import Image
 
+from segedu.languages import BAR
+
 _NEARLY_WHITE = 252
 _LARGE = 180_000
 _PNG = re.compile(r"data:image/png;base64,\s*([A-Za-z0-9+/=\s]+)")
@@ -46,7 +48,7 @@ def palette_png(picture: Image.Image, colors: int = 256, *, dither: bool = False
 def has_text_to_split(figure: Figure) -> bool:
     """Whether a figure must keep its text: it has no pictures, or a label in two languages."""
     pictures = any(axes.images for axes in figure.axes)
-    return not pictures or any("｜" in text.get_text() for text in figure.findobj(Text))
+    return not pictures or any(BAR in text.get_text() for text in figure.findobj(Text))
 
 
 def figure_svg(figure: Figure) -> str | None:

@@ -8,6 +8,7 @@ from typing import Any
 
 from PIL import Image
 
+from segedu.languages import halves
 from segedu.viz.compact import palette_png
 from segedu.viz.overlays import to_image
 
@@ -37,12 +38,12 @@ class Pictures:
 
 def bilingual(text: str) -> str:
     """HTML of ``English ｜ 中文``, each half marked with its language."""
-    english, bar, chinese = (escape(part.strip()) for part in text.partition("｜"))
-    if not bar:
-        return english
+    split = halves(escape(text.strip()))
+    if split is None:
+        return escape(text.strip())
     return (
-        f'<span class="lang-en" lang="en">{english}</span> '
-        f'<span class="lang-zh" lang="zh-CN">{chinese}</span>'
+        f'<span class="lang-en" lang="en">{split["en"]}</span> '
+        f'<span class="lang-zh" lang="zh-CN">{split["zh"]}</span>'
     )
 
 

@@ -16,6 +16,7 @@ from matplotlib.legend import Legend
 from matplotlib.patches import Patch, Rectangle
 from numpy.typing import ArrayLike, NDArray
 
+from segedu.languages import BAR
 from segedu.viz.fonts import in_any_style
 
 Image = NDArray[np.uint8]
@@ -344,7 +345,7 @@ def binary_errors(
 
 def two_lines(text: str) -> str:
     """Set a bilingual text ``English ｜ 中文`` on two lines, where space is narrow."""
-    return "\n".join(part.strip() for part in text.split("｜"))
+    return "\n".join(part.strip() for part in text.split(BAR))
 
 
 @in_any_style
@@ -376,7 +377,7 @@ def show_row(
     columns = min(columns or len(arrays), len(arrays))
     rows = -(-len(arrays) // columns)
     ratio = max(array.shape[0] / array.shape[1] for array in arrays)
-    lines = max((title.count("｜") + 1 for title in titles), default=0) if titles else 0
+    lines = max((title.count(BAR) + 1 for title in titles), default=0) if titles else 0
     size = 12 if columns <= 2 else 10  # points; a phone shows half of them
     height = rows * (width / columns * ratio + 0.021 * size * lines + 0.04)
     grid = plt.subplots(rows, columns, figsize=(width, height), squeeze=False)[1].ravel()

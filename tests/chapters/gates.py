@@ -21,8 +21,8 @@ from pybtex.database import parse_file as parse_bibliography
 
 from segedu.tools.setup_cell import setup_cell
 from tests.chapters import expected, fingerprints
+from segedu.languages import BAR
 from tests.chapters.prose import (
-    BAR,
     CITED,
     FORMULA,
     HAN,

@@ -5,6 +5,7 @@ from torch import nn
 
 from segedu.losses import AuxiliaryLoss, CrossEntropyLoss
 from segedu.models import get_model, list_models
+from segedu.models.catalogue import deep_supervision_weights
 from segedu.models.unet3d import PlainUNet, UNet3d
 
 
@@ -175,3 +176,9 @@ def test_the_plain_network_equals_monais(dimensions):
     for got, want in zip(ours(x), expected, strict=True):
         got = F.interpolate(got, want.shape[2:])
         torch.testing.assert_close(got, want, atol=1e-5, rtol=1e-4)
+
+
+def test_each_resolution_weighs_half_of_the_finer_one_and_all_one():
+    weights = list_models()["nnunet"].aux_weights
+    assert weights == (16 / 31, 8 / 31, 4 / 31, 2 / 31, 1 / 31)
+    assert deep_supervision_weights(1) == (1.0,)

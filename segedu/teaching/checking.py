@@ -57,11 +57,11 @@ class Verdict:
         return self.right
 
     def __repr__(self) -> str:
-        return f"{'✓' if self.right else '✗'} {self.message}"
+        return f"{'✓' if self.right else '×'} {self.message}"
 
     def _repr_html_(self) -> str:
         english, _, chinese = (escape(part.strip()) for part in self.message.partition(BAR))
-        sign, kind = ("✓", "right") if self.right else ("✗", "wrong")
+        sign, kind = ("✓", "right") if self.right else ("×", "wrong")
         return (
             f'<p class="segedu-check segedu-{kind}">{sign} <span lang="en">{english}</span>'
             f' <span class="lang-bar">{BAR}</span> <span lang="zh-CN">{chinese}</span></p>'

@@ -154,7 +154,7 @@ def test_nothing_of_the_identity_comes_out_of_the_commands(tmp_path, capfd, capl
     for command in (
         ["convert", patient, str(out / "copy")],
         ["train", str(data), "--out", str(run), *settings],
-        ["train", str(data), "--out", str(run), "--resume"],
+        ["train", str(data), "--out", str(run), "--resume", "--set", "epochs=2"],
         ["predict", str(run), patient, str(out / "labels.nii.gz")],
         ["predict", str(run), patient, str(out / "labels")],
         ["inspect", str(out / "labels")],

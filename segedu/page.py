@@ -13,6 +13,8 @@ from typing import Any
 from matplotlib.figure import Figure
 from PIL import Image
 
+from segedu.languages import BAR, halves
+
 STYLE = """
 :root { color-scheme: light dark; --ink: #25302f; --page: #fffdf9; --line: #e3ddd0;
   --warn: #fdf1cf; --edge: #a14e12; }
@@ -57,15 +59,17 @@ def heading(text: str) -> str:
 
 def paragraphs(text: str) -> str:
     """A paragraph for each language of ``English ｜ 中文``."""
-    english, chinese = html.escape(text).split(" ｜ ")
-    return f"<p>{english}</p><p lang='zh'>{chinese}</p>"
+    split = halves(html.escape(text))
+    return f"<p>{split['en']}</p><p lang='zh'>{split['zh']}</p>"
 
 
 def bilingual(text: str) -> str:
     """The halves of a short text, so that a line ends between them."""
-    english, bar, chinese = html.escape(text).partition(" ｜ ")
-    rest = f"<span class='bar'>{bar}</span><span lang='zh'>{chinese}</span>" if bar else ""
-    return f"<span>{english}</span>{rest}"
+    text = html.escape(text)
+    if (split := halves(text)) is None:
+        return f"<span>{text}</span>"
+    bar = f"<span class='bar'> {BAR} </span>"
+    return f"<span>{split['en']}</span>{bar}<span lang='zh'>{split['zh']}</span>"
 
 
 def table(rows: Sequence[Mapping[str, Any]], heads: Mapping[str, str]) -> str:

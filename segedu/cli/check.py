@@ -2,7 +2,7 @@
 
 import argparse
 
-from segedu.cli.datasets import TASKS, add_data, data_options
+from segedu.cli.datasets import TASKS, add_data, data_options, errors_as_options
 from segedu.cli.options import Parser, find_root, path
 from segedu.files import write_json
 
@@ -10,7 +10,6 @@ EXAMPLES = (
     "check --data mydata --classes background car --val-split 0.2",
     "check --layout coco --data coco --task instance --picture samples.png",
 )
-STATUS = {"ok": 0, "warnings": 0, "errors": 2}
 
 
 def add_options(parser: Parser) -> None:
@@ -24,21 +23,25 @@ def add_options(parser: Parser) -> None:
 
 
 def run(options: argparse.Namespace) -> int:
-    """Print what was found; the exit status is 0 for sound, 1 for strict warnings, 2 for errors."""
+    """Print what was found; returns 1 for errors and strict warnings, else 0.
+
+    (2, as for every command, means that it could not be run.)
+    """
     from segedu.checkup import examine
 
     layout = options.layout or "folders"
     picture = path(options.picture)
     if picture.suffix.lower() != ".png":
         raise ValueError(f"--picture {picture}: its name must end in .png")
-    found = examine(
-        layout,
-        find_root(layout, options.data),
-        splits=options.split,
-        task=options.task,
-        picture=picture,
-        **data_options(options),
-    )
+    with errors_as_options():
+        found = examine(
+            layout,
+            find_root(layout, options.data),
+            splits=options.split,
+            task=options.task,
+            picture=picture,
+            **data_options(options),
+        )
     for split, count in found.splits.items():
         sizes = list(count.sizes)
         shown = f"{sizes[0]} pixels" if len(sizes) == 1 else f"{len(sizes)} sizes"
@@ -60,5 +63,5 @@ def run(options: argparse.Namespace) -> int:
     if options.json:
         print(f"kept in {write_json(path(options.json), found.to_dict())}")
     print(f"verdict: {found.verdict}")
-    strict = options.strict and found.verdict == "warnings"
-    return 1 if strict else STATUS[found.verdict]
+    refused = {"errors", "warnings"} if options.strict else {"errors"}
+    return int(found.verdict in refused)

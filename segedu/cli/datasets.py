@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import argparse
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -89,10 +90,17 @@ def open_split(
     from segedu.data import open_dataset
 
     root = find_root(layout, data)
-    try:
+    with errors_as_options():
         return open_dataset(
             layout, root, split, task=task, transforms=transforms, seed=seed, **said
         )
+
+
+@contextmanager
+def errors_as_options() -> Iterator[None]:
+    """Let errors of the library, whose cures are arguments, name the options they are here."""
+    try:
+        yield
     except ValueError as error:
         raise ValueError(_as_options(str(error))) from error
 
@@ -112,7 +120,6 @@ def _flag(name: str) -> str:
 
 
 def _as_options(message: str) -> str:
-    """An error of the library, whose cures are arguments, with the options that they are here."""
     for name in ("val_split", "masks", "white", "max_pixels"):
         message = message.replace(f"{name}=", f"{_flag(name)} ")
     return message.replace("'binary'", "binary").replace("'all'", "all")

@@ -106,7 +106,7 @@ def _judge_checkpoint(options: argparse.Namespace) -> None:
         _write(report, path(options.out), task.monitor, pictures, options)
     flat = plain({k: v for k, v in scores.items() if k not in ("images", "intervals")})
     classes = config["classes"]
-    results[f"{config.get('model', 'network')}/{options.split}"] = {
+    results[f"{state['network']['name']}/{options.split}"] = {
         "command": options.command_line,
         "dataset": Path(data).name or layout,
         "split": options.split,

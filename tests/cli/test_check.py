@@ -52,10 +52,17 @@ def test_warnings_count_when_asked_to(strict, status, tmp_path, capsys):
     assert "verdict: warnings" in capsys.readouterr().out
 
 
-def test_errors_end_with_2_and_name_the_file(tmp_path, capsys):
+def test_errors_end_with_1_and_name_the_file(tmp_path, capsys):
     own = write(tmp_path / "data", 6)
     Image.fromarray(np.full((24, 32), 9, np.uint8)).save(own / "masks" / "3.png")
-    assert main(command(own)) == 2
+    assert main(command(own)) == 1
     out = capsys.readouterr().out
     assert "error: all: 1 of 6 samples cannot be used" in out and "3.png: holds the value 9" in out
     assert "verdict: errors" in out
+
+
+def test_what_cannot_be_examined_ends_with_2_and_names_the_option(tmp_path, capsys):
+    own = write(tmp_path / "data", 6)
+    assert main(command(own, "--split", "train")) == 2
+    error = capsys.readouterr().err
+    assert "--val-split" in error and "val_split" not in error

@@ -8,6 +8,11 @@ import pytest
 from PIL import Image
 
 from segedu.cli import main
+from segedu.data import open_dataset, transforms
+from segedu.engine import fit, make_loader
+from segedu.losses import CrossEntropyLoss
+from segedu.models import get_model
+from tests.cli.own_data import write
 
 
 @pytest.fixture
@@ -74,3 +79,24 @@ def test_masks_without_a_partner_are_counted(folders):
     Image.fromarray(np.zeros((4, 4), np.uint8)).save(folders / "pred" / "c.png")
     with pytest.warns(UserWarning, match=r"1 left out \(c.png: no mask"):
         assert main(judge(folders)) == 0
+
+
+def test_a_network_that_fit_trained_is_judged_and_called_by_its_name(tmp_path):
+    own = write(tmp_path / "data", 4)
+    data = open_dataset(
+        "folders", own, "all", classes=["ground", "thing"], transforms=transforms.evaluation()
+    )
+    config = {"classes": list(data.classes), "colors": [list(color) for color in data.colors]}
+    fit(
+        get_model("unet", 2, base_width=2, depth=2),
+        make_loader(data, 2),
+        CrossEntropyLoss(),
+        epochs=1,
+        checkpoint_dir=tmp_path,
+        config=config,
+    )
+    results = tmp_path / "results.json"
+    told = ["--data", str(own), "--classes", "ground", "thing", "--split", "all"]
+    told += ["--results", str(results)]
+    assert main(["evaluate", "--checkpoint", str(tmp_path / "last.pt"), *told]) == 0
+    assert json.loads(results.read_text())["unet/all"]["images"] == 4

@@ -3,7 +3,7 @@ import pytest
 import torch
 from torchvision import tv_tensors
 
-from segedu.data import channel_statistics
+from segedu.data import channel_statistics, pixel_counts
 
 
 def images(*arrays):
@@ -42,3 +42,13 @@ def test_errors():
         channel_statistics(images(flat, np.zeros((3, 2, 2), dtype=np.uint8)))
     with pytest.raises(ValueError, match="image 0 must be uint8"):
         channel_statistics(images(np.zeros((3, 2, 2), dtype=np.float32)))
+
+
+def test_pixels_of_classes_and_of_the_images_that_hold_them():
+    class Masks(list):
+        num_classes = 3
+
+    masks = torch.tensor([[0, 0, 1, 255], [0, 0, 0, 0]], dtype=torch.uint8)
+    counts = pixel_counts(Masks({"mask": mask[None]} for mask in masks))
+    assert counts.pixels == (6, 1, 0)
+    assert counts.image_pixels == (7, 3, 0)  # labelled ones

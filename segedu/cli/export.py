@@ -81,6 +81,7 @@ def run(options: argparse.Namespace) -> None:
     size = (options.size[0], options.size[1])
     written = export_onnx(model, out, metadata, channels=known.channels, size=size)
     what = "images of any size" if written.dynamic else f"images of {size[0]} x {size[1]} pixels"
+    what += "" if written.several else ", one at a time"
     print(
         f"{out}: {what}, {out.stat().st_size / 2**20:.1f} MiB; the logits differ from PyTorch's by "
         f"{written.difference:.1e} of the largest at most"

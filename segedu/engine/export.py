@@ -42,6 +42,8 @@ class Exported(NamedTuple):
     path: Path
     dynamic: bool
     """Whether images of any height and width go in; else of one size only."""
+    several: bool
+    """Whether any number of images goes in at once; else one."""
     difference: float
     """The largest difference to PyTorch that was seen, relative to the largest logit."""
 
@@ -58,7 +60,7 @@ def export_onnx(
 
     The file takes ``image`` float32 (N,C,H,W), normalised, and gives ``logits`` (N,K,H,W). Heights
     and widths are free if the network allows it, which is tried with three sizes; else they are
-    those of ``size``. The number of images is free.
+    those of ``size``. So is the number of images N; else it is 1.
 
     Args:
         model: maps (N,C,H,W) to logits; left in eval mode, where it is.
@@ -77,28 +79,33 @@ def export_onnx(
     model = _exportable(model.eval())
     height, width = size
     _check_operations(model, channels, size)
-    others = [(height + 32, width - 32), (height - 32, width + 64)]
+    others = [(height + 32, width), (height, width + 64)]  # other areas, too
     failure = None
-    for dynamic in (True, False):
+    for dynamic, several in ((True, True), (True, False), (False, True), (False, False)):
         sizes = [size, *others] if dynamic else [size]
         try:
-            data = _converted(model, channels, size, dynamic)
-            difference = compare(model, data, channels, sizes)
+            data = _converted(model, channels, size, dynamic, several)
+            difference = compare(model, data, channels, sizes, several)
         except ExportError as error:
             failure = failure or error
             continue
         file = onnx.load_from_string(data)
         written = {**metadata, "size": "any" if dynamic else [height, width]}
+        written["images"] = "any number" if several else "1"
         for key, value in written.items():
             text = value if isinstance(value, str) else json.dumps(value, ensure_ascii=False)
             file.metadata_props.add(key=key, value=text)
-        return Exported(write_bytes(path, file.SerializeToString()), dynamic, difference)
+        return Exported(write_bytes(path, file.SerializeToString()), dynamic, several, difference)
     raise failure
 
 
 @torch.no_grad()
 def compare(
-    model: nn.Module, data: bytes, channels: int, sizes: Sequence[tuple[int, int]]
+    model: nn.Module,
+    data: bytes,
+    channels: int,
+    sizes: Sequence[tuple[int, int]],
+    several: bool = True,
 ) -> float:
     """The largest difference of an ONNX file to its network, relative to the largest logit.
 
@@ -108,6 +115,7 @@ def compare(
         channels: of the images.
         sizes: heights and widths that are tried, the first with one random image, the second with
             two, and so on.
+        several: if not, with one image each.
 
     Raises:
         ExportError: if the file fails, or differs by more than `TOLERANCE`.
@@ -121,7 +129,7 @@ def compare(
     generator = torch.Generator().manual_seed(0)
     session = None
     for number, size in enumerate(sizes, start=1):
-        images = torch.randn(number, channels, *size, generator=generator)
+        images = torch.randn(number if several else 1, channels, *size, generator=generator)
         wanted = model(images.to(device)).cpu()
         try:
             session = session or runtime.InferenceSession(
@@ -200,10 +208,12 @@ def _check_operations(model: nn.Module, channels: int, size: tuple[int, int]) ->
         model(torch.zeros(1, channels, *size, device=next(model.parameters()).device))
 
 
-def _converted(model: nn.Module, channels: int, size: tuple[int, int], dynamic: bool) -> bytes:
-    free = {0: "N", 2: "H", 3: "W"} if dynamic else {0: "N"}
+def _converted(
+    model: nn.Module, channels: int, size: tuple[int, int], dynamic: bool, several: bool
+) -> bytes:
+    free = ({0: "N"} if several else {}) | ({2: "H", 3: "W"} if dynamic else {})
     device = next(model.parameters()).device
-    images = torch.zeros(2, channels, *size, device=device)
+    images = torch.zeros(2 if several else 1, channels, *size, device=device)
     file = io.BytesIO()
     logger = logging.getLogger("torch.onnx")
     before, logger.disabled = logger.disabled, True

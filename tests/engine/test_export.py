@@ -14,6 +14,8 @@ pytest.importorskip("onnxruntime")
 
 #: Which network cannot be exported, and why; every other takes images of any size.
 CANNOT = dict.fromkeys(("segnet_vgg16", "segnet_basic", "enet"), "max_unpool2d")
+#: Attention of torchvision keeps the size and the number of images of the example.
+ONE_SIZE = ("setr_naive", "setr_pup", "setr_mla")
 SIZE = (96, 128)
 
 
@@ -26,9 +28,10 @@ def test_every_network_exports_with_any_size_or_says_why_not(name, tmp_path, cap
         assert not path.exists()
     else:
         written = export_onnx(model, path, {}, size=SIZE)
-        assert written.dynamic and written.difference < 1e-4
-        data = path.read_bytes()
-        assert compare(model, data, 3, [(160, 64), (64, 224)]) < 1e-4  # sizes never tried before
+        assert written.dynamic == written.several == (name not in ONE_SIZE)
+        assert written.difference < 1e-4
+        more = [(160, 64), (64, 224)] if written.dynamic else [SIZE]  # sizes never tried before
+        assert compare(model, path.read_bytes(), 3, more, written.several) < 1e-4
     assert capfd.readouterr().out == ""
 
 
@@ -36,7 +39,7 @@ def test_metadata(tmp_path):
     path = tmp_path / "network.onnx"
     export_onnx(nn.Conv2d(4, 2, 3), path, {"task": "semantic", "mean": [0.5, 1]}, channels=4)
     found = {entry.key: entry.value for entry in onnx.load(path).metadata_props}
-    assert found == {"task": "semantic", "mean": "[0.5, 1]", "size": "any"}
+    assert found == {"task": "semantic", "mean": "[0.5, 1]", "size": "any", "images": "any number"}
     assert json.loads(found["mean"]) == [0.5, 1]
 
 

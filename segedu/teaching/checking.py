@@ -63,8 +63,10 @@ class Verdict:
         english, _, chinese = (escape(part.strip()) for part in self.message.partition(BAR))
         sign, kind = ("✓", "right") if self.right else ("×", "wrong")
         return (
-            f'<p class="segedu-check segedu-{kind}">{sign} <span lang="en">{english}</span>'
-            f' <span class="lang-bar">{BAR}</span> <span lang="zh-CN">{chinese}</span></p>'
+            f'<p class="segedu-check segedu-{kind}">{sign} '
+            f'<span class="lang-en" lang="en">{english}</span> '
+            f'<span class="lang-bar">{BAR}</span> '
+            f'<span class="lang-zh" lang="zh-CN">{chinese}</span></p>'
         )
 
 

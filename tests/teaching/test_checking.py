@@ -119,8 +119,8 @@ def test_functions_are_compared_case_by_case():
 
 def test_the_page_shows_each_half_in_its_language():
     html = Verdict(False, "Not yet: a < b ｜ 还不对：a < b")._repr_html_()
-    assert '<span lang="en">Not yet: a &lt; b</span>' in html
-    assert '<span lang="zh-CN">还不对：a &lt; b</span>' in html
+    assert '<span class="lang-en" lang="en">Not yet: a &lt; b</span>' in html
+    assert '<span class="lang-zh" lang="zh-CN">还不对：a &lt; b</span>' in html
 
 
 @pytest.mark.parametrize(("name", "number"), EVERY, ids=lambda value: str(value))

@@ -22,6 +22,7 @@ from segedu.data.images import Skipped, report_skipped
 from segedu.engine import (
     History,
     cosine_lr,
+    distributed,
     fit,
     load_checkpoint,
     make_loader,
@@ -378,8 +379,9 @@ def train(
     _check_run(out, config, split, resume)
     train_cases, val_cases = ([load_case(*scans[i], config) for i in part] for part in parts[:2])
     out.mkdir(parents=True, exist_ok=True)
-    write_json(out / "split.json", split)
-    config.save(out / "config.json")
+    if distributed.rank() == 0:
+        write_json(out / "split.json", split)
+        config.save(out / "config.json")
     patches = PatchDataset(
         train_cases,
         config.patch,

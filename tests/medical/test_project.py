@@ -76,6 +76,14 @@ def test_a_run_holds_what_decided_it(run):
     assert len((out / "history.jsonl").read_text().splitlines()) == 3
 
 
+@pytest.mark.parametrize(("rank", "files"), [("0", {"config.json", "split.json"}), ("1", set())])
+def test_of_several_processes_the_first_writes(rank, files, data, tmp_path, monkeypatch):
+    monkeypatch.setenv("RANK", rank)
+    monkeypatch.setattr("segedu.medical.project.fit", lambda *arguments, **settings: None)
+    train(data, tmp_path, TINY, device="cpu")
+    assert {path.name for path in tmp_path.iterdir()} == files
+
+
 def test_resuming_after_a_crash_gives_the_same_bits(run, data, tmp_path):
     def crash(record):
         if record["epoch"] == 2:

@@ -284,6 +284,11 @@ TABLE: dict[str, tuple[Callable[[], object], type[Exception], str]] = {
         ValueError,
         "window",
     ),
+    "predict_strips": (
+        lambda: [*engine.predict_strips(MODEL, lambda part: IMAGE, (8, 8), 0)],
+        ValueError,
+        "window",
+    ),
     "predict_labels": (
         lambda: engine.predict_labels(MODEL, torch.zeros(4, 4)),
         ValueError,
@@ -354,6 +359,9 @@ TABLE: dict[str, tuple[Callable[[], object], type[Exception], str]] = {
     ),
     "kernel": (lambda: viz.kernel(3, stride=0), ValueError, "stride"),
     "pictures": (lambda: viz.pictures([IMAGE], ["a", "b"]), ValueError, "got 2 for 1"),
+    "show_pixels": (lambda: viz.show_pixels(torch.zeros(4, 4)), ValueError, r"\(C, H, W\).*4, 4"),
+    "show_labels": (lambda: viz.show_labels(IMAGE, {"label": 1}, COLORS), ValueError, "label"),
+    "sheet": (lambda: viz.sheet([], ["a"], COLORS[:1]), ValueError, "rows is empty"),
     "frames": (lambda: viz.frames([IMAGE], ["one"], "a ｜ 甲"), ValueError, "2 to 12"),
     "explore": (lambda: viz.explore(lambda v: IMAGE, [1], "a ｜ 甲"), ValueError, "2 to 12"),
     "source": (lambda: viz.source(3), TypeError, "3|int"),

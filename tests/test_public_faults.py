@@ -215,7 +215,7 @@ TABLE: dict[str, dict[str, str]] = {
     },
     # the command line
     "segedu.cli.check.run": {
-        "A": "cli/test_check.py::test_errors_end_with_2_and_name_the_file",
+        "A": "cli/test_check.py::test_errors_end_with_1_and_name_the_file",
         "B": "cli/test_check.py::test_warnings_count_when_asked_to",
         "C": "test_checkup.py::test_turned_labels_are_unusable_and_the_reason_is_said",
         "D": INTEGERS,

@@ -18,8 +18,14 @@ _GAP, _LINE = 8, 22
 
 
 def show_pixels(image: Any) -> Picture:
-    """An image uint8 (C,H,W) of any number of channels as (H,W,3): its first three, or its grey."""
+    """An image uint8 (C,H,W) of any number of channels as (H,W,3): its first three, or its grey.
+
+    Raises:
+        ValueError: if the image has another shape.
+    """
     pixels = np.asarray(image)
+    if pixels.ndim != 3 or not pixels.size:
+        raise ValueError(f"image must be (C, H, W), got {pixels.shape}")
     pixels = pixels[:3] if len(pixels) >= 3 else np.repeat(pixels[:1], 3, axis=0)
     return np.ascontiguousarray(pixels.transpose(1, 2, 0))
 
@@ -32,7 +38,12 @@ def show_labels(image: Picture, sample: Mapping[str, Any], colors: Sequence[Colo
         sample: ``mask`` (H,W), or ``masks`` (N,H,W) and ``labels`` (N,), or ``panoptic_seg`` and
             ``segments_info``.
         colors: of the classes; of panoptic things each has its own.
+
+    Raises:
+        ValueError: if the sample has no labels.
     """
+    if not {"mask", "masks", "panoptic_seg"} & set(sample):
+        raise ValueError(f"sample must have mask, masks or panoptic_seg, got {[*sample]}")
     if "mask" in sample:
         return overlay(image, sample["mask"], colors)
     if "panoptic_seg" in sample:
@@ -55,7 +66,14 @@ def sheet(
         classes: names.
         colors: of the classes.
         columns: how many samples stand side by side.
+
+    Raises:
+        ValueError: if there is no row, or names and colours do not pair up.
     """
+    if not rows:
+        raise ValueError("rows is empty: there is nothing to show")
+    if len(classes) != len(colors):
+        raise ValueError(f"classes and colors must pair up, got {len(classes)} and {len(colors)}")
     cells = [_cell(row) for row in rows]
     width = columns * (cells[0].width + _GAP) + _GAP
     lines = [cells[start : start + columns] for start in range(0, len(cells), columns)]

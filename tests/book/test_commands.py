@@ -26,7 +26,8 @@ make book
 def page(folder: Path, edition: str, **settings) -> nodes.document:
     (folder / "index.md").write_text(PAGE, encoding="utf-8")
     settings |= {
-        "extensions": ["myst_parser", "bilingual", "commands"],
+        "extensions": ["myst_nb", "bilingual", "commands"],
+        "nb_execution_mode": "off",
         "bilingual_edition": edition,
     }
     folders = (folder, None, folder / "_build", folder / "_build" / "trees")

@@ -60,7 +60,8 @@ def fonts(tmp_path_factory: pytest.TempPathFactory) -> Callable[[list[str]], Pat
 
 def used(browser: Browser, chromium: str, config: Path, site: Path) -> Fonts:
     """Fonts of each paragraph of PAGE: (family, whether it came with the page)."""
-    (site / "fonts.html").write_text(PAGE, encoding="utf-8")
+    page_of_fonts = site / "fonts.html"
+    page_of_fonts.write_text(PAGE, encoding="utf-8")
     environment = os.environ | {"FONTCONFIG_FILE": str(config)}
     result = {}
     with serve(site) as address:
@@ -80,6 +81,7 @@ def used(browser: Browser, chromium: str, config: Path, site: Path) -> Fonts:
             shown = session.send("CSS.getPlatformFontsForNode", node)["fonts"]
             result[name] = {(font["familyName"], font["isCustomFont"]) for font in shown}
         machine.close()
+    page_of_fonts.unlink()  # other tests look at the same site
     return result
 
 

@@ -84,11 +84,18 @@ def is_framed(chapter: Chapter) -> Iterator[Problem]:
         yield None, "the objectives name what one needs to know, linked to the chapter that has it"
 
 
+def count_steps(chapter: Chapter) -> int:
+    """Cells, where a pair is one, and a heading or a caption belongs to what it names."""
+    named = {index for index, _, _ in chapter.headings}
+    named |= {index for index, cell in enumerate(chapter.cells) if "caption" in tags(cell)}
+    return len(chapter.cells) - len(chapter.pairs) - len(named)
+
+
 def has_a_teaching_size(chapter: Chapter) -> Iterator[Problem]:
-    """40-100 cells (a pair is one), ≤ 170 visible lines, ≤ 2,600 words per language, ≤ 1.5 MB."""
-    cells = len(chapter.cells) - len(chapter.pairs)
-    if not 40 <= cells <= 100:
-        yield None, f"{cells} cells (a pair counts as one), wanted are 40 to 100"
+    """40-100 steps, ≤ 170 visible lines of code, ≤ 2,600 words per language, ≤ 1.5 MB."""
+    steps = count_steps(chapter)
+    if not 40 <= steps <= 100:
+        yield None, f"{steps} steps (a pair counts as one), wanted are 40 to 100"
     lines = sum(code_lines(source(cell)) for _, cell in visible_code(chapter))
     if lines > 170:
         yield None, f"{lines} visible lines of code, allowed are 170"
@@ -262,6 +269,12 @@ def numbers_in(text: str) -> list[float]:
     return [float(number.replace(",", "")) for number in ANY_NUMBER.findall(text)]
 
 
+def result_of(formula: str) -> str:
+    r"""What a formula comes to, where that is a number: of ``2 \cdot 0.3 = 0.6`` the 0.6."""
+    last = re.split(r"=|\\approx", formula)[-1].replace("\\", "").strip()
+    return last if re.fullmatch(r"[-+]?[\d.,]+\s*%?", last) else ""
+
+
 def is_founded(claim: str, found: list[float]) -> bool:
     """Whether a number that was found rounds to the claim, as it is or as a percentage."""
     value = float(claim.replace(",", ""))
@@ -271,9 +284,13 @@ def is_founded(claim: str, found: list[float]) -> bool:
 
 
 def founds_its_numbers(chapter: Chapter) -> Iterator[Problem]:
-    """A decimal number in prose was printed before, or recorded in a named file, or is cited."""
+    """A decimal number in prose was printed before, or recorded in a named file, or is cited.
+
+    What the code that follows sets counts, too: the sentence before it announces the value.
+    """
     found: list[float] = []
     pairs = {index: english for index, english, _ in chapter.pairs}
+    sources = [(i, numbers_in(source(cell))) for i, cell in chapter.code_cells()]
     for index, cell in enumerate(chapter.cells):
         if cell["cell_type"] == "code":
             found += numbers_in(source(cell))
@@ -284,8 +301,10 @@ def founds_its_numbers(chapter: Chapter) -> Iterator[Problem]:
                 for name in RECORD.findall(" ".join(pairs[index].code | pairs[index].links))
                 for number in numbers_in((ROOT / "book" / "results" / name).read_text("utf-8"))
             ]
-            for claim in NUMBER.findall(pairs[index].text):
-                if not is_founded(claim, found + recorded):
+            announced = next((numbers for i, numbers in sources if i > index), [])
+            results = " ".join(map(result_of, pairs[index].formulas))
+            for claim in NUMBER.findall(f"{pairs[index].text} {results}"):
+                if not is_founded(claim, found + recorded + announced):
                     yield (
                         index,
                         f"the number {claim} stands in no earlier output; print it first, name "

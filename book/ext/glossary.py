@@ -10,7 +10,6 @@ explanation as the title that a browser shows on hover; authors do nothing for i
 
 from __future__ import annotations
 
-import re
 import string
 from functools import cache
 from itertools import groupby
@@ -21,6 +20,7 @@ import yaml
 from docutils import nodes
 from sphinx.application import Sphinx
 from sphinx.util.docutils import SphinxDirective
+from term_finder import TermFinder, chinese, english, is_abbreviation
 
 LANGUAGE_CLASS = {"en": "language-en", "zh": "language-zh-CN"}
 PAGE, FILE = "book/glossary", "book/terminology.yml"
@@ -35,8 +35,7 @@ def first_letter(entry: dict[str, Any]) -> str:
 
 def abbreviations(entry: dict[str, Any]) -> list[str]:
     """English forms that are abbreviations: shown beside the name, unlike plurals."""
-    forms = entry.get("en_forms", [])
-    return [f for f in forms if " " not in f and sum(c.isupper() for c in f) >= 2]
+    return [form for form in entry.get("en_forms", []) if is_abbreviation(form)]
 
 
 def inline(text: str, language: str, *classes: str) -> nodes.inline:
@@ -86,36 +85,16 @@ class Terminology(SphinxDirective):
 # --- first uses -------------------------------------------------------------------------------
 
 
-def english_pattern(form: str) -> str:
-    """A pattern for an English form; abbreviations are matched as they are written."""
-    if sum(char.isupper() for char in form) >= 2:
-        return re.escape(form)
-    return f"(?i:{re.escape(form)}(?:s|es)?)"
-
-
 @cache
-def patterns(file: Path) -> dict[str, tuple[re.Pattern[str], list[dict[str, Any]]]]:
-    """For each language one alternation of all terms, longest first, and the term of each group.
-
-    A long term hides the short one inside. Everyday words are no terms by themselves.
-    """
+def finders(file: Path) -> dict[str, TermFinder[dict[str, Any]]]:
+    """For each language what finds its terms. Everyday words are no terms by themselves."""
     entries = yaml.safe_load(file.read_text(encoding="utf-8"))
     entries = [entry for entry in entries if not entry.get("everyday")]
-    forms = {
-        "en": [(form, e) for e in entries for form in {e["en"], *e.get("en_forms", [])}],
-        "zh": [(e["zh"], e) for e in entries],
+    english_forms = {form: e for e in entries for form in (e["en"], *e.get("en_forms", []))}
+    return {
+        "en": TermFinder(english_forms, english),
+        "zh": TermFinder({e["zh"]: e for e in entries}, chinese),
     }
-    found = {}
-    for language, pairs in forms.items():
-        pairs.sort(key=lambda pair: (-len(pair[0]), pair[0]))
-        if language == "en":
-            alternatives = "|".join(f"({english_pattern(form)})" for form, _ in pairs)
-            pattern = re.compile(rf"(?<![\w-])(?:{alternatives})(?![\w-])")
-        else:
-            # 图像分类器 is a classifier, not a classification.
-            pattern = re.compile("|".join(f"({re.escape(form)}(?!器))" for form, _ in pairs))
-        found[language] = pattern, [entry for _, entry in pairs]
-    return found
 
 
 def link_first_uses(app: Sphinx, doctree: nodes.document, docname: str) -> None:
@@ -125,7 +104,7 @@ def link_first_uses(app: Sphinx, doctree: nodes.document, docname: str) -> None:
     if docname == PAGE or PAGE not in app.env.found_docs or not file.exists() or one_page:
         return
     address = app.builder.get_relative_uri(docname, PAGE)
-    for language, (pattern, entries) in patterns(file).items():
+    for language, finder in finders(file).items():
         linked: set[str] = set()
         for block in doctree.findall(nodes.container):
             if f"lang-{language}" not in block["classes"]:
@@ -133,7 +112,7 @@ def link_first_uses(app: Sphinx, doctree: nodes.document, docname: str) -> None:
             for text in list(block.findall(nodes.Text)):
                 if not in_prose(text):
                     continue
-                pieces = linked_pieces(text, pattern, entries, language, address, linked)
+                pieces = linked_pieces(text, finder, language, address, linked)
                 if len(pieces) > 1:
                     text.parent.replace(text, pieces)
 
@@ -150,8 +129,7 @@ def in_prose(text: nodes.Text) -> bool:
 
 def linked_pieces(
     text: nodes.Text,
-    pattern: re.Pattern[str],
-    entries: list[dict[str, Any]],
+    finder: TermFinder[dict[str, Any]],
     language: str,
     address: str,
     linked: set[str],
@@ -159,8 +137,7 @@ def linked_pieces(
     """The text cut at the terms that are not `linked` yet, which become links."""
     pieces: list[nodes.Node] = []
     last = 0
-    for match in pattern.finditer(text.replace("’", "'")):  # as authors type it
-        entry = entries[match.lastindex - 1]
+    for match, entry in finder.finditer(text.replace("’", "'")):  # as authors type it
         if entry["id"] in linked:
             continue
         linked.add(entry["id"])

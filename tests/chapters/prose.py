@@ -1,6 +1,7 @@
 """Takes the Markdown of the chapters apart: words, formulas, code, links, citations."""
 
 import re
+import sys
 from dataclasses import dataclass, field
 from functools import cache
 from pathlib import Path
@@ -8,6 +9,10 @@ from pathlib import Path
 import yaml
 
 ROOT = Path(__file__).resolve().parents[2]
+sys.path.append(str(ROOT / "book" / "ext"))
+
+from term_finder import TermFinder, english, is_abbreviation  # noqa: E402
+
 HAN = r"\u3400-\u4dbf\u4e00-\u9fff"
 
 _FENCE = re.compile(r"^(?P<fence>`{3,}|~{3,})[^\n]*\n(?P<body>.*?)^(?P=fence)[ \t]*$", re.M | re.S)
@@ -124,44 +129,14 @@ def terms() -> tuple[Term, ...]:
     )
 
 
-def is_abbreviation(form: str) -> bool:
-    """Whether Chinese text may use the form as it is: IoU, FCN, ReLU."""
-    return sum(c.isupper() for c in form) >= 2 and " " not in form
-
-
-_START = re.compile(r"(?<![\w-])\S")
-
-
 @cache
-def _term_patterns() -> dict[str, tuple[re.Pattern[str], list[Term]]]:
-    """The forms by their first letter, as one alternation each: all at once would take ten times.
-
-    Longest first: a long term hides the short one inside. The groups number the terms.
-    """
-    by_form = {form: term for term in terms() for form in term.forms}
-    by_letter: dict[str, list[str]] = {}
-    for form in sorted(by_form, key=len, reverse=True):
-        by_letter.setdefault(form[0].lower(), []).append(form)
-    patterns = {}
-    for letter, forms in by_letter.items():
-        alternatives = [
-            re.escape(form) if is_abbreviation(form) else f"(?i:{re.escape(form)}(?:s|es)?)"
-            for form in forms
-        ]
-        pattern = re.compile(rf"(?:{'|'.join(f'({a})' for a in alternatives)})(?![\w-])")
-        patterns[letter] = pattern, [by_form[form] for form in forms]
-    return patterns
+def _finder() -> TermFinder[Term]:
+    return TermFinder({form: term for term in terms() for form in term.forms}, english)
 
 
-def terms_in(english: str) -> dict[str, Term]:
+def terms_in(text: str) -> dict[str, Term]:
     """The terms that an English text mentions, by the words it uses."""
-    text = re.sub(r"\s+", " ", english)
-    patterns, found, end = _term_patterns(), {}, 0
-    for start in _START.finditer(text):
-        pattern, meant = patterns.get(start[0].lower(), (None, []))
-        if pattern and start.start() >= end and (match := pattern.match(text, start.start())):
-            found[match[0]], end = meant[match.lastindex - 1], match.end()
-    return found
+    return {match[0]: term for match, term in _finder().finditer(re.sub(r"\s+", " ", text))}
 
 
 def untranslated(english: str, chinese: str) -> list[str]:

@@ -32,10 +32,11 @@ KNOWN_IN_THEME = (
 )
 
 # Colours come from style sheets: elements with the same tags and classes around them look alike,
-# odd and even rows of tables apart. Of those with text of their own the first that shows is marked.
+# odd and even rows of tables apart. Of those with text of their own the first that shows is marked,
+# unless an earlier page of the edition had its like, and the kinds that were marked are returned.
 # Code is thousands of elements; those that look like an earlier one become plain text.
-MARK_KINDS = """() => {
-    const kinds = new Map(), seen = new Set();
+MARK_KINDS = """(known) => {
+    const kinds = new Map(), seen = new Set(), alike = [], before = new Set(known);
     const kind = (e) => {
         if (!e) return "";
         if (!kinds.has(e)) {
@@ -47,11 +48,13 @@ MARK_KINDS = """() => {
     };
     for (const e of [...document.body.querySelectorAll("*")]) {
         if (![...e.childNodes].some((node) => node.nodeType === 3 && node.data.trim())) continue;
-        if (e.checkVisibility() && !seen.has(kind(e))) {
+        if (!seen.has(kind(e)) && e.checkVisibility()) {
             seen.add(kind(e));
-            e.dataset.kind = "";
-        } else if (e.matches(".highlight pre span")) e.replaceWith(e.textContent);
+            if (!before.has(kind(e))) e.dataset.kind = "";
+        } else if (e.matches(".highlight pre span")) alike.push(e);
     }
+    for (const e of alike) e.replaceWith(e.textContent);  // at the end: each change costs a layout
+    return [...seen].filter((kind) => !before.has(kind));
 }"""
 RUN_AXE = "([context, options]) => axe.run(context, options)"
 UNSET_MATH = """() => [...document.querySelectorAll("article .math")]
@@ -93,6 +96,7 @@ class Visit:
     name: str  # path from the top of the site
     language: str  # what <html lang> must say
     requested: list[str] = field(default_factory=list)
+    kinds: list[str] = field(default_factory=list)  # of elements whose colours are to be judged
 
     @cached_property
     def edition(self) -> Path:
@@ -182,7 +186,9 @@ def is_accessible(visit: Visit) -> Iterator[str]:
 
 
 def has_contrast(visit: Visit) -> Iterator[str]:
-    """What axe-core finds by the rules that look at colours, for one element of each kind."""
+    """What axe-core finds by the rules that look at colours, for one element of each new kind."""
+    if not visit.kinds:
+        return
     marked = {"include": ["[data-kind]"]}
     yield from violations(visit.page, marked, {"runOnly": list(COLOUR_RULES)})
 
@@ -236,9 +242,18 @@ VIEWS: tuple[tuple[tuple[int, int], str, tuple[Check, ...]], ...] = (
 
 
 def look_at(
-    context: BrowserContext, site: Path, address: str, name: str, language: str
+    context: BrowserContext,
+    site: Path,
+    address: str,
+    name: str,
+    language: str,
+    judged: set[str],
 ) -> list[str]:
-    """Opens a page, looks at it in all views, and says what is wrong with it."""
+    """Opens a page, looks at it in all views, and says what is wrong with it.
+
+    `judged` are the kinds of elements whose colours were good on another page of the edition;
+    those of a good page are added.
+    """
     page = context.new_page()
     problems = watch(page, address)
     visit = Visit(page, site, address, name, language)
@@ -249,7 +264,7 @@ def look_at(
     page.evaluate(MATH_READY)
     page.add_style_tag(content=AT_ONCE)
     page.evaluate(AXE)
-    page.evaluate(MARK_KINDS)
+    visit.kinds = page.evaluate(MARK_KINDS, list(judged))
     for (width, height), scheme, checks in VIEWS:
         page.set_viewport_size({"width": width, "height": height})
         page.emulate_media(color_scheme=scheme)
@@ -257,4 +272,6 @@ def look_at(
         problems += [f"{problem} ({scheme}, {width} px)" for problem in found]
     page.wait_for_load_state("networkidle")  # late requests and errors are in `problems`, too
     page.close()
+    if not problems:
+        judged.update(visit.kinds)
     return problems

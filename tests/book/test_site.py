@@ -64,10 +64,17 @@ def context(browser: Browser) -> Iterator[BrowserContext]:
     context.close()
 
 
+@pytest.fixture(scope="module")
+def judged() -> dict[str, set[str]]:
+    """For each edition the kinds of elements whose colours were found good."""
+    return {folder: set() for folder in EDITIONS}
+
+
 @pytest.mark.parametrize(("built", "folder", "name"), PAGES, indirect=["built"])
-def test_a_page_is_sound(built, context, folder, name):
+def test_a_page_is_sound(built, context, judged, folder, name):
     path = f"{folder}/{name}" if folder else name
-    problems = look_at(context, built.folder, built.address, path, EDITIONS[folder])
+    language, known = EDITIONS[folder], judged[folder]
+    problems = look_at(context, built.folder, built.address, path, language, known)
     assert not problems, f"{path}: " + "\n".join(problems)
 
 
@@ -163,6 +170,25 @@ def test_an_explorer_follows_the_mouse(built, page, folder):
     assert not seen
 
 
+def test_a_kind_of_element_is_judged_on_the_first_page_that_has_it(context, tmp_path):
+    for name, colour in (("good", "#222"), ("pale", "#eee")):
+        (tmp_path / f"{name}.html").write_text(
+            f"<!doctype html><html lang=en><link rel=icon href=data:,><title>x</title>"
+            f"<main><h1>x</h1>"
+            f"<p class={name} style='color:{colour};background:white'>a word</p></main>"
+        )
+    judged: set[str] = set()
+    with serve(tmp_path) as address:
+        assert look_at(context, tmp_path, address, "good.html", "en", judged) == []
+        assert [kind for kind in judged if "P good" in kind]
+        assert look_at(context, tmp_path, address, "good.html", "en", judged) == []
+        before = set(judged)
+        for _ in range(2):  # a page with a fault is judged again, wherever its like is met
+            found = look_at(context, tmp_path, address, "pale.html", "en", judged)
+            assert any("axe color-contrast" in fault for fault in found)
+    assert judged == before
+
+
 def test_a_bad_page_is_noticed(context, tmp_path):
     """The checks of a page can fail: one page with everything that they look for."""
     (tmp_path / "_images").mkdir()
@@ -180,7 +206,7 @@ def test_a_bad_page_is_noticed(context, tmp_path):
         '<script src="heavy.js"></script></article></main></html>'
     )
     with serve(tmp_path) as address:
-        problems = "\n".join(look_at(context, tmp_path, address, "bad.html", "en"))
+        problems = "\n".join(look_at(context, tmp_path, address, "bad.html", "en", set()))
     for complaint in (
         *("external request", "404 for", "script error", "lang='de'", "formula not set"),
         *("not loaded lazily", "axe image-alt", "scrolls sideways", "kB, allowed 700"),

@@ -5,7 +5,6 @@ from __future__ import annotations
 import argparse
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from segedu.cli.options import Parser, find_root, path
@@ -24,10 +23,15 @@ TASKS = ("semantic", "instance", "panoptic")
 _COMMON: dict[str, dict[str, Any]] = {
     "classes": {"nargs": "+", "metavar": "CLASS", "help": "names or name=value, or a file of them"},
     "masks": {"metavar": "KIND", "help": "what masks hold: index (default), color or binary"},
-    "val_split": {"type": float, "metavar": "SHARE", "help": "for val where it has none, e.g. 0.2"},
+    "val_split": {
+        "type": float,
+        "metavar": "SHARE",
+        "help": "for val where it has none: 0.2 a fifth, 5 every fifth image",
+    },
 }
 _RARE: dict[str, dict[str, Any]] = {
     "split_by": {"metavar": "PATTERN", "help": "what names share that stay in one part"},
+    "single_class": {"metavar": "NAME", "help": "all objects count as this one class (instance)"},
     "channels": {"type": int, "metavar": "N", "help": "1 grey, 3 colours (default), 4 RGBA, ..."},
     "white": {"type": int, "metavar": "N", "help": "value of white in images of 16 bits"},
     "max_pixels": {"type": int, "metavar": "N", "help": "largest image that is read"},
@@ -105,21 +109,11 @@ def errors_as_options() -> Iterator[None]:
         raise ValueError(_as_options(str(error))) from error
 
 
-def files_of(dataset: Dataset) -> list[Path]:
-    """The image and label files that a data set lists, in its order."""
-    whole = getattr(dataset, "dataset", dataset)  # of a part
-    rows = getattr(whole, "pairs", None) or getattr(whole, "items", None)
-    if rows is None:
-        return list(getattr(dataset, "image_paths", ()))
-    chosen = [rows[index] for index in getattr(dataset, "indices", range(len(rows)))]
-    return [part for row in chosen for part in row if isinstance(part, Path)]
-
-
 def _flag(name: str) -> str:
     return f"--{name.replace('_', '-')}"
 
 
 def _as_options(message: str) -> str:
-    for name in ("val_split", "masks", "white", "max_pixels"):
+    for name in ("val_split", "single_class", "masks", "white", "max_pixels"):
         message = message.replace(f"{name}=", f"{_flag(name)} ")
     return message.replace("'binary'", "binary").replace("'all'", "all")

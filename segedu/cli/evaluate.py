@@ -9,9 +9,9 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from segedu import machine
-from segedu.cli.datasets import add_data, data_options, open_split
+from segedu.cli.datasets import TASKS, add_data, data_options, open_split
 from segedu.cli.networks import build_task, load_model, predictor, preprocessing
-from segedu.cli.options import Parser, add_prediction, path
+from segedu.cli.options import AsTuple, Parser, add_prediction, path
 from segedu.cli.run_folder import compare
 from segedu.files import read_json, write_json
 
@@ -26,6 +26,7 @@ EXAMPLES = (
     "evaluate --pred predicted --truth masks --classes background car --out scores",
 )
 WORST = 6  # images on the page
+_OF_CLASSES = ("classes", "colors", "isthing")
 
 
 def add_options(parser: Parser) -> None:
@@ -35,10 +36,28 @@ def add_options(parser: Parser) -> None:
     parser.add_argument("--truth", metavar="DIR", help="the true masks, with the same names")
     add_data(parser, given=" (default: as trained)")
     parser.add_argument("--split", default="val", help="which part (default: val)")
+    parser.add_argument("--task", choices=TASKS, help="by which to judge (default: as trained)")
+    parser.add_rare(
+        "--center-crop",
+        type=int,
+        nargs=2,
+        action=AsTuple,
+        metavar=("H", "W"),
+        help="judge the middle of each image",
+    )
+    parser.add_rare(
+        "--tiles",
+        type=int,
+        nargs=2,
+        action=AsTuple,
+        metavar=("H", "W"),
+        help="judge parts of at most this size, each as an image; a cut object counts in each",
+    )
     parser.add_argument(
         "--out", metavar="DIR", help="folder for JSON, CSV and the page report.html"
     )
     parser.add_argument("--results", metavar="FILE", help="JSON that collects scores of many runs")
+    parser.add_rare("--entry", metavar="NAME", help="in --results (default: NETWORK/SPLIT)")
     parser.add_rare("--draws", type=int, default=200, metavar="N", help="of images, for intervals")
     parser.add_rare("--workers", type=int, default=0, metavar="N", help="that load images")
 
@@ -57,15 +76,19 @@ def _judge_checkpoint(options: argparse.Namespace) -> None:
     import torch
     from torch import nn
 
+    from segedu.data.views import Transformed
     from segedu.engine import evaluate, make_loader
     from segedu.engine.history import plain
     from segedu.metrics.intervals import PerImage
 
     results = _read_results(options.results)  # rather find out now than after the evaluation
-    model, state = load_model(options.checkpoint, options.device)
+    model, state = load_model(
+        options.checkpoint, options.device, dict(options.set), options.image_size
+    )
     config, records = {"mean": None, "std": None, **state["config"]}, state["history"]
-    task = build_task(config)
-    if config.get("task", "semantic") == "semantic":
+    trained = config.get("task", "semantic")
+    task = build_task(_judged_as(options.task or trained, config))
+    if trained == "semantic":
 
         class Judged(nn.Module):
             """The model as the options say: in windows, with test-time augmentation, or plain."""
@@ -75,19 +98,13 @@ def _judge_checkpoint(options: argparse.Namespace) -> None:
         device, judged = next(model.parameters()).device, Judged()
         judged.anchor = nn.Parameter(torch.zeros((), device=device))  # says where it computes
     else:
-        _refuse_semantic_options(options, config["task"])
+        _refuse_semantic_options(options, trained)
         device, judged = next(model.parameters()).device, model
     layout, data, said = _data_of(options, config)
-    raw = open_split(layout, data, options.split, config.get("task"), said, seed=_seed(config))
-    dataset = open_split(
-        layout,
-        data,
-        options.split,
-        config.get("task"),
-        said,
-        preprocessing(config),
-        seed=_seed(config),
-    )
+    raw = open_split(layout, data, options.split, trained, said, seed=config.get("seed", 0))
+    raw = _in_view(raw, options, config)
+    config["image_size"] = None  # the view has it
+    dataset = Transformed(raw, preprocessing(config))
     if list(dataset.classes) != list(config["classes"]):
         raise ValueError(
             f"the model knows the classes {config['classes']}, {data or layout} has "
@@ -106,7 +123,8 @@ def _judge_checkpoint(options: argparse.Namespace) -> None:
         _write(report, path(options.out), task.monitor, pictures, options)
     flat = plain({k: v for k, v in scores.items() if k not in ("images", "intervals")})
     classes = config["classes"]
-    results[f"{state['network']['name']}/{options.split}"] = {
+    name = options.entry or f"{state['network']['name']}/{options.split}"
+    results[name] = {
         "command": options.command_line,
         "dataset": Path(data).name or layout,
         "split": options.split,
@@ -114,14 +132,15 @@ def _judge_checkpoint(options: argparse.Namespace) -> None:
         "size": list(dataset[0]["image"].shape[-2:]),  # of the first image
         "seconds": seconds,
         "machine": machine.describe(device),
-        **{key: score for key, score in flat.items() if isinstance(score, float)},
+        **{key: score for key, score in flat.items() if score is None or isinstance(score, float)},
         **{
             key: dict(zip(classes, flat[key], strict=True))
             for key in ("iou", "dice")
             if key in flat
         },
         "training": {
-            **{k: v for k, v in config.items() if k not in ("classes", "colors", "isthing")},
+            **{k: v for k, v in state["config"].items() if k not in _OF_CLASSES},
+            "loss": [round(record["loss"], 4) for record in records],
             "epoch": len(records),  # the best one, if the checkpoint is best.pt
             "seconds": sum(record["seconds"] for record in records),
         },
@@ -205,8 +224,26 @@ def _data_of(
     return layout, options.data or config.get("data", ""), said
 
 
-def _seed(config: Mapping[str, Any]) -> int:
-    return config.get("seed", 0)
+def _judged_as(task: str, config: Mapping[str, Any]) -> dict[str, Any]:
+    """The configuration with another task for networks that find objects."""
+    trained = config.get("task", "semantic")
+    if "semantic" in {task, trained} and task != trained:
+        raise ValueError(f"--task: a network for {trained} segmentation cannot be judged by {task}")
+    isthing = config.get("isthing") or [c > 0 for c in range(len(config["classes"]))]
+    return {**config, "task": task, "isthing": isthing}
+
+
+def _in_view(dataset: Any, options: argparse.Namespace, config: Mapping[str, Any]) -> Any:
+    """The part of the images that is judged: scaled, the middle, in tiles."""
+    from segedu.cli.networks import scaling
+    from segedu.data.transforms import CenterCrop, FitInto
+    from segedu.data.views import Tiles, Transformed
+
+    if config.get("image_size"):
+        dataset = Transformed(dataset, FitInto(config["image_size"], scaling(config)[1]))
+    if options.center_crop:
+        dataset = Transformed(dataset, CenterCrop(options.center_crop))
+    return Tiles(dataset, options.tiles) if options.tiles else dataset
 
 
 def _refuse_semantic_options(options: argparse.Namespace, task: str) -> None:

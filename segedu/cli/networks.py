@@ -206,13 +206,32 @@ def freeze(model: nn.Module, prefixes: Sequence[str]) -> int:
     return frozen
 
 
-def load_model(checkpoint: str, device: str) -> tuple[nn.Module, dict[str, Any]]:
-    """The network of a checkpoint of ``train`` or ``fit``, ready to predict, and the checkpoint."""
+def load_model(
+    checkpoint: str,
+    device: str,
+    settings: Mapping[str, Any] | None = None,
+    image_size: Sequence[int] | None = None,
+) -> tuple[nn.Module, dict[str, Any]]:
+    """The network of a checkpoint of ``train`` or ``fit``, ready to predict, and the checkpoint.
+
+    Args:
+        checkpoint: the file.
+        device: where the network goes.
+        settings: of ``--set``, instead of those of the training.
+        image_size: instead of that of the training.
+    """
     from segedu.engine import load_checkpoint
     from segedu.engine.checkpoint import network_of
 
     state = load_checkpoint(path(checkpoint))
-    model = network_of(state, checkpoint)
+    if settings and state.get("network"):
+        state["network"] = {**state["network"], **settings}
+    try:
+        model = network_of(state, checkpoint)
+    except (TypeError, ValueError) as error:
+        if not settings:
+            raise
+        raise ValueError(f"--set {', '.join(settings)}: {error}") from error
     config = state["config"] or {}
     missing = [name for name in ("classes", "colors") if name not in config]
     if missing:
@@ -220,6 +239,7 @@ def load_model(checkpoint: str, device: str) -> tuple[nn.Module, dict[str, Any]]
             f"{checkpoint} does not name its {' and '.join(missing)}: give them to the training, "
             "fit(..., config={'classes': [...], 'colors': [...]})"
         )
+    state["config"] = config | ({"image_size": list(image_size)} if image_size else {})
     return model.to(find_device(device)), state
 
 

@@ -95,6 +95,13 @@ def assignment(text: str) -> tuple[str, Any]:
     return name, literal(value)
 
 
+def add_settings(parser: Parser, help: str) -> None:
+    """``--set`` of networks."""
+    parser.add_argument(
+        "--set", type=assignment, action="append", default=[], metavar="NAME=VALUE", help=help
+    )
+
+
 def literal(value: str) -> Any:
     """A Python literal, true, false, none or else the word itself."""
     words = {"true": True, "false": False, "none": None}
@@ -138,4 +145,12 @@ def add_prediction(parser: Parser, *, required: bool) -> None:
         default=[1.0],
         help="with --tta also average over these scales",
     )
+    parser.add_rare(
+        "--image-size",
+        type=int,
+        nargs=2,
+        metavar=("H", "W"),
+        help="scale pictures into this (default: as trained)",
+    )
+    add_settings(parser, "a setting that holds no weights, such as min_size=512; may be repeated")
     add_device(parser)

@@ -55,7 +55,9 @@ def run(options: argparse.Namespace) -> int:
     from segedu.cli.results import Writer, network_input
 
     found = find_files(str(path(options.input)))
-    model, state = load_model(options.checkpoint, options.device)
+    model, state = load_model(
+        options.checkpoint, options.device, dict(options.set), options.image_size
+    )
     config = network_input(model, state)
     writer = Writer(path(options.out), config, tuple(options.save), options.force)
     for name, file in found.files.items():

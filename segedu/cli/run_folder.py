@@ -10,7 +10,6 @@ from importlib.metadata import version
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from segedu.cli.datasets import files_of
 from segedu.cli.networks import preprocessing, scaling
 from segedu.files import atomic_write, write_json
 
@@ -40,11 +39,13 @@ def describe(datasets: Mapping[str, Dataset]) -> dict[str, Any]:
 
 
 def fingerprint(dataset: Dataset) -> str | None:
-    """SHA-256 of the names and sizes, in bytes, of the files of a data set; None if it has none.
+    """SHA-256 of the names and sizes, in bytes, of a data set's images and the files of its labels.
 
-    It tells whether files were added, dropped or rewritten, and costs no reading.
+    It tells whether files were added, dropped or rewritten, and costs no reading. None if a data
+    set has no files.
     """
-    files = files_of(dataset)
+    labels = {file for files in getattr(dataset, "label_paths", ()) for file in files}
+    files = [*getattr(dataset, "image_paths", ()), *labels]
     if not files:
         return None
     lines = sorted(f"{file.parent.name}/{file.name} {file.stat().st_size}" for file in files)

@@ -102,6 +102,8 @@ def build_optimizer(
 ) -> torch.optim.Optimizer:
     """An optimizer of torch by name; SGD has a momentum of 0.9 unless said otherwise.
 
+    A ``weight_decay`` in ``text`` is of all parameters, as in torch, whatever the groups say.
+
     Raises:
         ValueError: for an unknown name or setting.
     """
@@ -110,6 +112,8 @@ def build_optimizer(
     spec = parse(text, "--optimizer", tuple(OPTIMIZERS))
     build = getattr(torch.optim, OPTIMIZERS[spec.name])
     settings = ({"momentum": 0.9} if spec.name == "sgd" else {}) | spec.settings
+    if "weight_decay" in spec.settings:
+        parameters = [{"params": [p for group in parameters for p in group["params"]]}]
     known = inspect.signature(build).parameters
     return _built(build, {"params": parameters, "lr": lr, **settings}, "--optimizer", text, known)
 

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 from segedu import machine
 from segedu.cli import networks, specs
 from segedu.cli.datasets import TASKS, add_data, data_options, open_split
-from segedu.cli.options import AsTuple, Parser, assignment, find_device, path
+from segedu.cli.options import AsTuple, Parser, add_settings, find_device, path
 from segedu.cli.run_folder import describe, draw_curves, example_drawer, write_config
 
 if TYPE_CHECKING:
@@ -59,7 +59,11 @@ class TrainConfig:
     freeze: tuple[str, ...] = _option(
         "leave parameters whose names start so", (), nargs="+", metavar="PREFIX", rare=True
     )
-    optimizer: str = _option("adamw, adam or sgd:momentum=0.9", "adamw", rare=True)
+    optimizer: str = _option(
+        "adamw, adam or sgd:momentum=0.9; a weight_decay here is of all parameters",
+        "adamw",
+        rare=True,
+    )
     schedule: str = _option(
         "poly, cosine, step:milestones=(90,), plateau, constant", "poly", rare=True
     )
@@ -70,6 +74,7 @@ class TrainConfig:
     ema_decay: float = _option("of a moving average of the weights; 0 keeps none", 0.0, rare=True)
     patience: int = _option("stop after so many epochs without a better one", 0, rare=True)
     val_every_image: int = _option("validate on every n-th image only", 1, rare=True)
+    cache: bool = _option("keep the training images in memory", False, rare=True)
     seed: int = _option("root of all random numbers", 0, rare=True)
     workers: int = _option("processes that load images", 0, rare=True)
 
@@ -78,14 +83,7 @@ def add_options(parser: Parser) -> None:
     """Those of the data set, one for each field of `TrainConfig`, and a few that are not kept."""
     add_data(parser)
     _add_config(parser, TrainConfig)
-    parser.add_argument(
-        "--set",
-        type=assignment,
-        action="append",
-        default=[],
-        metavar="NAME=VALUE",
-        help="a setting of the network, such as base_width=32; may be repeated",
-    )
+    add_settings(parser, "a setting of the network, such as base_width=32; may be repeated")
     parser.add_argument("--resume", action="store_true", help="go on from last.pt in --out")
 
 
@@ -94,6 +92,7 @@ def run(options: argparse.Namespace) -> None:
     import torch
 
     from segedu.data import channel_statistics, transforms
+    from segedu.data.views import Cached, Part, Transformed
     from segedu.engine import distributed, fit, make_loader, parameter_groups, seed_everything
     from segedu.engine.checks import at_least_one
     from segedu.engine.resume import nothing_left
@@ -115,11 +114,10 @@ def run(options: argparse.Namespace) -> None:
         _refuse_semantic_options(config, task_name)
     device = distributed.setup(find_device(config.device))
     layout, said = options.layout or "folders", data_options(options)
-
-    def opened(split: str, transform: Callable | None = None) -> Any:
-        return open_split(layout, options.data, split, task_name, said, transform, seed=config.seed)
-
-    raw = {split: opened(split) for split in ("train", "val")}
+    raw = {
+        split: open_split(layout, options.data, split, task_name, said, seed=config.seed)
+        for split in ("train", "val")
+    }
     channels = said.get("channels", 3)
     statistics = None if channels == 3 else channel_statistics(raw["train"])
     about = {
@@ -137,10 +135,10 @@ def run(options: argparse.Namespace) -> None:
     }
     if hasattr(raw["train"], "isthing"):
         about["isthing"] = [raw["train"].isthing[c] for c in range(len(raw["train"].isthing))]
-    preprocess = networks.preprocessing(about)
-    train_set, val_set = opened("train", _augmentation(about)), opened("val", preprocess)
-    every = range(0, len(val_set), config.val_every_image)
-    val_set = torch.utils.data.Subset(val_set, every)
+    kept = Cached(raw["train"]) if config.cache else raw["train"]
+    train_set = Transformed(kept, _augmentation(about))
+    every = range(0, len(raw["val"]), config.val_every_image)
+    val_set = Transformed(Part(raw["val"], every), networks.preprocessing(about))
     seed_everything(config.seed)  # for the initial weights
     model = networks.build_model(
         model_name, train_set, dict(options.set), statistics, config.backbone_weights

@@ -176,6 +176,7 @@ class CocoInstances(ObjectDataset):
         report_skipped(self.path, skipped)
         super().__init__(
             [file_below(images, record["file_name"], self.path) for record in self._records],
+            [(self.path,)] * len(self._records),
             self._read_objects,
             [
                 Category(*BACKGROUND, isthing=False),

@@ -136,6 +136,7 @@ class CocoPanoptic(SegmentDataset):
             read_image=read_image,
             skipped=skipped,
         )
+        self.label_paths = [(*paths, path) for paths in self.label_paths]
 
     def _read_map(
         self, item: tuple[Path, Path, dict[int, int], Collection[int]], size: tuple[int, int]

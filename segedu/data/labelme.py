@@ -109,6 +109,7 @@ class LabelMe(ObjectDataset):
         _, *colors = colormap(len(names) + 1)
         super().__init__(
             [images[path.stem] for path in self._jsons],
+            [(path,) for path in self._jsons],
             self._read_objects,
             [
                 Category(*BACKGROUND, isthing=False),

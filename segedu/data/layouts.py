@@ -8,13 +8,13 @@ from pathlib import Path
 from re import search
 from typing import Any, NamedTuple
 
-from torch.utils.data import Dataset, Subset
+from torch.utils.data import Dataset
 
 from segedu.data import folders
 from segedu.data.classes import class_names, class_table
 from segedu.data.images import DEEP_WHITE, check_folder, read_image
-from segedu.data.naming import NamedDataset
 from segedu.data.segments import Category
+from segedu.data.views import Part, SingleClass
 from segedu.data.voc import colormap
 
 SCENE_SPLITS = {"train": 512, "val": 64, "test": 128}  # number of scenes; each split has its seed
@@ -33,6 +33,7 @@ def open_dataset(
     val_split: float = 0.0,
     seed: int = 0,
     group: str | None = None,
+    single_class: str = "",
     channels: int = 3,
     white: int = DEEP_WHITE,
     max_pixels: int | None = None,
@@ -49,10 +50,12 @@ def open_dataset(
         transforms: called with each sample dict.
         val_split: share of the images that ``val`` gets where the data set has no ``val`` of its
             own; they are taken from its ``train``, from the only split, or from everything. The
-            same seed gives the same parts.
-        seed: decides which.
+            same seed gives the same parts. A whole number n > 1 takes every n-th image instead, the
+            first one included.
+        seed: decides which a share takes.
         group: pattern (regular expression) that is found in every name (file name without ending);
             images with the same match, such as those of one patient, come into the same part.
+        single_class: name of the one class that all objects count as; for the task ``instance``.
         channels, white, max_pixels: how images are read, see ``segedu.data.images.read_image``.
         options: of the layout; each is described in the class that reads it:
             ``FolderSegmentation``, ``FolderObjects``, ``VOCSegmentation``, ``VOCObjects``,
@@ -91,14 +94,15 @@ def open_dataset(
     own = find_splits(layout, root, **options)
 
     def open_part(name: str | None) -> Dataset:
-        return known.open(root, name, task, shared, **options)
+        dataset = known.open(root, name, task, shared, **options)
+        return SingleClass(dataset, single_class) if single_class else dataset
 
     from_train = bool(val_split) and "val" not in own and split in ("train", "val")
     if split in own and not from_train:
         return open_part(split)
     if from_train and ("train" in own or len(own) < 2):
         whole = open_part("train" if "train" in own else next(iter(own), None))
-        return Part(whole, _share(whole.names, split, val_split, seed, group))
+        return Part(whole, _choose(whole.names, split, val_split, seed, group))
     if split == ALL and not own:
         return open_part(None)
     if own:
@@ -114,43 +118,28 @@ def find_splits(layout: str, root: str | Path = "", **options: Any) -> tuple[str
     return _layout(layout).splits(Path(root), options)
 
 
-class Part(Subset, NamedDataset):
-    """Some samples of a dataset, with what the dataset says of itself."""
-
-    def __init__(self, dataset: Dataset, indices: Sequence[int]):
-        super().__init__(dataset, list(indices))
-        for name in (
-            "task",
-            "classes",
-            "classes_zh",
-            "colors",
-            "num_classes",
-            "isthing",
-            "skipped",
-        ):
-            if hasattr(dataset, name):
-                setattr(self, name, getattr(dataset, name))
-        self.names = [dataset.names[i] for i in self.indices]
-        self.image_paths = [dataset.image_paths[i] for i in self.indices]
-
-
-def _share(
+def _choose(
     names: Sequence[str], split: str, val_split: float, seed: int, group: str | None
 ) -> list[int]:
-    """Indices of ``train`` or ``val``; whole groups are drawn until ``val`` has its share."""
-    if not 0 < val_split < 1:
-        raise ValueError(f"val_split must be a share between 0 and 1, got {val_split}")
+    """Indices of ``train`` or ``val``, which get whole groups each."""
+    every_nth = val_split > 1 and val_split == int(val_split)
+    if not (0 < val_split < 1 or every_nth):
+        raise ValueError(
+            "val_split must be a share between 0 and 1, or a whole number n > 1 for every n-th "
+            f"image, got {val_split:g}"
+        )
     groups = [_group(name, group) for name in names]
-    # Sorted by a hash, so that another image more does not shuffle all the others.
-    order = sorted(set(groups), key=lambda g: sha256(f"{seed}:{g}".encode()).digest())
+    order = list(dict.fromkeys(groups))
+    if not every_nth:  # sorted by a hash, so that one image more does not shuffle all the others
+        order.sort(key=lambda g: sha256(f"{seed}:{g}".encode()).digest())
     if len(order) < 2:
         what = f"the pattern {group!r} puts them all into the group {order[0]!r}" if group else ""
         raise ValueError(
             f"{len(names)} images cannot be split into train and val"
             + (f": {what}, and a group must not be in both" if what else "")
         )
-    val: set[str] = set()
-    for name in order[:-1]:  # train keeps one group at least
+    val = set(order[:: int(val_split)] if every_nth else order[:1])
+    for name in () if every_nth else order[1:-1]:  # train keeps one group at least
         if sum(g in val for g in groups) >= val_split * len(names):
             break
         val.add(name)

@@ -81,7 +81,7 @@ class ObjectFolders(ObjectDataset):
             ]
         if not names:
             raise FileNotFoundError(f"{root}: no folder of an image in this folder")
-        image_paths, self.mask_paths = [], []
+        image_paths, label_paths = [], []
         for name in names:
             images = list_images(root / name / "images", "one image", skipped)
             if len(images) != 1:
@@ -90,10 +90,11 @@ class ObjectFolders(ObjectDataset):
                 )
             masks = list_images(root / name / "masks", "one PNG for each object", skipped)
             image_paths += images.values()
-            self.mask_paths.append(list(masks.values()))
+            label_paths.append(list(masks.values()))
         report_skipped(root, skipped)
         super().__init__(
             image_paths,
+            label_paths,
             self._read_objects,
             [Category(*BACKGROUND, isthing=False), category],
             task,
@@ -104,7 +105,7 @@ class ObjectFolders(ObjectDataset):
         self.names = list(names)
 
     def _read_objects(self, index: int, size: tuple[int, int]) -> Objects:
-        paths = self.mask_paths[index]
+        paths = self.label_paths[index]
         masks = np.zeros((len(paths), *size), dtype=bool)
         for mask, path in zip(masks, paths, strict=True):
             values = read_values(path, size)

@@ -47,7 +47,7 @@ class PairDataset(NamedDataset):
 
     Attributes:
         names: of the samples, those of their image files without the ending.
-        image_paths: of the samples.
+        image_paths, label_paths: of the samples.
         skipped: see above.
 
     Raises:
@@ -72,6 +72,7 @@ class PairDataset(NamedDataset):
         self.pairs = [(any_case(image), any_case(labels)) for image, labels in pairs]
         check_files([path for pair in self.pairs for path in pair])
         self.image_paths = [image for image, _ in self.pairs]
+        self.label_paths = [(labels,) for _, labels in self.pairs]
         self.names = [path.stem for path in self.image_paths]
         self.skipped = list(skipped)
         self.label_of = dict(label_of)

@@ -179,6 +179,7 @@ class SegmentDataset(NamedDataset):
         num_classes: how many there are, with the background.
         isthing: category id -> whether it is a thing, as ``PanopticQuality`` takes it.
         names, image_paths: of the samples.
+        label_paths: of each sample the files that say what is in its image.
         skipped: see above.
 
     Raises:
@@ -205,6 +206,9 @@ class SegmentDataset(NamedDataset):
         ]
         check_files([part for item in self.items for part in item if isinstance(part, Path)])
         self.image_paths = [item[0] for item in self.items]
+        self.label_paths = [
+            tuple(part for part in item[1:] if isinstance(part, Path)) for item in self.items
+        ]
         self.names = [path.stem for path in self.image_paths]
         self.task, self.transforms, self.skipped = task, transforms, list(skipped)
         self.image_ids = range(len(items)) if image_ids is None else list(image_ids)
@@ -269,6 +273,7 @@ class ObjectDataset(NamedDataset):
 
     Args:
         image_paths: of the images.
+        label_paths: of each image the files that say what is in it.
         read: index and size (H, W) -> the objects of that image.
         categories: the background, then the classes of the objects; their places are the labels.
         task: ``semantic``, ``instance`` or ``panoptic``.
@@ -278,8 +283,9 @@ class ObjectDataset(NamedDataset):
         skipped: what was found and left out.
 
     Attributes:
-        classes, classes_zh, colors, num_classes, isthing, names, image_paths, image_ids, skipped:
-            see ``SegmentDataset``; here the numbers are the same in all three tasks.
+        classes, classes_zh, colors, num_classes, isthing, names, image_paths, label_paths,
+            image_ids, skipped: see ``SegmentDataset``; here the numbers are the same in all three
+            tasks.
 
     Raises:
         ValueError: for an unknown ``task``.
@@ -289,6 +295,7 @@ class ObjectDataset(NamedDataset):
     def __init__(
         self,
         image_paths: Sequence[Path],
+        label_paths: Sequence[Sequence[Path]],
         read: Callable[[int, tuple[int, int]], Objects],
         categories: Sequence[Category],
         task: str,
@@ -300,6 +307,7 @@ class ObjectDataset(NamedDataset):
     ):
         check_task(task, len(categories))
         self.image_paths = [any_case(path) for path in image_paths]
+        self.label_paths = [tuple(paths) for paths in label_paths]
         check_files(self.image_paths)
         self.names = [path.stem for path in self.image_paths]
         self.task, self.transforms, self.skipped = task, transforms, list(skipped)

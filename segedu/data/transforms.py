@@ -178,6 +178,20 @@ class FitInto(ScaleAndCrop):
         }
 
 
+class CenterCrop(ScaleAndCrop):
+    """Cuts the middle out; of a side that is shorter than ``size`` all of it."""
+
+    def __init__(self, size: int | Sequence[int]):
+        super().__init__(size, scale=(1.0, 1.0))
+
+    def make_params(self, flat_inputs: list[Any]) -> dict[str, Any]:
+        """Compute the window."""
+        extents = list(zip(v2.query_size(flat_inputs), self.size, strict=True))
+        window = [min(old, new) for old, new in extents]
+        top, left = (round((old - min(old, new)) / 2) for old, new in extents)
+        return {"crop": (top, left, *window), "size": window, "padding": [0, 0, 0, 0]}
+
+
 class RandomShorterSide(ScaleAndCrop):
     """Scales the whole picture, undistorted, to a shorter side that is drawn from several.
 

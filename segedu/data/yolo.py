@@ -100,6 +100,7 @@ class YoloSegmentation(ObjectDataset):
         _, *colors = colormap(len(names) + 1)
         super().__init__(
             list(images.values()),
+            [(texts[name],) if name in texts else () for name in images],
             self._read_objects,
             [
                 Category(*BACKGROUND, isthing=False),

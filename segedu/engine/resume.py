@@ -21,7 +21,7 @@ from segedu.files import sweep
 
 #: What a resumed training may have otherwise: how long, where, and on what it runs.
 MAY_CHANGE = frozenset(
-    {"epochs", "patience", "device", "workers", "out", "data", "command", "machine"}
+    {"epochs", "patience", "device", "workers", "cache", "out", "data", "command", "machine"}
 )
 _ABOUT = {"history", "config", "settings", "network"}
 

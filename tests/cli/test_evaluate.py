@@ -12,7 +12,7 @@ from segedu.data import open_dataset, transforms
 from segedu.engine import fit, make_loader
 from segedu.losses import CrossEntropyLoss
 from segedu.models import get_model
-from tests.cli.own_data import write
+from tests.cli.own_data import QUICK, write
 
 
 @pytest.fixture
@@ -100,3 +100,53 @@ def test_a_network_that_fit_trained_is_judged_and_called_by_its_name(tmp_path):
     told += ["--results", str(results)]
     assert main(["evaluate", "--checkpoint", str(tmp_path / "last.pt"), *told]) == 0
     assert json.loads(results.read_text())["unet/all"]["images"] == 4
+
+
+@pytest.fixture(scope="module")
+def objects(tmp_path_factory):
+    """A checkpoint of a network for objects that learnt from own folders, 24 x 32 pixels."""
+    root = tmp_path_factory.mktemp("objects")
+    own = write(root / "data", 4)
+    command = ["train", "--data", str(own), "--val-split", "2", *QUICK, "--crop", "32", "32"]
+    model = ["--model", "panoptic_deeplab_tiny", "--task", "instance"]
+    assert main([*command, *model, "--cache", "--out", str(root / "run")]) == 0
+    return root / "run" / "last.pt"
+
+
+@pytest.mark.parametrize(
+    ("options", "images", "size"),
+    [
+        ([], 2, [24, 32]),
+        (["--center-crop", "16", "20"], 2, [16, 20]),
+        (["--tiles", "16", "16"], 8, [12, 16]),
+        (["--image-size", "48", "48"], 2, [48, 48]),
+        (["--image-size", "48", "48", "--center-crop", "40", "48", "--tiles", "20", "48"], 4, None),
+    ],
+)
+def test_parts_of_images_are_judged(options, images, size, objects, tmp_path):
+    results = tmp_path / "results.json"
+    told = ["--results", str(results), "--entry", "x", "--draws", "2", "--out", str(tmp_path / "o")]
+    assert main(["evaluate", "--checkpoint", str(objects), *options, *told]) == 0
+    entry = json.loads(results.read_text())["x"]
+    assert entry["images"] == images and entry["size"] == (size or [20, 48])
+    assert entry["training"]["loss"] and "AP50" in entry and entry["APl"] is None
+    names = [row["image"] for row in csv.DictReader((tmp_path / "o" / "images.csv").open())]
+    assert len(set(names)) == images
+
+
+def test_objects_are_judged_as_a_panoptic_map(objects, tmp_path, capsys):
+    results = tmp_path / "results.json"
+    told = ["--results", str(results), "--draws", "0"]
+    assert main(["evaluate", "--checkpoint", str(objects), "--task", "panoptic", *told]) == 0
+    assert "pq_things" in json.loads(results.read_text())["panoptic_deeplab_tiny/val"]
+    assert main(["evaluate", "--checkpoint", str(objects), "--task", "semantic"]) == 2
+    assert "--task: a network for instance segmentation" in capsys.readouterr().err
+
+
+def test_settings_without_weights_change_after_the_training(objects, capsys):
+    command = ["evaluate", "--checkpoint", str(objects), "--draws", "0"]
+    assert main([*command, "--set", "center_threshold=0.9"]) == 0
+    assert main([*command, "--set", "no_such=1"]) == 2
+    assert "--set no_such: " in capsys.readouterr().err
+    assert main([*command, "--set", "head_width=3"]) == 2
+    assert "--set head_width: " in capsys.readouterr().err

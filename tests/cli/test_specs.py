@@ -46,6 +46,18 @@ def test_malformed_losses(text):
         specs.build_loss(text)
 
 
+def test_a_decay_of_the_optimizer_is_of_all_parameters():
+    weight, bias = (torch.zeros(1, requires_grad=True) for _ in range(2))
+    groups = [{"params": [weight], "weight_decay": 0.5}, {"params": [bias], "weight_decay": 0.0}]
+
+    def decays(text):
+        optimizer = specs.build_optimizer(text, groups, 1.0)
+        return {p: g["weight_decay"] for g in optimizer.param_groups for p in g["params"]}
+
+    assert decays("adamw") == {weight: 0.5, bias: 0.0}
+    assert decays("adamw:weight_decay=0.01") == {weight: 0.01, bias: 0.01}
+
+
 @pytest.mark.parametrize("text", ["poly:power=1", "cosine", "step:milestones=(2,4),gamma=0.5"])
 def test_schedules(text):
     optimizer = specs.build_optimizer(

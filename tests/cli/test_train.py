@@ -60,7 +60,7 @@ def test_a_fingerprint_changes_with_the_files(own):
     def found():
         said = {"classes": ["background", "thing"], "val_split": 0.25}
         data = datasets.open_split("folders", str(own), "train", "semantic", said)
-        return run_folder.fingerprint(data), datasets.files_of(data)[1]
+        return run_folder.fingerprint(data), data.label_paths[0][0]
 
     first, mask = found()
     assert mask.parent.name == "masks"

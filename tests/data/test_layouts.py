@@ -239,12 +239,43 @@ def test_val_split_keeps_groups_together(tmp_path):
         parts(tmp_path, val_split=0.2, group="p")
 
 
+def test_every_nth_image_is_of_val(tmp_path):
+    own_data(tmp_path)
+    assert parts(tmp_path, val_split=4) == [list("bcdfghj"), list("aei")]
+    assert parts(tmp_path, val_split=4, seed=1) == parts(tmp_path, val_split=4)
+    names = [f"p{patient}_{slice_}" for patient in range(5) for slice_ in range(3)]
+    own_data(tmp_path / "grouped", names)
+    _, val = parts(tmp_path / "grouped", val_split=3, group=r"p\d+")
+    assert {name[:2] for name in val} == {"p0", "p3"} and len(val) == 6
+
+
+def test_all_objects_as_one_class(tmp_path):
+    tiny_coco = tiny.write("coco", tmp_path)
+    data = open_dataset("coco", tiny_coco.root, "train", single_class="animal")
+    assert data.classes == ("background", "animal") and data[0]["labels"].tolist() == [1]
+    with pytest.raises(ValueError, match="single class is for the task 'instance'"):
+        open_dataset("coco", tiny_coco.root, "train", task="panoptic", single_class="animal")
+
+
+@pytest.mark.parametrize("layout", [name for name in LAYOUTS if name != "scenes"])
+def test_every_layout_names_the_files_of_its_labels(layout, tmp_path):
+    """Those without which a sample would be another one; the run's fingerprint looks at them."""
+    small = tiny.write(layout, tmp_path)
+    data = open_dataset(layout, small.root, small.split, **small.options)
+    files = {path for paths in data.label_paths for path in paths}
+    others = {path for path in tmp_path.rglob("*") if path.is_file()} - set(data.image_paths)
+    lists = {path for path in others if path.suffix == ".txt" and layout in ("voc", "camvid")}
+    assert len(data.label_paths) == len(data) and files == others - lists
+
+
 def test_splits_are_never_guessed(tmp_path):
     own_data(tmp_path, "ab")
     with pytest.raises(ValueError, match="no splits of its own; give val_split=0.2"):
         open_dataset("folders", tmp_path, "train", classes=["a", "b"])
     with pytest.raises(ValueError, match="val_split must be a share"):
         open_dataset("folders", tmp_path, "train", classes=["a", "b"], val_split=1.5)
+    with pytest.raises(ValueError, match="a whole number n > 1 for every n-th image, got 1"):
+        open_dataset("folders", tmp_path, "train", classes=["a", "b"], val_split=1)
     own_data(tmp_path / "one", "a")
     with pytest.raises(ValueError, match="1 images cannot be split"):
         open_dataset("folders", tmp_path / "one", "val", classes=["a", "b"], val_split=0.5)

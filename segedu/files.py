@@ -16,6 +16,11 @@ from typing import Any, BinaryIO
 _TEMPORARY = ".segedu-tmp-"
 
 
+def user_path(text: str) -> Path:
+    """A path of a command line; ``$NAMES`` survive the quotes of a portable command."""
+    return Path(os.path.expandvars(text)).expanduser()
+
+
 @contextlib.contextmanager
 def atomic_write(path: str | os.PathLike[str]) -> Iterator[BinaryIO]:
     """Open a temporary file that takes the place of ``path`` if the block succeeds.

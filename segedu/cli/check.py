@@ -3,8 +3,8 @@
 import argparse
 
 from segedu.cli.datasets import TASKS, add_data, data_options, errors_as_options
-from segedu.cli.options import Parser, find_root, path
-from segedu.files import write_json
+from segedu.cli.options import Parser, find_root
+from segedu.files import user_path, write_json
 
 EXAMPLES = (
     "check --data mydata --classes background car --val-split 0.2",
@@ -30,7 +30,7 @@ def run(options: argparse.Namespace) -> int:
     from segedu.checkup import examine
 
     layout = options.layout or "folders"
-    picture = path(options.picture)
+    picture = user_path(options.picture)
     if picture.suffix.lower() != ".png":
         raise ValueError(f"--picture {picture}: its name must end in .png")
     with errors_as_options():
@@ -61,7 +61,7 @@ def run(options: argparse.Namespace) -> int:
     if picture.is_file():
         print(f"picture: {picture}")
     if options.json:
-        print(f"kept in {write_json(path(options.json), found.to_dict())}")
+        print(f"kept in {write_json(user_path(options.json), found.to_dict())}")
     print(f"verdict: {found.verdict}")
     refused = {"errors", "warnings"} if options.strict else {"errors"}
     return int(found.verdict in refused)

@@ -7,7 +7,8 @@ from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
-from segedu.cli.options import Parser, find_root, path
+from segedu.cli.options import Parser, find_root
+from segedu.files import user_path
 
 if TYPE_CHECKING:
     from torch.utils.data import Dataset
@@ -74,7 +75,7 @@ def data_options(options: argparse.Namespace) -> dict[str, Any]:
         if value is not None:
             said[_NAMES.get(name, name)] = value
     if "classes" in said:
-        one = path(said["classes"][0]) if len(said["classes"]) == 1 else None
+        one = user_path(said["classes"][0]) if len(said["classes"]) == 1 else None
         is_file = one is not None and (one.suffix or one.is_file())
         said["classes"] = class_names(one if is_file else said["classes"])
     return said

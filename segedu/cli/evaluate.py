@@ -11,9 +11,9 @@ from typing import TYPE_CHECKING, Any
 from segedu import machine
 from segedu.cli.datasets import TASKS, add_data, data_options, open_split
 from segedu.cli.networks import build_task, load_model, predictor, preprocessing
-from segedu.cli.options import AsTuple, Parser, add_prediction, path
+from segedu.cli.options import AsTuple, Parser, add_prediction
 from segedu.cli.run_folder import compare
-from segedu.files import read_json, write_json
+from segedu.files import read_json, user_path, write_json
 
 if TYPE_CHECKING:
     from torch import nn
@@ -120,7 +120,7 @@ def _judge_checkpoint(options: argparse.Namespace) -> None:
     _print(report)
     if options.out:
         pictures = _worst(report, task, lambda i: _triple(judged, task, raw[i], config, raw))
-        _write(report, path(options.out), task.monitor, pictures, options)
+        _write(report, user_path(options.out), task.monitor, pictures, options)
     flat = plain({k: v for k, v in scores.items() if k not in ("images", "intervals")})
     classes = config["classes"]
     name = options.entry or f"{state['network']['name']}/{options.split}"
@@ -146,7 +146,7 @@ def _judge_checkpoint(options: argparse.Namespace) -> None:
         },
     }
     if options.results:
-        print(f"kept in {write_json(path(options.results), dict(sorted(results.items())))}")
+        print(f"kept in {write_json(user_path(options.results), dict(sorted(results.items())))}")
 
 
 def _judge_masks(options: argparse.Namespace) -> None:
@@ -168,7 +168,7 @@ def _judge_masks(options: argparse.Namespace) -> None:
         raise ValueError("--results collects scores of checkpoints; give --out")
     said = data_options(options)
     table = class_table(said.get("classes"), said.get("masks", "index"))
-    folders = (str(path(options.pred).absolute()), str(path(options.truth).absolute()))
+    folders = (str(user_path(options.pred).absolute()), str(user_path(options.truth).absolute()))
     suffixes = (said.get("image_suffix", ""), said.get("mask_suffix", ""))
     known = (*MASK_SUFFIXES, "_pred", "-pred", "_prediction", "-prediction")
     pairs, _ = find_pairs(Path("/"), None, folders, suffixes, (known, known))
@@ -208,7 +208,7 @@ def _judge_masks(options: argparse.Namespace) -> None:
         return sheet([shown], table.names, table.colors)
 
     task = Semantic(num_classes=len(table.names))
-    _write(report, path(options.out), task.monitor, _worst(report, task, masks_of), options)
+    _write(report, user_path(options.out), task.monitor, _worst(report, task, masks_of), options)
 
 
 def _data_of(
@@ -327,6 +327,6 @@ def _write(
 
 def _read_results(name: str | None) -> dict[str, Any]:
     """The results that a JSON file holds already, by model and split."""
-    if name is None or not path(name).exists():
+    if name is None or not user_path(name).exists():
         return {}
-    return read_json(path(name))
+    return read_json(user_path(name))

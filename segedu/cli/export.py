@@ -3,7 +3,8 @@
 import argparse
 
 from segedu.cli.networks import load_model
-from segedu.cli.options import Parser, path
+from segedu.cli.options import Parser
+from segedu.files import user_path
 
 EXAMPLES = (
     "export --checkpoint runs/unet/best.pt --out unet.onnx",
@@ -48,7 +49,7 @@ def run(options: argparse.Namespace) -> None:
     from segedu.engine.export import INPUT, OUTPUT, export_onnx
     from segedu.models import list_models
 
-    out = path(options.out)
+    out = user_path(options.out)
     if out.suffix.lower() != ".onnx":
         raise ValueError(f"--out: {out} must end in .onnx")
     if out.exists() and not options.force:

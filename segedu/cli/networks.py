@@ -7,7 +7,8 @@ from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from segedu.cli.options import find_device, path
+from segedu.cli.options import find_device
+from segedu.files import user_path
 
 if TYPE_CHECKING:
     from torch import Tensor, nn
@@ -105,8 +106,8 @@ def _weights(text: str) -> Any:
     """A file, or weights of torchvision such as ``ResNet50_Weights.DEFAULT``."""
     from torchvision.models import get_weight
 
-    if path(text).is_file():
-        return path(text)
+    if user_path(text).is_file():
+        return user_path(text)
     try:
         return get_weight(text)
     except (ValueError, KeyError, AttributeError):
@@ -132,7 +133,7 @@ def initialise(model: nn.Module, source: str) -> str:
     """
     from torch import Tensor
 
-    file = path(source)
+    file = user_path(source)
     state = _read_state(file)
     own = model.state_dict()
     fits = {
@@ -223,7 +224,7 @@ def load_model(
     from segedu.engine import load_checkpoint
     from segedu.engine.checkpoint import network_of
 
-    state = load_checkpoint(path(checkpoint))
+    state = load_checkpoint(user_path(checkpoint))
     if settings and state.get("network"):
         state["network"] = {**state["network"], **settings}
     try:

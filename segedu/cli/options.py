@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import argparse
 import ast
-import os
 import shutil
 import sys
 from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
+
+from segedu.files import user_path
 
 if TYPE_CHECKING:
     import torch
@@ -71,11 +72,6 @@ class AsTuple(argparse.Action):
         setattr(namespace, self.dest, tuple(values))
 
 
-def path(text: str) -> Path:
-    """A path of the command line; ``$NAMES`` survive the quotes of a portable command."""
-    return Path(os.path.expandvars(text)).expanduser()
-
-
 def find_root(layout: str, data: str) -> Path:
     """The root folder that ``--data`` names.
 
@@ -84,7 +80,7 @@ def find_root(layout: str, data: str) -> Path:
     """
     if not data and layout != "scenes":
         raise ValueError(f"--data is missing: the root folder of the {layout} data set")
-    return path(data)
+    return user_path(data)
 
 
 def assignment(text: str) -> tuple[str, Any]:

@@ -8,8 +8,9 @@ from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
 from segedu.cli.networks import load_model
-from segedu.cli.options import Parser, add_prediction, path
+from segedu.cli.options import Parser, add_prediction
 from segedu.cli.sources import VIDEO_SUFFIXES, Picture, find_files, pictures
+from segedu.files import user_path
 
 if TYPE_CHECKING:
     from segedu.cli.results import Writer
@@ -54,12 +55,12 @@ def run(options: argparse.Namespace) -> int:
     """Segment every picture; returns 1 if some could not be read."""
     from segedu.cli.results import Writer, network_input
 
-    found = find_files(str(path(options.input)))
+    found = find_files(str(user_path(options.input)))
     model, state = load_model(
         options.checkpoint, options.device, dict(options.set), options.image_size
     )
     config = network_input(model, state)
-    writer = Writer(path(options.out), config, tuple(options.save), options.force)
+    writer = Writer(user_path(options.out), config, tuple(options.save), options.force)
     for name, file in found.files.items():
         if file.suffix.lower() not in VIDEO_SUFFIXES:
             writer.check_free(name)

@@ -9,8 +9,9 @@ from typing import TYPE_CHECKING, Any
 from segedu import machine
 from segedu.cli import networks, specs
 from segedu.cli.datasets import TASKS, add_data, data_options, open_split
-from segedu.cli.options import AsTuple, Parser, add_settings, find_device, path
+from segedu.cli.options import AsTuple, Parser, add_settings, find_device
 from segedu.cli.run_folder import describe, draw_curves, example_drawer, write_config
+from segedu.files import user_path
 
 if TYPE_CHECKING:
     from segedu.tasks import Task
@@ -99,7 +100,7 @@ def run(options: argparse.Namespace) -> None:
 
     given = TrainConfig(**{f.name: getattr(options, f.name) for f in fields(TrainConfig)})
     config = given
-    out = path(config.out)
+    out = user_path(config.out)
     at_least_one(
         epochs=config.epochs,
         accumulate=config.accumulate,

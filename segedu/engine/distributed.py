@@ -77,6 +77,12 @@ def postpone_sync(model: nn.Module, postpone: bool) -> contextlib.AbstractContex
     return contextlib.nullcontext()
 
 
+def wait() -> None:
+    """Until every process has come here, such as to a file before one of them writes it."""
+    if world_size() > 1:
+        distributed.barrier()
+
+
 def total(value: Tensor) -> Tensor:
     """The sum of ``value`` over all processes, in every process."""
     if world_size() > 1:

@@ -3,14 +3,18 @@
 import argparse
 import ast
 import os
+import shlex
 import sys
 from collections.abc import Sequence
-from pathlib import Path
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
+from segedu.files import read_json, user_path, write_json
 from segedu.medical import dicom
 from segedu.medical.io import read_volume, write_volume
 from segedu.medical.volume import Volume, VolumeError
+
+RUN = "run.json"  # beside a run's configuration: its command and machine
 
 # torch takes seconds to import: the commands that need it import it, so that --help does not wait.
 if TYPE_CHECKING:
@@ -19,7 +23,9 @@ if TYPE_CHECKING:
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run one command; mistakes of the user become one line on stderr and exit status 2."""
+    arguments = sys.argv[1:] if arguments is None else list(arguments)
     options = _parser().parse_args(arguments)
+    options.command_line = shlex.join(["python", "-m", "segedu.medical", *arguments])
     try:
         return options.run(options) or 0
     except KeyboardInterrupt:
@@ -87,23 +93,33 @@ def convert(options: argparse.Namespace) -> None:
 
 def phantom(options: argparse.Namespace) -> None:
     """Draw patients that never were, ready for ``train``."""
-    from segedu.medical.phantom import LABELS, LUNGS, PhantomConfig, generate
+    from segedu.medical import phantom as drawing
     from segedu.medical.project import write_decathlon
 
-    config = PhantomConfig(tuple(options.shape), tuple(options.spacing))
-    names = LUNGS if options.labels == "lungs" else LABELS
+    config = drawing.PhantomConfig(tuple(options.shape), tuple(options.spacing))
+    if options.nodules:
+        config = replace(config, nodules=tuple(map(drawing.Nodule, options.nodules)))
+    nodule = drawing.LABELS[drawing.NODULE]
+    names = {"lungs": drawing.LUNGS, "labels": drawing.LABELS, "nodules": ("background", nodule)}
 
     def draw(seed: int) -> tuple[str, Volume, Volume]:
-        drawn = generate(seed, config)
+        drawn = drawing.generate(seed, config)
         print(f"phantom_{seed:03d}: {_describe(drawn.image)}", flush=True)
-        return f"phantom_{seed:03d}", drawn.image, getattr(drawn, options.labels)
+        labels = drawn.lungs if options.labels == "lungs" else drawn.labels
+        if options.labels == "nodules":
+            labels = labels.with_array((labels.array == drawing.NODULE).astype("uint8"))
+        return f"phantom_{seed:03d}", drawn.image, labels
 
     seeds = range(options.seed, options.seed + options.number)
-    write_decathlon(options.output, map(draw, seeds), names)
+    write_decathlon(options.output, map(draw, seeds), names[options.labels])
 
 
 def train(options: argparse.Namespace) -> None:
     """Train on a folder of scans, or go on with a run."""
+    import torch
+
+    from segedu import machine
+    from segedu.engine import distributed
     from segedu.engine.resume import nothing_left
     from segedu.medical.project import PATIENT, ProjectConfig, find_scans, patients_of
     from segedu.medical.project import train as train_run
@@ -127,6 +143,12 @@ def train(options: argparse.Namespace) -> None:
 
     def show(record: dict[str, Any]) -> None:
         trained.append(record["epoch"])
+        if distributed.rank():
+            return
+        if not (options.out / RUN).exists():
+            device = options.device or ("cuda" if torch.cuda.is_available() else "cpu")
+            about = {"command": options.command_line, "machine": machine.describe(device)}
+            write_json(options.out / RUN, about)
         score = "" if record.get("val_dice") is None else f"  Dice {_rounded(record['val_dice'])}"
         seconds = record["seconds"]
         print(
@@ -178,6 +200,30 @@ def evaluate(options: argparse.Namespace) -> None:
             f"{names[number]}: {row['hits']} of {row['lesions']} lesions found, "
             f"{row['false_positives_per_scan']:.1f} false positives per scan"
         )
+    if options.results:
+        results = read_json(options.results) if options.results.exists() else {}
+        results[options.entry or options.run_folder.name] = _entry(options)
+        print(f"kept in {write_json(options.results, dict(sorted(results.items())))}")
+
+
+def _entry(options: argparse.Namespace) -> dict[str, Any]:
+    """What a collection of results says of an evaluation: scores, and what led to them."""
+    from segedu.engine import History
+
+    run = options.run_folder
+    records = History.from_jsonl(run / "history.jsonl").records
+    return {
+        "command": options.command_line,
+        "subset": options.subset,
+        **read_json(options.output / "scores.json"),
+        "training": {
+            **read_json(run / "config.json"),
+            **(read_json(run / RUN) if (run / RUN).exists() else {}),
+            "loss": [round(record["loss"], 4) for record in records],
+            "val_dice": [record["val_dice"] for record in records],
+            "seconds": sum(record["seconds"] for record in records),
+        },
+    }
 
 
 def report(options: argparse.Namespace) -> None:
@@ -230,31 +276,38 @@ def _parser() -> argparse.ArgumentParser:
     commands = parser.add_subparsers(required=True, metavar="COMMAND")
 
     command = commands.add_parser("inspect", help="list series, their geometry and problems")
-    command.add_argument("path", type=Path, help="folder of DICOM files, NIfTI or DICOM-SEG file")
+    command.add_argument(
+        "path", type=user_path, help="folder of DICOM files, NIfTI or DICOM-SEG file"
+    )
     command.add_argument("--pixels", action="store_true", help="decode the images, too")
     _allow_missing(command)
     command.set_defaults(run=inspect)
 
     command = commands.add_parser("convert", help="DICOM, DICOM-SEG or NIfTI to NIfTI or DICOM")
-    command.add_argument("input", type=Path, help="folder of DICOM images, NIfTI or DICOM-SEG file")
-    command.add_argument("output", type=Path, help="file .nii or .nii.gz, or new DICOM folder")
+    command.add_argument(
+        "input", type=user_path, help="folder of DICOM images, NIfTI or DICOM-SEG file"
+    )
+    command.add_argument("output", type=user_path, help="file .nii or .nii.gz, or new DICOM folder")
     command.add_argument("--series", metavar="UID", help="which one, if the folder holds several")
     _allow_missing(command)
     command.set_defaults(run=convert)
 
     command = commands.add_parser("phantom", help="draw thorax CTs of nobody, with exact masks")
-    command.add_argument("output", type=Path, help="folder for imagesTr and labelsTr")
+    command.add_argument("output", type=user_path, help="folder for imagesTr and labelsTr")
     command.add_argument("--number", type=int, default=8, help="of patients")
     command.add_argument("--seed", type=int, default=0, help="of the first patient")
     command.add_argument("--shape", type=int, nargs=3, default=(48, 96, 96), metavar="N")
     command.add_argument("--spacing", type=float, nargs=3, default=(6.0, 3.9, 3.9), metavar="MM")
-    command.add_argument("--labels", choices=("lungs", "labels"), default="lungs")
+    command.add_argument("--labels", choices=("lungs", "labels", "nodules"), default="lungs")
+    command.add_argument(
+        "--nodules", type=float, nargs="+", metavar="MM", help="their diameters (default: three)"
+    )
     command.set_defaults(run=phantom)
 
     command = commands.add_parser("train", help="train a network on scans with labels")
-    command.add_argument("data", type=Path, help="folder with imagesTr and labelsTr")
-    command.add_argument("--out", type=Path, required=True, help="folder of the run")
-    command.add_argument("--config", type=Path, help="JSON file, such as that of another run")
+    command.add_argument("data", type=user_path, help="folder with imagesTr and labelsTr")
+    command.add_argument("--out", type=user_path, required=True, help="folder of the run")
+    command.add_argument("--config", type=user_path, help="JSON file, such as that of another run")
     command.add_argument(
         "--set", type=_setting, action="append", default=[], metavar="NAME=VALUE",
         help="change a setting, such as lr=0.001, patch=(32,64,64), or whose a scan is: by "
@@ -262,32 +315,36 @@ def _parser() -> argparse.ArgumentParser:
         "patient=LIDC-IDRI-[0-9]+, or a CSV file with the columns name and patient",
     )  # fmt: skip
     command.add_argument(
-        "--tensorboard", type=Path, metavar="DIR", help="write curves that TensorBoard shows"
+        "--tensorboard", type=user_path, metavar="DIR", help="write curves that TensorBoard shows"
     )
     command.add_argument("--resume", action="store_true", help="go on with the run in --out")
     command.add_argument("--device", help="cpu or cuda; by default the GPU if there is one")
     command.set_defaults(run=train)
 
     command = commands.add_parser("predict", help="segment a scan with a trained run")
-    command.add_argument("run_folder", type=Path, metavar="run", help="folder that train left")
-    command.add_argument("input", type=Path, help="folder of DICOM images, or NIfTI file")
-    command.add_argument("output", type=Path, help="file .nii or .nii.gz, or new DICOM folder")
+    command.add_argument("run_folder", type=user_path, metavar="run", help="folder that train left")
+    command.add_argument("input", type=user_path, help="folder of DICOM images, or NIfTI file")
+    command.add_argument("output", type=user_path, help="file .nii or .nii.gz, or new DICOM folder")
     command.add_argument("--series", metavar="UID", help="which one, if the folder holds several")
     command.add_argument("--device", help="cpu or cuda; by default the GPU if there is one")
     _allow_missing(command)
     command.set_defaults(run=predict)
 
     command = commands.add_parser("evaluate", help="compare a trained run with the truth")
-    command.add_argument("run_folder", type=Path, metavar="run", help="folder that train left")
-    command.add_argument("data", type=Path, help="folder with imagesTr and labelsTr")
-    command.add_argument("output", type=Path, help="folder for scores and predictions")
+    command.add_argument("run_folder", type=user_path, metavar="run", help="folder that train left")
+    command.add_argument("data", type=user_path, help="folder with imagesTr and labelsTr")
+    command.add_argument("output", type=user_path, help="folder for scores and predictions")
     command.add_argument("--subset", choices=("train", "val", "test"), default="test")
+    command.add_argument(
+        "--results", type=user_path, metavar="FILE", help="JSON that collects scores of many runs"
+    )
+    command.add_argument("--entry", metavar="NAME", help="in --results (default: name of the run)")
     command.add_argument("--device", help="cpu or cuda; by default the GPU if there is one")
     command.set_defaults(run=evaluate)
 
     command = commands.add_parser("report", help="turn an evaluation into one HTML page")
-    command.add_argument("evaluation", type=Path, help="folder that evaluate left")
-    command.add_argument("data", type=Path, help="folder with imagesTr and labelsTr")
+    command.add_argument("evaluation", type=user_path, help="folder that evaluate left")
+    command.add_argument("data", type=user_path, help="folder with imagesTr and labelsTr")
     command.add_argument(
         "--failure", type=float, default=0.5, metavar="DICE", help="list scans below this"
     )

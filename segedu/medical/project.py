@@ -372,11 +372,12 @@ def train(
         FileExistsError: if ``out`` holds a run and ``resume`` is False.
         ValueError: if scans do not fit the project, or a resumed run had other settings or scans.
     """
-    out = Path(out)
+    out, device = Path(out), distributed.setup(device)
     scans = find_scans(data)
     parts = _split([name for name, *_ in scans], config)
     split = {k: [scans[i][0] for i in part] for k, part in zip(SUBSETS, parts, strict=True)}
     _check_run(out, config, split, resume)
+    distributed.wait()  # the first process writes what the others look at here
     train_cases, val_cases = ([load_case(*scans[i], config) for i in part] for part in parts[:2])
     out.mkdir(parents=True, exist_ok=True)
     if distributed.rank() == 0:

@@ -23,6 +23,7 @@ from segedu.medical.project import (
     load_case,
     patients_of,
     prepare,
+    read_classes,
     train,
     write_decathlon,
 )
@@ -82,6 +83,17 @@ def test_of_several_processes_the_first_writes(rank, files, data, tmp_path, monk
     monkeypatch.setattr("segedu.medical.project.fit", lambda *arguments, **settings: None)
     train(data, tmp_path, TINY, device="cpu")
     assert {path.name for path in tmp_path.iterdir()} == files
+
+
+def test_nothing_is_written_before_every_process_has_looked(data, tmp_path, monkeypatch):
+    """Else the slower one of two would meet a run that the faster one has just begun."""
+    there = []
+    monkeypatch.setattr(
+        "segedu.engine.distributed.wait", lambda: there.append(list(tmp_path.iterdir()))
+    )
+    monkeypatch.setattr("segedu.medical.project.fit", lambda *arguments, **settings: None)
+    train(data, tmp_path, TINY, device="cpu")
+    assert there == [[]] and (tmp_path / "config.json").exists()
 
 
 def test_resuming_after_a_crash_gives_the_same_bits(run, data, tmp_path):
@@ -281,6 +293,15 @@ def test_a_folder_without_scans_and_a_scan_without_labels_are_named(data, tmp_pa
     assert read_nifti(tmp_path / "imagesTr" / "a.nii.gz").shape == (8, 16, 14)
 
 
+def test_nodules_of_wanted_diameters_are_drawn(tmp_path):
+    shape = ["--shape", "12", "24", "24", "--spacing", "22", "15.5", "15.5"]
+    wanted = ["--labels", "nodules", "--nodules", "60", "50"]
+    assert main(["phantom", str(tmp_path), "--number", "1", *shape, *wanted]) == 0
+    labels = read_nifti(tmp_path / "labelsTr" / "phantom_000.nii.gz").array
+    assert set(np.unique(labels)) == {0, 1}
+    assert read_classes(tmp_path) == ("background", "nodule ｜ 结节")
+
+
 def test_the_commands_draw_train_resume_and_predict(tmp_path, capsys):
     scans, run, labels = tmp_path / "scans", tmp_path / "run", tmp_path / "labels.nii.gz"
     shape = ["--shape", "6", "24", "24", "--spacing", "45", "15.5", "15.5"]
@@ -306,9 +327,15 @@ def test_the_commands_draw_train_resume_and_predict(tmp_path, capsys):
     assert main(["predict", str(run), str(scan_path), str(labels)]) == 0
     assert "right lung ｜ 右肺: " in capsys.readouterr().out
     assert read_nifti(labels).same_grid(read_nifti(scan_path))
-    scores = tmp_path / "scores"
-    assert main(["evaluate", str(run), str(scans), str(scores)]) == 0
+    scores, results = tmp_path / "scores", tmp_path / "results.json"
+    kept = ["--results", str(results), "--entry", "lungs"]
+    assert main(["evaluate", str(run), str(scans), str(scores), *kept]) == 0
     out = capsys.readouterr().out
+    entry = json.loads(results.read_text(encoding="utf-8"))["lungs"]
+    assert entry["command"].startswith("python -m segedu.medical evaluate ")
+    assert entry["training"]["command"].startswith("python -m segedu.medical train ")
+    assert len(entry["training"]["loss"]) == 2 and entry["training"]["epochs"] == 2
+    assert [row["class"] for row in entry["classes"]] == ["right lung ｜ 右肺", "left lung ｜ 左肺"]
     assert "right lung ｜ 右肺: Dice " in out
     assert re.search(r"left lung ｜ 左肺: \d of \d lesions found, ", out)
     written = json.loads((scores / "scores.json").read_text(encoding="utf-8"))["lesions"]

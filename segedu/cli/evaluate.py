@@ -86,7 +86,7 @@ def _judge_checkpoint(options: argparse.Namespace) -> None:
         options.checkpoint, options.device, dict(options.set), options.image_size
     )
     config, records = {"mean": None, "std": None, **state["config"]}, state["history"]
-    trained = config.get("task", "semantic")
+    trained = config["task"]
     task = build_task(_judged_as(options.task or trained, config))
     if trained == "semantic":
 
@@ -226,11 +226,12 @@ def _data_of(
 
 def _judged_as(task: str, config: Mapping[str, Any]) -> dict[str, Any]:
     """The configuration with another task for networks that find objects."""
-    trained = config.get("task", "semantic")
+    trained = config["task"]
+    if trained not in TASKS:
+        raise ValueError(f"a network for {trained} segmentation cannot be judged by this command")
     if "semantic" in {task, trained} and task != trained:
         raise ValueError(f"--task: a network for {trained} segmentation cannot be judged by {task}")
-    isthing = config.get("isthing") or [c > 0 for c in range(len(config["classes"]))]
-    return {**config, "task": task, "isthing": isthing}
+    return {**config, "task": task}
 
 
 def _in_view(dataset: Any, options: argparse.Namespace, config: Mapping[str, Any]) -> Any:

@@ -64,7 +64,7 @@ def run(options: argparse.Namespace) -> None:
         if name in INSTEAD:
             hint = f"; torchvision's {INSTEAD[name]} loads its weights, and PyTorch exports that"
         raise ValueError(f"{name} cannot be exported: {REASONS[kind]}{hint}")
-    known = network_input(model, state)
+    known = network_input(state)
     metadata = {
         "task": known.task,
         "network": name,

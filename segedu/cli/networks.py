@@ -220,9 +220,14 @@ def load_model(
         device: where the network goes.
         settings: of ``--set``, instead of those of the training.
         image_size: instead of that of the training.
+
+    Returns:
+        The network, and the checkpoint with ``task`` and ``isthing`` in its configuration; where a
+        call of ``fit`` did not name them they are the network's own.
     """
     from segedu.engine import load_checkpoint
     from segedu.engine.checkpoint import network_of
+    from segedu.models import list_models
 
     state = load_checkpoint(user_path(checkpoint))
     if settings and state.get("network"):
@@ -240,7 +245,11 @@ def load_model(
             f"{checkpoint} does not name its {' and '.join(missing)}: give them to the training, "
             "fit(..., config={'classes': [...], 'colors': [...]})"
         )
-    state["config"] = config | ({"image_size": list(image_size)} if image_size else {})
+    count = len(config["classes"])
+    things = getattr(model, "things", range(1, count))
+    task = list_models()[state["network"]["name"]].task
+    given = {"task": task, "isthing": [c in things for c in range(count)], **config}
+    state["config"] = given | ({"image_size": list(image_size)} if image_size else {})
     return model.to(find_device(device)), state
 
 

@@ -59,7 +59,7 @@ def run(options: argparse.Namespace) -> int:
     model, state = load_model(
         options.checkpoint, options.device, dict(options.set), options.image_size
     )
-    config = network_input(model, state)
+    config = network_input(state)
     writer = Writer(user_path(options.out), config, tuple(options.save), options.force)
     for name, file in found.files.items():
         if file.suffix.lower() not in VIDEO_SUFFIXES:

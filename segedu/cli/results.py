@@ -18,7 +18,6 @@ from segedu.data.transforms import MEAN, STD
 from segedu.engine import predict_strips, predict_tta
 from segedu.engine.inference import probabilities
 from segedu.files import atomic_write, write_json
-from segedu.models import list_models
 from segedu.ops import masks_to_boxes, resize_labels, rle
 from segedu.tasks import Instance, Panoptic
 from segedu.viz import overlay, overlay_instances, overlay_panoptic
@@ -43,19 +42,16 @@ class Network(NamedTuple):
     """Height and width that pictures were scaled into in training."""
 
 
-def network_input(model: nn.Module, state: Mapping[str, Any]) -> Network:
-    """Read that from a checkpoint.
+def network_input(state: Mapping[str, Any]) -> Network:
+    """Read that from a checkpoint of `segedu.cli.networks.load_model`.
 
     Raises:
         ValueError: if the network is for something that ``predict`` does not do.
     """
     config, built = state["config"], state["network"]
-    known = list_models()[built["name"]].task
-    task = config.get("task", known)
+    task = config["task"]
     if task not in ("semantic", "instance", "panoptic"):
         raise ValueError(f"{built['name']} is for {task} segmentation, which predict cannot do")
-    things = set(getattr(model, "things", ()))
-    isthing = config.get("isthing") or [i in things for i in range(len(config["classes"]))]
     mean, std = config.get("mean") or MEAN, config.get("std") or STD
     if task == "semantic" and built.get("in_channels", len(mean)) != len(mean):
         raise ValueError(
@@ -68,7 +64,7 @@ def network_input(model: nn.Module, state: Mapping[str, Any]) -> Network:
         task=task,
         classes=config["classes"],
         colors=config["colors"],
-        isthing=isthing,
+        isthing=config["isthing"],
         channels=len(mean),
         mean=mean,
         std=std,

@@ -134,6 +134,11 @@ def check_label_range(target: Tensor, num_classes: int, ignore_index: int) -> No
         )
 
 
+def weigh(loss: Tensor, weight: Tensor) -> Tensor:
+    """``weight * loss``, and 0 where the weight is 0: of an infinite loss a product leaves NaN."""
+    return torch.where(weight > 0, weight * loss, 0)
+
+
 def mean_of(total: Tensor, weight: Tensor) -> Tensor:
     """``total / weight``, but 0 with a gradient of 0 where there is no weight at all."""
     return total / torch.where(weight > 0, weight, 1)

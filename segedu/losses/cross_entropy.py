@@ -15,6 +15,7 @@ from segedu.losses._inputs import (
     check_multiclass,
     check_reduction,
     mean_of,
+    weigh,
 )
 from segedu.losses.fused import ClassSumLoss, ClassSums, log_prob
 
@@ -65,7 +66,7 @@ class CrossEntropyLoss(ClassSumLoss):
         if self.label_smoothing:
             loss = self._smoothed(logits, target)
         else:
-            loss = -log_prob(logits, target, self.ignore_index) * weight
+            loss = weigh(-log_prob(logits, target, self.ignore_index), weight)
         if self.reduction == "none":
             return loss
         return loss.sum() if self.reduction == "sum" else mean_of(loss.sum(), weight.sum())
@@ -85,7 +86,7 @@ class CrossEntropyLoss(ClassSumLoss):
         """Return the loss from the class sums (without label smoothing)."""
         check_class_weight(self.weight, sums.nll.shape[1])
         weight = torch.ones_like(sums.nll[0]) if self.weight is None else self.weight
-        loss = (weight * sums.nll).sum()
+        loss = weigh(sums.nll, weight).sum()
         return loss if self.reduction == "sum" else mean_of(loss, (weight * sums.count).sum())
 
 
@@ -121,9 +122,10 @@ class BinaryCrossEntropyLoss(nn.Module):
         """Return the loss of ``logits (N, 1, *S)`` for ``target (N, *S)``."""
         logits, target = check_binary(logits, target, self.ignore_index)
         weight = pixel_weight(target, self.weight, self.ignore_index).to(logits.dtype)
-        loss = weight * F.binary_cross_entropy_with_logits(
+        loss = F.binary_cross_entropy_with_logits(
             logits, (target == 1).to(logits.dtype), reduction="none"
         )
+        loss = weigh(loss, weight)
         if self.reduction == "none":
             return loss
         return loss.sum() if self.reduction == "sum" else mean_of(loss.sum(), weight.sum())
@@ -199,7 +201,7 @@ class OHEMLoss(nn.Module):
         weight = pixel_weight(target.long().flatten(1), self.weight, self.ignore_index)
         keep = self._keep(loss.detach(), target.flatten(1) != self.ignore_index)
         weight = weight * keep
-        return mean_of((weight * loss).sum(), weight.sum())
+        return mean_of(weigh(loss, weight).sum(), weight.sum())
 
     def _keep(self, loss: Tensor, valid: Tensor) -> Tensor:
         """Mask (N, P) of the hard pixels."""

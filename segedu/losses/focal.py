@@ -12,6 +12,7 @@ from segedu.losses._inputs import (
     check_non_negative,
     check_reduction,
     mean_of,
+    weigh,
 )
 from segedu.losses.cross_entropy import pixel_weight
 from segedu.losses.fused import focal, log_prob, sigmoid_focal
@@ -64,7 +65,7 @@ class FocalLoss(nn.Module):
         alpha = pixel_weight(target, self.alpha, self.ignore_index)
         loss = focal(log_p, self.gamma)  # 0 where ignored
         if self.alpha is not None:
-            loss = alpha * loss
+            loss = weigh(loss, alpha)
         if self.reduction == "none":
             return loss
         if self.reduction == "sum":

@@ -319,7 +319,9 @@ class _SigmoidFocal(torch.autograd.Function):
         positive = plain_focal(F.logsigmoid(z_t), gamma)
         ctx.save_for_backward(z, label, valid)
         ctx.gamma, ctx.weights = gamma, weights
-        return (weights[0] * negative + weights[1] * positive).masked_fill_(~valid, 0)
+        # Of an infinite term a product with 0 would leave NaN.
+        terms = [w * t for w, t in zip(weights, (negative, positive), strict=True) if w]
+        return sum(terms, torch.zeros_like(positive)).masked_fill_(~valid, 0)
 
     @staticmethod
     @once_differentiable

@@ -195,6 +195,7 @@ MODELS: dict[str, ModelInfo] = {
         "Dual Attention Network for Scene Segmentation",
         2019,
         47_465_729,
+        # The sum of three: junfu1115/DANet, 97f0c42, encoding/nn/customize.py.
         aux_weights=(1.0, 1.0, 1.0),
     ),
     "semantic_fpn_resnet50": ModelInfo(
@@ -279,6 +280,7 @@ MODELS: dict[str, ModelInfo] = {
             "Transformers",
             2021,
             parameters,
+            # fudan-zvg/SETR, f27d823, configs/SETR/SETR_*_768x768_80k_cityscapes_bs_8.py.
             aux_weights=(1.0,) + (0.4,) * heads,
         )
         for decoder, parameters, heads in (

@@ -106,7 +106,8 @@ def panoptic_losses(
 def _mean(loss: Tensor, weight: Tensor) -> Tensor:
     """Mean of (N, K, H, W) under weights (N, H, W); 0 if all of them are 0."""
     weight = weight[:, None].expand_as(loss)
-    return (loss * weight).sum() / weight.sum().clamp(min=1)
+    # Of an infinite loss a product with 0 would leave NaN.
+    return torch.where(weight > 0, loss * weight, 0).sum() / weight.sum().clamp(min=1)
 
 
 def find_centers(

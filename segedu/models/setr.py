@@ -64,7 +64,8 @@ class SETR(nn.Module):
     convolution and a factor of 2. ``"mla"``: multi-level feature aggregation of four layers.
     Faithful: patches of 16 pixels, layers 10, 15, 20 and 24 of 24 (6, 12, 18 and 24 for MLA),
     auxiliary heads in training. Different: any size works, by padding and by interpolating the
-    position codes; the codes are made for 224 pixels, which torchvision's weights are, not 768.
+    position codes; the codes are made for 224 pixels, which torchvision's weights are, not 768. The
+    authors' PUP has a fourth auxiliary head, on the last layer; here that has the main one alone.
 
     Parameters with 19 classes and codes for 768 pixels: 306,536,524 (naive), 318,467,148 (PUP),
     310,679,135 (MLA), 1,024 more than in mmsegmentation 1.2: there the projection of the patches

@@ -12,6 +12,7 @@ from segedu.data import open_dataset, transforms
 from segedu.engine import fit, make_loader
 from segedu.losses import CrossEntropyLoss
 from segedu.models import get_model
+from segedu.tasks import Panoptic
 from tests.cli.own_data import QUICK, write
 
 
@@ -100,6 +101,25 @@ def test_a_network_that_fit_trained_is_judged_and_called_by_its_name(tmp_path):
     told += ["--results", str(results)]
     assert main(["evaluate", "--checkpoint", str(tmp_path / "last.pt"), *told]) == 0
     assert json.loads(results.read_text())["unet/all"]["images"] == 4
+
+
+def test_a_panoptic_network_that_fit_trained_is_judged(tmp_path):
+    """The checkpoint names classes and colours alone: what is a thing says the network."""
+    own = write(tmp_path / "data", 2)
+    data = open_dataset("folders", own, "all", task="panoptic", transforms=transforms.instances())
+    things = [c for c, isthing in data.isthing.items() if isthing]
+    task = Panoptic(data.isthing)
+    fit(
+        get_model("embedding_tiny", data.num_classes, things=things),
+        make_loader(data, 2, collate_fn=task.collate),
+        task=task,
+        epochs=1,
+        checkpoint_dir=tmp_path,
+        config={"classes": list(data.classes), "colors": [list(color) for color in data.colors]},
+    )
+    told = ["--data", str(own), "--split", "all", "--draws", "0", "--out", str(tmp_path / "scores")]
+    assert main(["evaluate", "--checkpoint", str(tmp_path / "last.pt"), *told]) == 0
+    assert "pq_things" in json.loads((tmp_path / "scores" / "scores.json").read_text())["scalars"]
 
 
 @pytest.fixture(scope="module")

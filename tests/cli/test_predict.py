@@ -275,9 +275,12 @@ def test_instances_become_coco_json(work):
         assert entry["category_id"] in (1, 2) and 0 <= entry["score"] <= 1
 
 
-def test_panoptic_maps_are_those_of_coco(work):
-    things = [False, True, True]
-    config = {"task": "panoptic", "isthing": things}
+@pytest.mark.parametrize(
+    "config",
+    [{"task": "panoptic", "isthing": [False, True, True]}, {}],
+    ids=["of the command line", "of fit, which was told of names and colours alone"],
+)
+def test_panoptic_maps_are_those_of_coco(config, work):
     checkpoint(work, "panoptic_fpn_tiny", things=(1, 2), config=config)
     picture(work, "a.png", (64, 48))
     predict("a.png")

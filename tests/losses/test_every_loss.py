@@ -355,3 +355,47 @@ def test_label_check_on_cuda_is_a_switch():
     logits = torch.zeros(1, 3, 2, 2, device="cuda")
     with losses.check_labels(), pytest.raises(ValueError, match="no class: 9"):
         losses.DiceLoss()(logits, torch.full((1, 2, 2), 9, device="cuda"))
+
+
+WITHOUT_CLASS_0 = {
+    "CrossEntropyLoss": (losses.CrossEntropyLoss([0.0, 1.0]), losses.CrossEntropyLoss()),
+    "OHEMLoss": (
+        losses.OHEMLoss("quantile", min_fraction=1.0, weight=[0.0, 1.0]),
+        losses.OHEMLoss("quantile", min_fraction=1.0),
+    ),
+    "FocalLoss": (
+        losses.FocalLoss(alpha=[0.0, 1.0], normalizer="weights"),
+        losses.FocalLoss(),
+    ),
+    "CombinedLoss": tuple(
+        losses.CombinedLoss(
+            {"ce": (losses.CrossEntropyLoss(w), 1.0), "dice": (losses.DiceLoss(), 1.0)}
+        )
+        for w in ([0.0, 1.0], None)
+    ),
+}
+
+
+@pytest.mark.parametrize("name", WITHOUT_CLASS_0)
+def test_a_weight_of_0_takes_an_infinite_loss_away(name):
+    """Zero times infinity is not a number, and would end the training."""
+    loss, plain = WITHOUT_CLASS_0[name]
+    logits = torch.tensor([[[-math.inf, 0.5], [0.0, 0.25]]], dtype=torch.float64)  # (1, 2, 2)
+    logits.requires_grad_()
+    value = loss(logits, torch.tensor([[0, 1]]))
+    value.backward()
+    assert value.isfinite() and logits.grad[..., 1].isfinite().all()
+    if name != "CombinedLoss":  # whose other part counts the first pixel
+        assert value.item() == pytest.approx(plain(logits[..., 1:], torch.tensor([[1]])).item())
+
+
+def test_binary_weights_of_0_take_an_infinite_loss_away():
+    logits, target = torch.tensor([[math.inf, 0.5]], dtype=torch.float64), torch.tensor([[0, 1]])
+    for loss in (
+        losses.BinaryCrossEntropyLoss([0.0, 1.0]),
+        losses.BinaryFocalLoss(alpha=1.0, normalizer="weights"),
+    ):
+        assert loss(logits, target) == pytest.approx(loss(logits[:, 1:], target[:, 1:]).item())
+    # Class 1 is wrongly certain in the first pixel, but negative terms weigh nothing.
+    several = torch.tensor([[[0.0, 0.0], [math.inf, 0.5]]], dtype=torch.float64)
+    assert losses.SigmoidFocalLoss(alpha=1.0)(several, target).isfinite()

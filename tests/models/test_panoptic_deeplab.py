@@ -129,6 +129,8 @@ def test_losses_of_perfect_maps_are_zero_and_of_void_too():
     batch = [Maps(logits[None], target.center[None], target.offset[None])]
     batch += [kind(*(x[None] for x in y)) for kind, y in ((Maps, target), (Weighting, weighting))]
     assert sum(panoptic_losses(*batch).values()) < 1e-6
+    batch[0].offset[:] = torch.where(batch[2].offset[:, None] > 0, batch[0].offset, torch.inf)
+    assert sum(panoptic_losses(*batch).values()) < 1e-6  # where no object is, nothing counts
 
 
 def test_the_same_seed_gives_the_same_training():

@@ -13,11 +13,20 @@ from segedu.files import user_path
 if TYPE_CHECKING:
     from torch.utils.data import Dataset
 
-#: The layouts of `segedu.data`, which --help must not import.
-LAYOUTS = (
-    *("folders", "voc", "camvid", "cityscapes", "coco", "coco-panoptic", "objects", "labelme"),
-    *("yolo", "pennfudan", "scenes"),
-)
+#: The layouts of `segedu.data`, which --help must not import, and what lies where.
+LAYOUTS = {
+    "folders": "images/ and masks/, in them or above train/ and val/; or a CSV: image,mask,split",
+    "voc": "JPEGImages/, SegmentationClass/, ImageSets/Segmentation/train.txt",
+    "camvid": "train.txt, train/, trainannot/, and the same for val and test",
+    "cityscapes": "leftImg8bit/train/CITY/, gtFine/train/CITY/",
+    "coco": "train2017/, annotations/instances_train2017.json; or --images and --annotations",
+    "coco-panoptic": "train2017/, annotations/panoptic_train2017.json and .../ with its PNGs",
+    "objects": "NAME/images/ANY.png, NAME/masks/*.png: one file for each object",
+    "labelme": "NAME.jpg and NAME.json side by side",
+    "yolo": "images/NAME.jpg, labels/NAME.txt: class number and corners of each object",
+    "pennfudan": "PNGImages/, PedMasks/",
+    "scenes": "no files: painted while you train",
+}
 TASKS = ("semantic", "instance", "panoptic")
 
 # option of ``open_dataset`` -> (how it is written, how it is parsed)
@@ -63,6 +72,8 @@ def add_data(parser: Parser, *, given: str = "") -> None:
     for name, settings in _RARE.items():
         parser.add_rare(_flag(name), **settings)
     parser.epilog = f"layouts: {', '.join(LAYOUTS)}"
+    rows = "\n".join(f"  {name:14}{where}" for name, where in LAYOUTS.items())
+    parser.epilog_all = f"layouts, and what lies below the root:\n{rows}"
 
 
 def data_options(options: argparse.Namespace) -> dict[str, Any]:

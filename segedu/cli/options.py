@@ -31,6 +31,7 @@ class Parser(argparse.ArgumentParser):
         )
         self.examples = examples
         self.rare: dict[argparse.Action, str] = {}
+        self.epilog_all = ""  # instead of the epilog in --help-all
 
     def add_rare(self, *names: str, help: str, **settings: Any) -> None:
         """Like ``add_argument``, for an option that few people need."""
@@ -60,6 +61,7 @@ class _HelpAll(argparse.Action):
     def __call__(self, parser: Parser, *_: Any) -> None:
         for action, text in parser.rare.items():
             action.help = text
+        parser.epilog = parser.epilog_all or parser.epilog
         parser.print_help(sys.stdout)
         parser.exit()
 

@@ -32,7 +32,7 @@ class TrainConfig:
     """Everything that decides a training beside the data set; it is kept in the checkpoints."""
 
     out: str = _option("folder for checkpoints, curves, examples and config.json")
-    task: str = _option("what is learnt (default: what the network is for)", "", choices=TASKS)
+    task: str = _option("what is learnt (default: by model or layout)", "", choices=TASKS)
     model: str = _option("name of a network, see `segedu models` (default: by task)", "")
     epochs: int = _option("epochs in all, those before --resume included", 50)
     batch_size: int = _option("images per step, over all processes", 8)
@@ -92,7 +92,7 @@ def run(options: argparse.Namespace) -> None:
     """Train, and say how it goes."""
     import torch
 
-    from segedu.data import channel_statistics, transforms
+    from segedu.data import LAYOUTS, channel_statistics, transforms
     from segedu.data.views import Cached, Part, Transformed
     from segedu.engine import distributed, fit, make_loader, parameter_groups, seed_everything
     from segedu.engine.checks import at_least_one
@@ -110,11 +110,12 @@ def run(options: argparse.Namespace) -> None:
         raise FileExistsError(
             f"{out} already holds a training: --resume it or choose another --out"
         )
-    model_name, task_name = networks.choose(config.model, config.task or None)
+    layout, said = options.layout or "folders", data_options(options)
+    usual = "" if config.model or layout not in LAYOUTS else LAYOUTS[layout].tasks[0]
+    model_name, task_name = networks.choose(config.model, config.task or usual or None)
     if task_name != "semantic":
         _refuse_semantic_options(config, task_name)
     device = distributed.setup(find_device(config.device))
-    layout, said = options.layout or "folders", data_options(options)
     raw = {
         split: open_split(layout, options.data, split, task_name, said, seed=config.seed)
         for split in ("train", "val")

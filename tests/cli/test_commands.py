@@ -365,11 +365,12 @@ def test_help_all_shows_the_rest(capsys):
     with pytest.raises(SystemExit) as stop:
         main(["train", "--help-all"])
     assert stop.value.code == 0
-    assert "--ema-decay" in capsys.readouterr().out
+    text = capsys.readouterr().out
+    assert "--ema-decay" in text and datasets.LAYOUTS["objects"] in text
 
 
 def test_the_layouts_of_the_help_are_those_that_exist():
-    assert tuple(LAYOUTS) == datasets.LAYOUTS
+    assert list(LAYOUTS) == list(datasets.LAYOUTS)
 
 
 def test_models_are_listed(capsys):

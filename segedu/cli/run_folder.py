@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import platform
 import subprocess
+import time
 from collections.abc import Callable, Mapping, Sequence
 from importlib.metadata import version
 from pathlib import Path
@@ -71,6 +72,34 @@ def git_commit(folder: str | Path = ".") -> str | None:
 def write_config(folder: Path, config: Mapping[str, Any]) -> None:
     """Keep a configuration beside the checkpoints, as ``config.json``."""
     write_json(folder / "config.json", dict(config))
+
+
+class Sparing:
+    """Does something again only if it then takes a small share of the time.
+
+    Args:
+        action: called without arguments.
+        share: of the time, at most.
+    """
+
+    def __init__(self, action: Callable[[], None], share: float = 0.05) -> None:
+        self.action, self.share = action, share
+        self.again, self.is_due = 0.0, False
+
+    def __call__(self) -> None:
+        """Do it, or remember that it is due."""
+        self.is_due = True
+        if time.perf_counter() >= self.again:
+            self.finish()
+
+    def finish(self) -> None:
+        """Do it if it is due."""
+        if not self.is_due:
+            return
+        start = time.perf_counter()
+        self.action()
+        end = time.perf_counter()
+        self.again, self.is_due = end + (end - start) * (1 / self.share - 1), False
 
 
 def draw_curves(folder: Path, records: Sequence[Mapping[str, Any]], monitor: str) -> None:

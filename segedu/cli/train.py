@@ -10,7 +10,7 @@ from segedu import machine
 from segedu.cli import networks, specs
 from segedu.cli.datasets import TASKS, add_data, data_options, open_split
 from segedu.cli.options import AsTuple, Parser, add_settings, find_device
-from segedu.cli.run_folder import describe, draw_curves, example_drawer, write_config
+from segedu.cli.run_folder import Sparing, describe, draw_curves, example_drawer, write_config
 from segedu.files import user_path
 
 if TYPE_CHECKING:
@@ -189,7 +189,13 @@ def run(options: argparse.Namespace) -> None:
         )
         if begun:
             print(begun)
-    draw = example_drawer(out, raw["val"], task, about) if main else None
+    draw_examples = example_drawer(out, raw["val"], task, about) if main else None
+
+    def draw() -> None:
+        draw_curves(out, _records(out), monitor)
+        draw_examples(model)
+
+    pictures = Sparing(draw)
     trained: list[dict[str, Any]] = []  # the epochs of this call
 
     def show(record: dict[str, Any]) -> None:
@@ -197,8 +203,7 @@ def run(options: argparse.Namespace) -> None:
         if not main:
             return
         _print_row(record, config.epochs, head=len(trained) == 1)
-        draw_curves(out, _records(out), monitor)
-        draw(model)
+        pictures()
 
     history = fit(
         model,
@@ -222,6 +227,7 @@ def run(options: argparse.Namespace) -> None:
     if not trained:
         raise ValueError(nothing_left(out, len(history), config.epochs))
     if main:
+        pictures.finish()
         best = history.best(monitor, task.larger_is_better)
         print(
             f"best epoch {best}: {monitor} {_number(history[monitor][best - 1])}, "

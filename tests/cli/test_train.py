@@ -69,6 +69,25 @@ def test_a_fingerprint_changes_with_the_files(own):
     assert found()[0] != first
 
 
+def test_pictures_take_a_small_share_of_the_time(monkeypatch):
+    """Epochs of 3 seconds, drawings of 2: the next begins after 18 seconds without one."""
+    clock, drawn = [0.0], []
+    monkeypatch.setattr(run_folder.time, "perf_counter", lambda: clock[0])
+
+    def draw():
+        drawn.append(clock[0])
+        clock[0] += 2
+
+    pictures = run_folder.Sparing(draw, share=0.1)
+    for _ in range(8):
+        clock[0] += 3
+        pictures()
+    assert drawn == [3, 23]
+    pictures.finish()
+    pictures.finish()
+    assert drawn == [3, 23, 28]
+
+
 def test_git_is_named_where_there_is_one(tmp_path):
     assert run_folder.git_commit(tmp_path) is None
     git = ["git", "-C", str(tmp_path), "-c", "user.name=x", "-c", "user.email=x@example.org"]

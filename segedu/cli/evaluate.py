@@ -268,10 +268,14 @@ def _print(report: Report) -> None:
         keys = [k for k, v in report.rows[0].items() if isinstance(v, float)]
         keys = [k for k in keys if not k.endswith(("_low", "_high"))]
         print(f"\n{keys[0]:>8}  {'95 % interval':^18}" + "".join(f"{k:>11}" for k in keys[1:]))
-        for row in report.rows:
+        seen = [row for row in report.rows if any(row[k] == row[k] for k in keys)]
+        for row in seen:
             ends = (row.get(f"{keys[0]}_low"), row.get(f"{keys[0]}_high"))
             rest = "".join(f"{_number(row[k]):>11}" for k in keys[1:])
             print(f"{_number(row[keys[0]])}  {_ends(ends)}{rest}  {row['class']}")
+        if absent := [row["class"] for row in report.rows if row not in seen]:
+            more = f", ... ({len(absent)} classes)" if len(absent) > 8 else ""
+            print(f"absent: {', '.join(absent[:8])}{more}")
 
 
 def _number(value: float) -> str:

@@ -135,8 +135,8 @@ def check_label_range(target: Tensor, num_classes: int, ignore_index: int) -> No
 
 
 def weigh(loss: Tensor, weight: Tensor) -> Tensor:
-    """``weight * loss``, and 0 where the weight is 0: of an infinite loss a product leaves NaN."""
-    return torch.where(weight > 0, weight * loss, 0)
+    """``weight * loss``, and 0 where an infinite loss has the weight 0, which would give NaN."""
+    return weight * loss.masked_fill((weight == 0) & loss.isinf(), 0)
 
 
 def mean_of(total: Tensor, weight: Tensor) -> Tensor:

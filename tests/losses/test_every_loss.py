@@ -390,12 +390,12 @@ def test_a_weight_of_0_takes_an_infinite_loss_away(name):
 
 
 def test_binary_weights_of_0_take_an_infinite_loss_away():
-    logits, target = torch.tensor([[math.inf, 0.5]], dtype=torch.float64), torch.tensor([[0, 1]])
+    logits, target = torch.tensor([[-math.inf, 0.5]], dtype=torch.float64), torch.tensor([[1, 0]])
     for loss in (
-        losses.BinaryCrossEntropyLoss([0.0, 1.0]),
-        losses.BinaryFocalLoss(alpha=1.0, normalizer="weights"),
+        losses.BinaryCrossEntropyLoss([1.0, 0.0]),
+        losses.BinaryFocalLoss(alpha=0.0, normalizer="weights"),
     ):
         assert loss(logits, target) == pytest.approx(loss(logits[:, 1:], target[:, 1:]).item())
-    # Class 1 is wrongly certain in the first pixel, but negative terms weigh nothing.
-    several = torch.tensor([[[0.0, 0.0], [math.inf, 0.5]]], dtype=torch.float64)
-    assert losses.SigmoidFocalLoss(alpha=1.0)(several, target).isfinite()
+    # The network sees nothing of class 1 in the first pixel, but positive terms weigh nothing.
+    several = torch.tensor([[[0.0, 0.0], [-math.inf, 0.5]]], dtype=torch.float64)
+    assert losses.SigmoidFocalLoss(alpha=0.0)(several, target).isfinite()

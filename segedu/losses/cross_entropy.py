@@ -122,10 +122,9 @@ class BinaryCrossEntropyLoss(nn.Module):
         """Return the loss of ``logits (N, 1, *S)`` for ``target (N, *S)``."""
         logits, target = check_binary(logits, target, self.ignore_index)
         weight = pixel_weight(target, self.weight, self.ignore_index).to(logits.dtype)
-        loss = F.binary_cross_entropy_with_logits(
+        loss = weight * F.binary_cross_entropy_with_logits(
             logits, (target == 1).to(logits.dtype), reduction="none"
         )
-        loss = weigh(loss, weight)
         if self.reduction == "none":
             return loss
         return loss.sum() if self.reduction == "sum" else mean_of(loss.sum(), weight.sum())

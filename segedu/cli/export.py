@@ -19,11 +19,6 @@ REASONS = {
     "promptable": "its image encoder, prompts and masks are called apart and not as one graph",
     "volume": "the command reads checkpoints of images only",
 }
-#: Networks of torchvision that load the same weights, and that PyTorch exports.
-INSTEAD = {
-    "mask_rcnn_resnet50_fpn": "maskrcnn_resnet50_fpn",
-    "faster_rcnn_resnet50_fpn": "fasterrcnn_resnet50_fpn",
-}
 
 
 def add_options(parser: Parser) -> None:
@@ -47,7 +42,9 @@ def run(options: argparse.Namespace) -> None:
     import segedu
     from segedu.cli.results import network_input
     from segedu.engine.export import INPUT, OUTPUT, export_onnx
+    from segedu.engine.export_objects import export_detector
     from segedu.models import list_models
+    from segedu.models.mask_rcnn import MaskRCNN
 
     out = user_path(options.out)
     if out.suffix.lower() != ".onnx":
@@ -59,11 +56,9 @@ def run(options: argparse.Namespace) -> None:
     model, state = load_model(options.checkpoint, "cpu")
     name = state["network"]["name"]
     kind = list_models()[name].task
-    if kind in REASONS:
-        hint = ""
-        if name in INSTEAD:
-            hint = f"; torchvision's {INSTEAD[name]} loads its weights, and PyTorch exports that"
-        raise ValueError(f"{name} cannot be exported: {REASONS[kind]}{hint}")
+    is_rcnn = isinstance(model, MaskRCNN)
+    if kind in REASONS and not is_rcnn:
+        raise ValueError(f"{name} cannot be exported: {REASONS[kind]}")
     known = network_input(state)
     metadata = {
         "task": known.task,
@@ -73,13 +68,29 @@ def run(options: argparse.Namespace) -> None:
         "channels": known.channels,
         "mean": list(known.mean),
         "std": list(known.std),
-        "preprocessing": f"{INPUT} = (pixels / 255 - mean) / std, per channel, RGB for colours",
         "image_size": known.image_size,
-        "postprocessing": f"the class of a pixel is the largest of its {OUTPUT}; of a single one, "
-        "whether it is positive",
         "segedu": segedu.__version__,
     }
     size = (options.size[0], options.size[1])
+    if is_rcnn:
+        metadata |= {
+            "preprocessing": f"{INPUT} = pixels / 255, channels first; the file normalises and "
+            "scales it",
+            "postprocessing": "boxes are left, top, right, bottom in pixels; labels count the "
+            "classes; masks are probabilities, of which 0.5 and more is the object",
+        }
+        sizes = [size, (size[0] + 32, size[1]), (size[0], size[1] + 64)]
+        share = export_detector(model, out, metadata, sizes)
+        print(
+            f"{out}: one image of any size, {out.stat().st_size / 2**20:.1f} MiB; it agrees with "
+            f"PyTorch on {share:.1%} of the objects"
+        )
+        return
+    metadata |= {
+        "preprocessing": f"{INPUT} = (pixels / 255 - mean) / std, per channel, RGB for colours",
+        "postprocessing": f"the class of a pixel is the largest of its {OUTPUT}; of a single one, "
+        "whether it is positive",
+    }
     written = export_onnx(model, out, metadata, channels=known.channels, size=size)
     what = "images of any size" if written.dynamic else f"images of {size[0]} x {size[1]} pixels"
     what += "" if written.several else ", one at a time"

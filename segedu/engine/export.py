@@ -6,7 +6,7 @@ import io
 import json
 import logging
 import warnings
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from types import ModuleType
 from typing import Any, NamedTuple
@@ -74,8 +74,8 @@ def export_onnx(
         ExportError: if the network cannot be exported, or the file computes something else.
         ImportError: if a package of the extra ``deploy`` is missing.
     """
-    onnx = _import_extra("onnx")
-    _import_extra("onnxruntime")
+    import_extra("onnx")
+    import_extra("onnxruntime")
     model = _exportable(model.eval())
     height, width = size
     _check_operations(model, channels, size)
@@ -89,14 +89,19 @@ def export_onnx(
         except ExportError as error:
             failure = failure or error
             continue
-        file = onnx.load_from_string(data)
         written = {**metadata, "size": "any" if dynamic else [height, width]}
         written["images"] = "any number" if several else "1"
-        for key, value in written.items():
-            text = value if isinstance(value, str) else json.dumps(value, ensure_ascii=False)
-            file.metadata_props.add(key=key, value=text)
-        return Exported(write_bytes(path, file.SerializeToString()), dynamic, several, difference)
+        return Exported(write_onnx(path, data, written), dynamic, several, difference)
     raise failure
+
+
+def write_onnx(path: str | Path, data: bytes, metadata: Mapping[str, Any]) -> Path:
+    """Write a file with metadata: strings as they are, everything else as JSON."""
+    file = import_extra("onnx").load_from_string(data)
+    for key, value in metadata.items():
+        text = value if isinstance(value, str) else json.dumps(value, ensure_ascii=False)
+        file.metadata_props.add(key=key, value=text)
+    return write_bytes(path, file.SerializeToString())
 
 
 @torch.no_grad()
@@ -120,24 +125,14 @@ def compare(
     Raises:
         ExportError: if the file fails, or differs by more than `TOLERANCE`.
     """
-    runtime = _import_extra("onnxruntime")
-    runtime.set_default_logger_severity(4)
-    silent = runtime.SessionOptions()
-    silent.log_severity_level = 4
     largest = 0.0
     device = next(model.parameters()).device
     generator = torch.Generator().manual_seed(0)
-    session = None
+    run = runner(data)
     for number, size in enumerate(sizes, start=1):
         images = torch.randn(number if several else 1, channels, *size, generator=generator)
         wanted = model(images.to(device)).cpu()
-        try:
-            session = session or runtime.InferenceSession(
-                data, silent, providers=["CPUExecutionProvider"]
-            )
-            found = torch.from_numpy(session.run([OUTPUT], {INPUT: images.numpy()})[0])
-        except Exception as error:  # onnxruntime has a class for each kind
-            raise ExportError(f"onnxruntime cannot run the file: {_first_line(error)}") from error
+        (found,) = run(images)
         if found.shape != wanted.shape:
             raise ExportError(
                 f"the file gives {tuple(found.shape)} for {tuple(images.shape)}, the network "
@@ -152,6 +147,33 @@ def compare(
             )
         largest = max(largest, difference)
     return largest
+
+
+def runner(data: bytes) -> Callable[[Tensor], list[Tensor]]:
+    """A function from what goes into a file to what comes out, by onnxruntime.
+
+    Raises:
+        ExportError: if the file cannot be run, here or in the function.
+    """
+    runtime = import_extra("onnxruntime")
+    runtime.set_default_logger_severity(4)
+    silent = runtime.SessionOptions()
+    silent.log_severity_level = 4
+
+    def asked(call: Callable[[], Any]) -> Any:
+        try:
+            return call()
+        except Exception as error:  # onnxruntime has a class for each kind
+            raise ExportError(f"onnxruntime cannot run the file: {_first_line(error)}") from error
+
+    providers = ["CPUExecutionProvider"]
+    session = asked(lambda: runtime.InferenceSession(data, silent, providers=providers))
+
+    def run(images: Tensor) -> list[Tensor]:
+        found = asked(lambda: session.run(None, {INPUT: images.numpy()}))
+        return [torch.from_numpy(array) for array in found]
+
+    return run
 
 
 class _AnyPool(nn.Module):
@@ -214,19 +236,36 @@ def _converted(
     free = ({0: "N"} if several else {}) | ({2: "H", 3: "W"} if dynamic else {})
     device = next(model.parameters()).device
     images = torch.zeros(2 if several else 1, channels, *size, device=device)
+    return convert(model, (images,), {INPUT: free, OUTPUT: free})
+
+
+def convert(
+    model: nn.Module, arguments: tuple[Any, ...], free: Mapping[str, Mapping[int, str]]
+) -> bytes:
+    """What PyTorch's exporter makes of a network.
+
+    Args:
+        model: the network.
+        arguments: that it is called with, of which one is a tensor.
+        free: the names of this tensor and of the outputs, and the axes whose lengths are free.
+
+    Raises:
+        ExportError: if it cannot.
+    """
     file = io.BytesIO()
     logger = logging.getLogger("torch.onnx")
     before, logger.disabled = logger.disabled, True
+    name, *outputs = free
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")  # of the tracer; what it got wrong, `compare` finds
             torch.onnx.export(
                 model,
-                (images,),
+                arguments,
                 file,
-                input_names=[INPUT],
-                output_names=[OUTPUT],
-                dynamic_axes={INPUT: free, OUTPUT: free},
+                input_names=[name],
+                output_names=outputs,
+                dynamic_axes={name: dict(axes) for name, axes in free.items()},
                 opset_version=OPSET,
                 dynamo=False,
             )
@@ -242,7 +281,8 @@ def _first_line(error: Exception) -> str:
     return f"{type(error).__name__}: {lines[0] if lines else 'no reason given'}"
 
 
-def _import_extra(name: str) -> ModuleType:
+def import_extra(name: str) -> ModuleType:
+    """A package of the extra ``deploy``, or what to install."""
     try:
         return importlib.import_module(name)
     except ImportError as error:

@@ -24,7 +24,7 @@ if TYPE_CHECKING:
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run one command; mistakes of the user become one line on stderr and exit status 2."""
     arguments = sys.argv[1:] if arguments is None else list(arguments)
-    options = _parser().parse_args(arguments)
+    options = command_parser().parse_args(arguments)
     options.command_line = shlex.join(["python", "-m", "segedu.medical", *arguments])
     try:
         return options.run(options) or 0
@@ -265,7 +265,8 @@ def _describe(volume: Volume) -> str:
     return f"{slices} slices of {rows} x {columns}, spacing {spacing} mm, axes {volume.axes}"
 
 
-def _parser() -> argparse.ArgumentParser:
+def command_parser() -> argparse.ArgumentParser:
+    """The parser of all commands; each sets ``run``, which may return an exit status."""
     parser = argparse.ArgumentParser(
         prog="python -m segedu.medical",
         description="Medical images: look into, convert, segment. Not for clinical use.",

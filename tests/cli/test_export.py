@@ -5,11 +5,8 @@ import json
 import numpy as np
 import pytest
 import torch
-from torchvision.models import detection
 
 from segedu.cli import main
-from segedu.cli.export import INSTEAD
-from segedu.models import get_model
 from tests.cli.test_predict import CLASSES, COLORS, checkpoint
 
 onnx = pytest.importorskip("onnx")
@@ -47,8 +44,8 @@ def test_mistakes(tmp_path, capsys):
         assert text.startswith("segedu: error: ") and text.count("\n") == 1
         return text
 
-    checkpoint(tmp_path, "mask_rcnn_tiny", config={"task": "instance"})
-    assert "mask_rcnn_tiny cannot be exported: the number of its objects" in refused()
+    checkpoint(tmp_path, "yolact_tiny", config={"task": "instance"})
+    assert "yolact_tiny cannot be exported: the number of its objects" in refused()
     checkpoint(tmp_path, "enet", base_width=8)
     assert "cannot be exported: it places values by the indices" in refused()
     checkpoint(tmp_path)
@@ -60,11 +57,26 @@ def test_mistakes(tmp_path, capsys):
     assert export(tmp_path, "--force") == 0
 
 
-@pytest.mark.parametrize("name", INSTEAD)
-def test_networks_to_export_instead_have_the_same_weights(name):
-    with torch.device("meta"):
-        own = get_model(name, 3).state_dict()
-        other = getattr(detection, INSTEAD[name])(
-            weights=None, weights_backbone=None, num_classes=3
-        ).state_dict()
-    assert {k: v.shape for k, v in own.items()} == {k: v.shape for k, v in other.items()}
+def test_a_detector_is_exported_by_way_of_torchvision(tmp_path, capsys):
+    model = checkpoint(
+        tmp_path, "mask_rcnn_tiny", config={"task": "instance"}, box_score_thresh=0.3
+    )
+    assert export(tmp_path, "--size", "96", "128") == 0
+    assert "one image of any size" in capsys.readouterr().out
+    file = tmp_path / "network.onnx"
+    about = {entry.key: entry.value for entry in onnx.load(file).metadata_props}
+    assert about["task"] == "instance" and "pixels / 255" in about["preprocessing"]
+    image = torch.rand(3, 80, 150, generator=torch.Generator().manual_seed(1))
+    session = runtime.InferenceSession(file, providers=["CPUExecutionProvider"])
+    found = dict(
+        zip(
+            ("boxes", "labels", "scores", "masks"),
+            session.run(None, {"image": image.numpy()}),
+            strict=True,
+        )
+    )
+    with torch.no_grad():
+        (wanted,) = model([image])
+    assert len(wanted["boxes"]) > 0
+    for key, value in wanted.items():
+        assert np.abs(found[key] - value.numpy()).max() < 1e-3

@@ -21,6 +21,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
     options = parser().parse_args(arguments)
     options.command_line = shlex.join(["python", "-m", "segedu", *arguments])
     try:
+        if int(os.environ.get("WORLD_SIZE", "1")) > 1 and options.run is not train.run:
+            raise ValueError("train alone runs in several processes: start this without torchrun")
         return options.run(options) or 0
     except KeyboardInterrupt:
         hint = "; --resume goes on from the last epoch" if options.run is train.run else ""

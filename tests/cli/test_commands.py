@@ -373,6 +373,12 @@ def test_the_layouts_of_the_help_are_those_that_exist():
     assert list(LAYOUTS) == list(datasets.LAYOUTS)
 
 
+def test_training_alone_runs_in_several_processes(capsys, monkeypatch):
+    monkeypatch.setenv("WORLD_SIZE", "2")  # as torchrun does
+    assert main(["evaluate", "--checkpoint", "best.pt"]) == 2
+    assert "start this without torchrun" in capsys.readouterr().err
+
+
 def test_models_are_listed(capsys):
     assert main(["models"]) == 0
     assert "fcn8s_vgg16" in capsys.readouterr().out

@@ -5,6 +5,7 @@ import shutil
 from pathlib import Path
 
 import pytest
+from PIL import Image
 
 from segedu.cli import main
 from segedu.data import camvid, voc
@@ -22,11 +23,24 @@ def silent(monkeypatch):
     monkeypatch.setenv("TQDM_DISABLE", "1")
 
 
-def trains(out, layout, root, *options):
-    """Train and judge, both without an error; the second needs no more than the checkpoint."""
+def trains(out, layout, root, *options, pictures=""):
+    """Train, judge and predict without an error; the last two need no more than the checkpoint."""
     command = ["train", "--layout", layout, "--data", str(root), *SMALL, "--out", str(out)]
     assert main([*command, *options]) == 0
-    assert main(["evaluate", "--checkpoint", str(out / "best.pt"), "--draws", "2"]) == 0
+    checkpoint = ["--checkpoint", str(out / "best.pt")]
+    assert main(["evaluate", *checkpoint, "--draws", "2"]) == 0
+    if pictures:
+        assert (
+            main(["predict", str(root / pictures), *checkpoint, "--out", str(out / "found")]) == 0
+        )
+        sizes = {name: file.size for name, file in shown(out / "found" / "mask")}
+        assert sizes and sizes == {name: file.size for name, file in shown(out / "found/overlay")}
+
+
+def shown(folder):
+    for file in sorted(folder.rglob("*.png")):
+        with Image.open(file) as image:
+            yield file.relative_to(folder), image
 
 
 def few(source, target, count=4):
@@ -68,7 +82,7 @@ def test_isbi_as_black_and_white_masks(tmp_path):
     few(source / "label", tmp_path / "data" / "label")
     options = ["--image-folder", "image", "--mask-folder", "label", "--masks", "binary"]
     options += ["--classes", "membrane", "cell", "--channels", "1", "--val-split", "0.25"]
-    trains(tmp_path / "run", "folders", tmp_path / "data", *options, *UNET)
+    trains(tmp_path / "run", "folders", tmp_path / "data", *options, *UNET, pictures="image")
 
 
 @pytest.mark.parametrize(
@@ -83,14 +97,30 @@ def test_nuclei_as_one_png_per_object(model, task, tmp_path):
     few(REAL / "dsb2018_nuclei" / "stage1_train", tmp_path / "data" / "stage1")
     options = ["--model", model, "--task", task, "--val-split", "0.25"]
     own = UNET if model == "unet" else []
-    trains(tmp_path / "run", "objects", tmp_path / "data", *options, *own)
+    pictures = "stage1/*/images/*.png"  # RGBA
+    trains(tmp_path / "run", "objects", tmp_path / "data", *options, *own, pictures=pictures)
 
 
 def test_coco_as_coco(tmp_path):
     options = ["--images", "images/train2017"]
     options += ["--annotations", "annotations_derived/instances_train2017_from_yolo.json"]
     options += ["--val-split", "0.96", "--val-every-image", "40"]
-    trains(tmp_path / "run", "coco", REAL / "coco128_seg", "--model", "mask_rcnn_tiny", *options)
+    options += ["--model", "mask_rcnn_tiny"]
+    pictures = "images/train2017/0000000000[37]*.jpg"
+    trains(tmp_path / "run", "coco", REAL / "coco128_seg", *options, pictures=pictures)
+
+
+def test_coco_panoptic(tmp_path):
+    options = ["--images", "input_images", "--annotations", "panoptic_examples.json"]
+    options += ["--segments", "panoptic_examples", "--val-split", "2"]
+    options += ["--model", "panoptic_deeplab_tiny", "--batch-size", "1"]
+    root = REAL / "coco_panoptic_sample" / "sample_data"
+    trains(tmp_path / "run", "coco-panoptic", root, *options, pictures="input_images")
+
+
+def test_cityscapes(tmp_path):
+    root = REAL / "cityscapes_layout_from_camvid"
+    trains(tmp_path / "run", "cityscapes", root, *UNET, pictures="leftImg8bit/val")
 
 
 @pytest.mark.parametrize(

@@ -4,7 +4,7 @@ import subprocess
 import sys
 from pathlib import Path
 
-NOT_BENCHMARKS = {"__main__", "race", "medical_training"}
+NOT_BENCHMARKS = {"__main__", "race"}
 
 for script in sorted(Path(__file__).parent.glob("*.py")):
     if script.stem not in NOT_BENCHMARKS:

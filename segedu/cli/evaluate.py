@@ -140,7 +140,7 @@ def _judge_checkpoint(options: argparse.Namespace) -> None:
         },
         "training": {
             **{k: v for k, v in state["config"].items() if k not in _OF_CLASSES},
-            "loss": [round(record["loss"], 4) for record in records],
+            "losses": [round(record["loss"], 4) for record in records],
             "epoch": len(records),  # the best one, if the checkpoint is best.pt
             "seconds": sum(record["seconds"] for record in records),
         },

@@ -219,7 +219,7 @@ def _entry(options: argparse.Namespace) -> dict[str, Any]:
         "training": {
             **read_json(run / "config.json"),
             **(read_json(run / RUN) if (run / RUN).exists() else {}),
-            "loss": [round(record["loss"], 4) for record in records],
+            "losses": [round(record["loss"], 4) for record in records],
             "val_dice": [record["val_dice"] for record in records],
             "seconds": sum(record["seconds"] for record in records),
         },

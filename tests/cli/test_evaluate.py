@@ -149,7 +149,7 @@ def test_parts_of_images_are_judged(options, images, size, objects, tmp_path):
     assert main(["evaluate", "--checkpoint", str(objects), *options, *told]) == 0
     entry = json.loads(results.read_text())["x"]
     assert entry["images"] == images and entry["size"] == (size or [20, 48])
-    assert entry["training"]["loss"] and "AP50" in entry and entry["APl"] is None
+    assert entry["training"]["losses"] and "AP50" in entry and entry["APl"] is None
     names = [row["image"] for row in csv.DictReader((tmp_path / "o" / "images.csv").open())]
     assert len(set(names)) == images
 

@@ -334,7 +334,7 @@ def test_the_commands_draw_train_resume_and_predict(tmp_path, capsys):
     entry = json.loads(results.read_text(encoding="utf-8"))["lungs"]
     assert entry["command"].startswith("python -m segedu.medical evaluate ")
     assert entry["training"]["command"].startswith("python -m segedu.medical train ")
-    assert len(entry["training"]["loss"]) == 2 and entry["training"]["epochs"] == 2
+    assert len(entry["training"]["losses"]) == 2 and entry["training"]["epochs"] == 2
     assert [row["class"] for row in entry["classes"]] == ["right lung ｜ 右肺", "left lung ｜ 左肺"]
     assert "right lung ｜ 右肺: Dice " in out
     assert re.search(r"left lung ｜ 左肺: \d of \d lesions found, ", out)

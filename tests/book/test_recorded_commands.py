@@ -1,0 +1,45 @@
+"""Every result was recorded by commands that still exist: training and judging."""
+
+import json
+import shlex
+
+import pytest
+
+from segedu.cli import parser, specs
+from segedu.medical.__main__ import command_parser
+from segedu.models import list_models
+from tests.book.conftest import ROOT
+
+FILES = ("camvid", "instance", "medical")
+RECORDS = {
+    f"{file}: {name}": record
+    for file in FILES
+    for name, record in json.loads(
+        (ROOT / "book" / "results" / f"{file}.json").read_text(encoding="utf-8")
+    ).items()
+}
+PARSERS = {"segedu": parser, "segedu.medical": command_parser}
+
+
+def parsed(command):
+    """The options of a command; one that is not allowed ends the test."""
+    python, dash_m, module, *arguments = shlex.split(command)
+    assert (python, dash_m) == ("python", "-m")
+    return PARSERS[module]().parse_args(arguments)
+
+
+@pytest.mark.parametrize("name", RECORDS)
+def test_a_record_names_the_commands_that_repeat_it(name):
+    record = RECORDS[name]
+    train, judge = parsed(record["training"]["command"]), parsed(record["command"])
+    data = str(train.data)
+    assert data.startswith(("$SEGEDU_DATA/", "runs/"))  # no folder of one machine
+    if name.startswith("medical"):
+        assert judge.run_folder == train.out and judge.data == train.data
+        return
+    assert judge.checkpoint.rpartition("/")[0] == train.out
+    assert list_models()[train.model].task in ("semantic", "instance", "panoptic")
+    specs.parse(train.optimizer, "--optimizer", tuple(specs.OPTIMIZERS))
+    specs.parse(train.schedule, "--schedule", specs.SCHEDULES)
+    recorded = record["training"].get("losses", [])
+    assert len(recorded) in (0, train.epochs)

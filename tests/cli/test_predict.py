@@ -229,7 +229,10 @@ def test_the_size_of_the_training(work):
     predict("a.png", "--save", "mask", "probabilities")
     with Image.open(work / "out" / "mask" / "a.png") as mask:
         assert mask.size == (64, 32)
-    assert np.load(work / "out" / "probabilities" / "a.npz")["probabilities"].shape == (8, 16, 3)
+    seen = work / "out" / "probabilities" / "a.npz"
+    assert np.load(seen)["probabilities"].shape == (8, 16, 3)
+    predict("a.png", "--save", "probabilities", "--image-size", "32", "32", "--force")
+    assert np.load(seen)["probabilities"].shape == (16, 32, 3)
 
 
 def test_a_network_that_is_not_finite(work, capsys):

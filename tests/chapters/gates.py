@@ -57,7 +57,6 @@ FIRST_EDITION = {
     "chapters/01-foundations/01-what-is-segmentation.ipynb",
     "chapters/01-foundations/02-pixels-to-probabilities.ipynb",
     "chapters/01-foundations/05-training-loop.ipynb",
-    "chapters/02-semantic/01-fcn.ipynb",
     "chapters/02-semantic/02-unet.ipynb",
 }
 

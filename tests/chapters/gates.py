@@ -54,7 +54,6 @@ SECTIONS: dict[str, str] = {
 
 # Chapters that still have the form of the first edition; each leaves when it is written anew.
 FIRST_EDITION = {
-    "chapters/01-foundations/01-what-is-segmentation.ipynb",
     "chapters/01-foundations/02-pixels-to-probabilities.ipynb",
     "chapters/01-foundations/05-training-loop.ipynb",
     "chapters/02-semantic/02-unet.ipynb",

@@ -1,0 +1,112 @@
+"""Checks of the exercises of *What is segmentation?*."""
+
+import numpy as np
+
+from segedu.data import scenes
+from segedu.teaching.checking import (
+    WrongAnswerError,
+    exercise,
+    expect,
+    expect_function,
+    expect_number,
+)
+
+TREE = 7
+
+
+@exercise(1, wrong=[53, 1_836, 2_885_378, 67_380])
+def colour_to_id(answer):
+    """Id of a colour in a panoptic file of COCO."""
+    near = {
+        53: "the channels count differently ｜ 各通道的分量不同",
+        1_836: "blue is missing ｜ 漏了蓝色",
+        2_885_378: "red counts least, blue most ｜ 红色的分量最轻，蓝色最重",
+    }
+    expect_number(answer, 132_908, near=near)
+
+
+def _to_masks(panoptic_seg, segments_info):
+    ids = [segment["id"] for segment in segments_info if segment["isthing"]]
+    return np.stack([panoptic_seg == number for number in ids])
+
+
+@exercise(
+    2,
+    wrong=[
+        lambda ids, info: np.stack([ids == s["id"] for s in info]),
+        lambda ids, info: np.stack([ids == s["category_id"] for s in info if s["isthing"]]),
+        lambda ids, info: np.stack([ids == k for k in np.unique(ids)[1:]]),
+        lambda ids, info: sum(ids == s["id"] for s in info if s["isthing"]),
+    ],
+)
+def to_masks(answer):
+    """Masks of the things of a panoptic map."""
+    ids = np.array([[7, 7, 7, 0], [7, 3, 9, 9], [300, 3, 3, 9]])
+    info = [
+        {"id": 9, "category_id": 3, "isthing": True},
+        {"id": 7, "category_id": 0, "isthing": False},
+        {"id": 3, "category_id": 8, "isthing": True},
+        {"id": 300, "category_id": 3, "isthing": True},
+    ]
+    expect_function(answer, _to_masks, [(ids, info), (ids[:2], info[:2])])
+
+
+def _paste(masks, scores):
+    ids = np.zeros(masks.shape[1:], dtype=int)
+    for k in np.argsort(scores):
+        ids[masks[k]] = k + 1
+    return ids
+
+
+def _paste_in_order(order):
+    def paste(masks, scores):
+        ids = np.zeros(masks.shape[1:], dtype=int)
+        for place, k in enumerate(order(scores)):
+            ids[masks[k]] = (k if order is not np.sort else place) + 1
+        return ids
+
+    return paste
+
+
+@exercise(
+    3,
+    wrong=[
+        _paste_in_order(lambda scores: range(len(scores))),
+        _paste_in_order(lambda scores: np.argsort(scores)[::-1]),
+        lambda masks, scores: (masks * scores[:, None, None]).argmax(0),
+        lambda masks, scores: (masks * scores[:, None, None]).argmax(0) + 1,
+        lambda masks, scores: _paste(masks, scores) - 1,
+    ],
+)
+def paste(answer):
+    """Ids of overlapping masks, the higher score on top."""
+    masks = np.zeros((3, 4, 6), dtype=bool)
+    masks[0, :3, :3], masks[1, 1:, 1:5], masks[2, 2, 2:] = True, True, True
+    cases = [(masks, np.array(scores)) for scores in ([0.9, 0.4, 0.6], [0.2, 0.8, 0.5])]
+    expect_function(answer, _paste, [*cases, (masks[1:], np.array([0.3, 0.7]))])
+
+
+@exercise(4, wrong=[0, 115, "1", 1.5, -1])
+def right_by_accident(answer):
+    """Number of a scene whose trees are as many as their components, though two share one."""
+    from scipy import ndimage
+
+    if isinstance(answer, bool) or not isinstance(answer, int | np.integer) or answer < 0:
+        raise WrongAnswerError(
+            f"the number of a scene is wanted, 0 or larger, got {answer!r} ｜ "
+            f"需要一个场景的编号（0 或更大的整数），得到的是 {answer!r}"
+        )
+    scene = scenes.generate(int(answer), scenes.SceneConfig(size=128))
+    components, count = ndimage.label(scene.semantic == TREE, np.ones((3, 3)))
+    trees = scene.instances.masks[scene.instances.labels == TREE]  # (N, H, W)
+    expect(
+        count == len(trees),
+        f"scene {answer} has {len(trees)} trees and {count} components ｜ "
+        f"场景 {answer} 有 {len(trees)} 棵树、{count} 个连通分量",
+    )
+    held = [number for tree in trees for number in np.unique(components[tree])]
+    expect(
+        len(held) > len(set(held)),
+        f"in scene {answer} no component holds two trees ｜ "
+        f"场景 {answer} 中没有哪个连通分量含有两棵树",
+    )

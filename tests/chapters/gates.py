@@ -56,7 +56,6 @@ SECTIONS: dict[str, str] = {
 FIRST_EDITION = {
     "chapters/01-foundations/02-pixels-to-probabilities.ipynb",
     "chapters/01-foundations/05-training-loop.ipynb",
-    "chapters/02-semantic/02-unet.ipynb",
 }
 
 LANGUAGES = {"lang-en", "lang-zh"}

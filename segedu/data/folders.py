@@ -25,6 +25,7 @@ from segedu.data.classes import class_table
 from segedu.data.images import (
     ReadImage,
     Skipped,
+    check_folder,
     list_images,
     read_colors,
     read_image,
@@ -89,10 +90,12 @@ class FolderSegmentation(PairDataset):
         transforms: Callable[[dict[str, Any]], Any] | None = None,
         read_image: ReadImage = read_image,
     ):
-        table = class_table(classes, masks)
         pairs, skipped = find_pairs(
             Path(root), split, (image_folder, mask_folder), (image_suffix, mask_suffix)
         )
+        if classes is None and masks == "index":
+            raise ValueError(_without_classes(pairs))
+        table = class_table(classes, masks)
         super().__init__(
             pairs,
             table.label_of,
@@ -104,6 +107,18 @@ class FolderSegmentation(PairDataset):
             read_labels=read_colors if masks == "color" else read_values,
             skipped=skipped,
         )
+
+
+def _without_classes(pairs: Sequence[tuple[Path, Path]], count: int = 8) -> str:
+    """What to tell someone who named no classes: the values that the first masks hold."""
+    values = np.unique(np.concatenate([np.unique(read_values(m)) for _, m in pairs[:count]]))
+    if values.tolist() == [0, 255]:
+        return (
+            "classes is missing; the masks hold 0 and 255: if they are black and white, say so "
+            "(masks='binary')"
+        )
+    shown = ", ".join(map(str, values[:20])) + (", ..." if len(values) > 20 else "")
+    return f"classes is missing: give a name, or name=value, for each value; the masks hold {shown}"
 
 
 class FolderObjects(SegmentDataset):
@@ -230,7 +245,11 @@ def split_folders(root: Path, split: str | None, names: Sequence[str]) -> list[P
 
 
 def find_splits(root: Path, folders: Sequence[str] = ("images", "masks")) -> tuple[str, ...]:
-    """The splits that a data set of folders has by itself."""
+    """The splits that a data set of folders has by itself.
+
+    Raises:
+        FileNotFoundError: if there are neither splits nor the folders.
+    """
     if root.suffix.lower() == ".csv":
         return tuple(sorted({row["split"] for row in _rows(root) if row.get("split")}))
     first = folders[0]
@@ -248,6 +267,9 @@ def find_splits(root: Path, folders: Sequence[str] = ("images", "masks")) -> tup
         and all(folder.is_dir() for folder in split_folders(root, split, folders))
     }
     found |= {name for name in ("train", "val", "test") if (root / f"{name}.txt").is_file()}
+    if not found and "{split}" not in first:
+        for name in folders:
+            check_folder(root / name, f"a file for each sample, or {name}/ in folders of splits")
     return tuple(sorted(found))
 
 

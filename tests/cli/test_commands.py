@@ -165,7 +165,7 @@ def test_interrupt(run, monkeypatch, tmp_path, capsys):
             "channels",
         ),
         ("train --layout nothing --data {run} --out {tmp}/x", "layout must be one of folders,"),
-        ("train --data {run}/camvid --out {tmp}/x", "classes is missing"),
+        ("train --data {run}/camvid --out {tmp}/x", "{run}/camvid/images: no such folder"),
         (
             "train --layout camvid --data {run}/camvid --classes a b --out {tmp}/x",
             "layout camvid has no option 'classes'",

@@ -85,6 +85,15 @@ def test_what_has_no_partner_is_counted(tmp_path):
     }
 
 
+def test_classes_that_are_missing_are_told_by_their_values(tmp_path):
+    own_data(tmp_path / "a", "ab", value=7)
+    with pytest.raises(ValueError, match="for each value; the masks hold 0, 7$"):
+        open_dataset("folders", tmp_path / "a", "all")
+    own_data(tmp_path / "b", "ab", value=255)
+    with pytest.raises(ValueError, match=r"hold 0 and 255: .* \(masks='binary'\)"):
+        open_dataset("folders", tmp_path / "b", "all")
+
+
 def test_names_that_do_not_match(tmp_path):
     save(tmp_path / "images/a.png", np.zeros((4, 5)))
     save(tmp_path / "masks/b.png", np.zeros((4, 5)))

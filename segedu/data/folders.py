@@ -107,6 +107,15 @@ class FolderSegmentation(PairDataset):
             read_labels=read_colors if masks == "color" else read_values,
             skipped=skipped,
         )
+        self._cure = _CURES[masks]
+
+
+#: What to tell someone whose masks hold a value that is no label, by the kind of the masks.
+_CURES = {
+    "index": "; add its name to the classes, or void={} to ignore it",
+    "color": ", where a colour is R + 256 G + 65536 B; add it to the classes",
+    "binary": "; these are no black and white masks",
+}
 
 
 def _without_classes(pairs: Sequence[tuple[Path, Path]], count: int = 8) -> str:

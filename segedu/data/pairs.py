@@ -55,6 +55,7 @@ class PairDataset(NamedDataset):
     """
 
     task = "semantic"
+    _cure = ""  # of a value that is no label
 
     def __init__(
         self,
@@ -102,9 +103,9 @@ class PairDataset(NamedDataset):
             bad = np.unique(values[~known])
             raise ValueError(
                 f"{path}: holds the value {bad[0]}"
-                + (f" and {len(bad) - 1} others" if len(bad) > 1 else "")
-                + f" that are no labels here; allowed are {_spans(self.label_of)}"
-                + _jpeg_hint(path)
+                + (f" and {len(bad) - 1} others that are" if len(bad) > 1 else " that is")
+                + f" no label here; allowed are {_spans(self.label_of)}"
+                + (_jpeg_hint(path) or self._cure.format(bad[0]))
             )
         if self.label_of.get(255) == IGNORE_INDEX and np.isin(values, (0, 255)).all():
             white = (values == 255).mean()

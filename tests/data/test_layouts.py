@@ -89,6 +89,9 @@ def test_classes_that_are_missing_are_told_by_their_values(tmp_path):
     own_data(tmp_path / "a", "ab", value=7)
     with pytest.raises(ValueError, match="for each value; the masks hold 0, 7$"):
         open_dataset("folders", tmp_path / "a", "all")
+    data = open_dataset("folders", tmp_path / "a", "all", classes=["back", "object"])
+    with pytest.raises(ValueError, match="the value 7 that is no label here; .* or void=7 to"):
+        data[0]
     own_data(tmp_path / "b", "ab", value=255)
     with pytest.raises(ValueError, match=r"hold 0 and 255: .* \(masks='binary'\)"):
         open_dataset("folders", tmp_path / "b", "all")

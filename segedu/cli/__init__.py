@@ -10,6 +10,7 @@ import sys
 from collections.abc import Sequence
 
 from segedu.cli import check, evaluate, export, models, predict, train
+from segedu.cli.datasets import as_options
 from segedu.cli.options import Parser
 
 COMMANDS = (check, train, evaluate, predict, export, models)
@@ -34,7 +35,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     except (OSError, ValueError, ImportError, FloatingPointError, _checkpoint_error()) as error:
         if os.environ.get("SEGEDU_DEBUG"):
             raise
-        print(f"segedu: error: {' '.join(str(error).split())}", file=sys.stderr)
+        print(f"segedu: error: {as_options(' '.join(str(error).split()))}", file=sys.stderr)
         return 2
 
 

@@ -2,7 +2,7 @@
 
 import argparse
 
-from segedu.cli.datasets import TASKS, add_data, data_options, errors_as_options
+from segedu.cli.datasets import TASKS, add_data, as_options, data_options
 from segedu.cli.options import Parser, find_root
 from segedu.files import user_path, write_json
 
@@ -33,15 +33,14 @@ def run(options: argparse.Namespace) -> int:
     picture = user_path(options.picture)
     if picture.suffix.lower() != ".png":
         raise ValueError(f"--picture {picture}: its name must end in .png")
-    with errors_as_options():
-        found = examine(
-            layout,
-            find_root(layout, options.data),
-            splits=options.split,
-            task=options.task,
-            picture=picture,
-            **data_options(options),
-        )
+    found = examine(
+        layout,
+        find_root(layout, options.data),
+        splits=options.split,
+        task=options.task,
+        picture=picture,
+        **data_options(options),
+    )
     for split, count in found.splits.items():
         sizes = list(count.sizes)
         shown = f"{sizes[0]} pixels" if len(sizes) == 1 else f"{len(sizes)} sizes"
@@ -57,7 +56,7 @@ def run(options: argparse.Namespace) -> int:
         print()
     for finding in found.findings:
         examples = f" ({'; '.join(finding.examples)})" if finding.examples else ""
-        print(f"{finding.level}: {finding.message}{examples}")
+        print(as_options(f"{finding.level}: {finding.message}{examples}"))
     if picture.is_file():
         print(f"picture: {picture}")
     if options.json:

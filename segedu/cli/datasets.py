@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 import argparse
-from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
 from segedu.cli.options import Parser, find_root
@@ -98,34 +97,22 @@ def open_split(
     split: str,
     task: str | None,
     said: Mapping[str, Any],
-    transforms: Callable[[dict[str, Any]], Any] | None = None,
     *,
     seed: int = 0,
 ) -> Dataset:
     """One split of a data set; ``data`` and ``said`` are of the command line."""
     from segedu.data import open_dataset
 
-    root = find_root(layout, data)
-    with errors_as_options():
-        return open_dataset(
-            layout, root, split, task=task, transforms=transforms, seed=seed, **said
-        )
-
-
-@contextmanager
-def errors_as_options() -> Iterator[None]:
-    """Let errors of the library, whose cures are arguments, name the options they are here."""
-    try:
-        yield
-    except ValueError as error:
-        raise ValueError(_as_options(str(error))) from error
+    return open_dataset(layout, find_root(layout, data), split, task=task, seed=seed, **said)
 
 
 def _flag(name: str) -> str:
     return f"--{name.replace('_', '-')}"
 
 
-def _as_options(message: str) -> str:
+def as_options(message: str) -> str:
+    """A message of the library, whose cures are arguments, with the options that they are here."""
     for name in ("val_split", "single_class", "masks", "white", "max_pixels"):
         message = message.replace(f"{name}=", f"{_flag(name)} ")
+    message = message.replace("give images and annotations", "give --images and --annotations")
     return message.replace("'binary'", "binary").replace("'all'", "all")

@@ -250,7 +250,8 @@ def _in_view(dataset: Any, options: argparse.Namespace, config: Mapping[str, Any
 def _refuse_semantic_options(options: argparse.Namespace, task: str) -> None:
     for option, value in (("--window", options.window), ("--tta", options.tta)):
         if value:
-            raise ValueError(f"{option} is for semantic networks; this one is for {task}")
+            cure = "; --tiles H W judges large images part by part" if option == "--window" else ""
+            raise ValueError(f"{option} is for semantic networks; this one is for {task}{cure}")
 
 
 def _report(scores: Mapping[str, Any], classes: Any, images: Any) -> Report:

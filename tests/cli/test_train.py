@@ -112,13 +112,14 @@ def test_grey_and_rgba_images_bring_their_statistics(channels, tmp_path):
     assert main(["evaluate", "--checkpoint", str(out / "best.pt"), "--draws", "0"]) == 0
 
 
-def test_binary_masks_and_a_file_of_classes(tmp_path):
+def test_binary_masks_and_a_file_of_classes(tmp_path, capsys):
     own, out = write(tmp_path / "data", value=255), tmp_path / "run"
     names = tmp_path / "classes.txt"
     names.write_text("ground\nthing\n")
     command = own_options(own, out)
     command[command.index("background") : command.index("thing") + 1] = [str(names)]
     assert main([*command, *TINY_SEMANTIC]) == 2  # 255 would be ignored
+    assert "say so (--masks binary)" in capsys.readouterr().err
     assert main([*command, *TINY_SEMANTIC, "--masks", "binary"]) == 0
     names.unlink()  # the checkpoint holds the names
     assert main(["evaluate", "--checkpoint", str(out / "best.pt"), "--draws", "0"]) == 0

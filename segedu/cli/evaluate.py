@@ -236,14 +236,19 @@ def _judged_as(task: str, config: Mapping[str, Any]) -> dict[str, Any]:
 
 def _in_view(dataset: Any, options: argparse.Namespace, config: Mapping[str, Any]) -> Any:
     """The part of the images that is judged: scaled, the middle, in tiles."""
+    from torch import nn
+
     from segedu.cli.networks import scaling
-    from segedu.data.transforms import CenterCrop, FitInto
+    from segedu.data.transforms import CenterCrop, DropInvisible, FitInto
     from segedu.data.views import Tiles, Transformed
 
+    steps: list[nn.Module] = []
     if config.get("image_size"):
-        dataset = Transformed(dataset, FitInto(config["image_size"], scaling(config)[1]))
+        steps.append(FitInto(config["image_size"], scaling(config)[1]))
     if options.center_crop:
-        dataset = Transformed(dataset, CenterCrop(options.center_crop))
+        steps.append(CenterCrop(options.center_crop))
+    if steps:
+        dataset = Transformed(dataset, nn.Sequential(*steps, DropInvisible()))
     return Tiles(dataset, options.tiles) if options.tiles else dataset
 
 

@@ -1,5 +1,6 @@
 """Judging folders of masks, and what an evaluation leaves."""
 
+import argparse
 import csv
 import json
 
@@ -7,8 +8,9 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from segedu.cli import main
+from segedu.cli import evaluate, main
 from segedu.data import open_dataset, transforms
+from segedu.data.scenes import SceneConfig, SceneDataset
 from segedu.engine import fit, make_loader
 from segedu.losses import CrossEntropyLoss
 from segedu.models import get_model
@@ -152,6 +154,15 @@ def test_parts_of_images_are_judged(options, images, size, objects, tmp_path):
     assert entry["training"]["losses"] and "AP50" in entry and entry["APl"] is None
     names = [row["image"] for row in csv.DictReader((tmp_path / "o" / "images.csv").open())]
     assert len(set(names)) == images
+
+
+def test_objects_out_of_the_judged_part_are_not_missed():
+    whole = [dict(SceneDataset(1, SceneConfig(64), seed=3, task="instance")[0])]
+    seen = whole[0]["masks"][:, 24:40, 24:40].flatten(1).any(1)
+    assert not seen.all()  # else nothing is tried
+    options = argparse.Namespace(center_crop=(16, 16), tiles=None)
+    (sample,) = evaluate._in_view(whole, options, {})
+    assert len(sample["labels"]) == seen.sum() and sample["masks"].flatten(1).any(1).all()
 
 
 def test_objects_are_judged_as_a_panoptic_map(objects, tmp_path, capsys):

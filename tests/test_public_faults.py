@@ -278,6 +278,15 @@ TABLE: dict[str, dict[str, str]] = {
         "F": NO_RESUME,
         "G": "engine/test_export.py::test_a_missing_package_is_named_with_its_extra",
     },
+    "segedu.engine.export_objects.export_detector": {
+        "A": "- writes single precision, and the file says so",
+        "B": "- takes one network",
+        "C": "engine/test_export_objects.py::test_the_file_finds_the_same",
+        "D": "engine/test_export_objects.py::test_a_network_that_is_not_finite_is_not_kept",
+        "E": NO_SUM,
+        "F": NO_RESUME,
+        "G": "engine/test_export.py::test_a_missing_package_is_named_with_its_extra",
+    },
     # training, judging, predicting
     "segedu.engine.fit": {
         "A": "test_tasks.py::test_a_loader_that_stacks_samples_is_named",

@@ -5,6 +5,7 @@ number of proposals is one. torchvision's classes are written for the exporter; 
 weights of ours by name, and the backbone stays ours.
 """
 
+import math
 from collections import OrderedDict
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -104,6 +105,11 @@ def export_detector(
             shares.append(agreement(model, data, sizes))
     finally:
         settings.box_score_thresh = threshold
+    if math.isnan(shares[0]):
+        raise ExportError(
+            "the network finds nothing, however low the score: its weights are broken"
+        )
+    shares = [share for share in shares if not math.isnan(share)]
     if min(shares) < AGREE:
         raise ExportError(
             f"the file finds something else: it agrees with the network on {min(shares):.0%} of "
@@ -123,7 +129,7 @@ def _converted(model: MaskRCNN, size: tuple[int, int]) -> bytes:
 
 @torch.no_grad()
 def agreement(model: MaskRCNN, data: bytes, sizes: Sequence[tuple[int, int]]) -> float:
-    """The share of the detections of a network and of its file that the other has, too.
+    """The share of the detections of a network and of its file that the other has, too; or NaN.
 
     Args:
         model: the network, on the CPU.
@@ -142,4 +148,4 @@ def agreement(model: MaskRCNN, data: bytes, sizes: Sequence[tuple[int, int]]) ->
             row[row.clone()] = (masks[0][row] - mask).abs().flatten(1).mean(1) < 0.01
         agreed += int(same.any(1).sum() + same.any(0).sum())
         count += sum(same.shape)
-    return agreed / count if count else 1.0
+    return agreed / count if count else math.nan

@@ -51,3 +51,11 @@ def test_a_file_that_finds_something_else_is_not_kept(tmp_path, monkeypatch):
     with pytest.raises(ExportError, match="the file finds something else"):
         export_detector(detector(), path, {}, SIZES)
     assert not path.exists()
+
+
+def test_a_network_that_is_not_finite_is_not_kept(tmp_path):
+    path, model = tmp_path / "network.onnx", detector()
+    model.roi_heads.box_predictor.cls_score.bias.data.fill_(float("nan"))
+    with pytest.raises(ExportError, match="its weights are broken"):
+        export_detector(model, path, {}, SIZES)
+    assert not path.exists()

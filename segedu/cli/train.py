@@ -98,8 +98,7 @@ def run(options: argparse.Namespace) -> None:
     from segedu.engine.checks import at_least_one
     from segedu.engine.resume import nothing_left
 
-    given = TrainConfig(**{f.name: getattr(options, f.name) for f in fields(TrainConfig)})
-    config = given
+    config = TrainConfig(**{f.name: getattr(options, f.name) for f in fields(TrainConfig)})
     out = user_path(config.out)
     at_least_one(
         epochs=config.epochs,

@@ -206,8 +206,9 @@ class Writer:
             drawn = _draw_rows(image, labels, self.network.colors)
             _save_png(self._path("overlay", name), Image.fromarray(drawn))
         self.written += 1
-        counts = np.bincount(labels.ravel(), minlength=len(self.network.classes)) / labels.size
-        shares = zip(counts, self.network.classes, strict=True)
+        # Class by class, since np.bincount would need eight bytes for each pixel.
+        classes = enumerate(self.network.classes)
+        shares = [(np.count_nonzero(labels == i) / labels.size, name) for i, name in classes]
         return ", ".join(f"{c} {s:.1%}" for s, c in sorted(shares, reverse=True) if s > 0)
 
     def instance(

@@ -12,6 +12,8 @@ REPORTS := _build/reports
 
 export OMP_NUM_THREADS ?= 2
 export TQDM_DISABLE = 1
+# Compiled modules are kept, whatever the shell says: else each process compiles the tests again.
+unexport PYTHONDONTWRITEBYTECODE
 # A backend set by the shell would keep the notebooks from showing their figures.
 unexport MPLBACKEND
 

@@ -1,6 +1,11 @@
 """What pytest does for all tests."""
 
 import gc
+import sys
+
+# jsonschema, which nbformat imports, tries it for a format that no notebook has; it compiles a
+# grammar of URIs at import, for seconds in every process.
+sys.modules.setdefault("rfc3987_syntax", None)
 
 
 def pytest_collection_finish() -> None:

@@ -1,25 +1,12 @@
 """MaskFormer, Mask2Former and SAM against transformers, run live on tiny configurations.
 
 The reference is filled with closed-form values, its state dict goes into ours by the table of names
-of each file, and outputs, matches, losses, gradients and results are compared.
+of each file, and outputs, matches, losses, gradients and results are compared. transformers takes
+seconds to import: each process collects these tests, one runs them.
 """
 
 import pytest
 import torch
-from transformers import (
-    Mask2FormerConfig,
-    Mask2FormerForUniversalSegmentation,
-    MaskFormerConfig,
-    MaskFormerDetrConfig,
-    MaskFormerForInstanceSegmentation,
-    MaskFormerImageProcessor,
-    ResNetConfig,
-    SamConfig,
-    SamModel,
-)
-from transformers.models.maskformer.modeling_maskformer import (
-    MaskFormerForInstanceSegmentationOutput,
-)
 
 from segedu.models import mask2former, maskformer, sam
 from segedu.models.mask_classification import (
@@ -40,7 +27,9 @@ RESNET = {"depths": [1, 1, 1, 1], "embedding_size": 8, "hidden_sizes": [32, 64, 
 OUR_RESNET = {"base_width": 8, "layers": (1, 1, 1, 1)}
 
 
-def backbone() -> ResNetConfig:
+def backbone():
+    from transformers import ResNetConfig
+
     return ResNetConfig(**RESNET, out_features=["stage1", "stage2", "stage3", "stage4"])
 
 
@@ -84,6 +73,12 @@ def filled(reference: torch.nn.Module) -> torch.nn.Module:
 
 @pytest.fixture(scope="module")
 def maskformers():
+    from transformers import (
+        MaskFormerConfig,
+        MaskFormerDetrConfig,
+        MaskFormerForInstanceSegmentation,
+    )
+
     settings = {"encoder_attention_heads": 4, "decoder_attention_heads": 4, "num_queries": 7}
     decoder = MaskFormerDetrConfig(
         d_model=64, decoder_layers=2, decoder_ffn_dim=96, dropout=0.0, **settings
@@ -112,6 +107,8 @@ def maskformers():
 
 @pytest.fixture(scope="module")
 def mask2formers():
+    from transformers import Mask2FormerConfig, Mask2FormerForUniversalSegmentation
+
     config = Mask2FormerConfig(
         backbone_config=backbone(),
         feature_size=64,
@@ -222,7 +219,11 @@ def decided(labels: list[int], scores: list[float]) -> torch.Tensor:
     return probability.log()
 
 
-def output(classes: torch.Tensor, masks: torch.Tensor) -> MaskFormerForInstanceSegmentationOutput:
+def output(classes: torch.Tensor, masks: torch.Tensor):
+    from transformers.models.maskformer.modeling_maskformer import (
+        MaskFormerForInstanceSegmentationOutput,
+    )
+
     return MaskFormerForInstanceSegmentationOutput(
         class_queries_logits=classes[None], masks_queries_logits=masks[None]
     )
@@ -238,6 +239,8 @@ def stripes() -> torch.Tensor:
 
 
 def test_semantic_result_equals_transformers():
+    from transformers import MaskFormerImageProcessor
+
     classes, masks = 2 * images((6, CLASSES + 1)), 3 * images((6, 24, 32))
     processor = MaskFormerImageProcessor()
     theirs = processor.post_process_semantic_segmentation(
@@ -249,6 +252,8 @@ def test_semantic_result_equals_transformers():
 
 
 def test_instance_result_equals_transformers():
+    from transformers import MaskFormerImageProcessor
+
     classes, masks = 2 * images((6, CLASSES + 1)), 3 * images((6, 24, 32))
     theirs = MaskFormerImageProcessor().post_process_instance_segmentation(
         output(classes, masks), threshold=0.0, return_binary_maps=True
@@ -264,6 +269,8 @@ def test_instance_result_equals_transformers():
 
 def test_panoptic_result_equals_transformers():
     # the last stripe joins the first: transformers would number a segment after it wrongly
+    from transformers import MaskFormerImageProcessor
+
     classes, masks = decided([0, 3, 4, 0, 1, 5], [0.98, 0.97, 0.96, 0.95, 0.9, 0.99]), stripes()
     theirs = MaskFormerImageProcessor().post_process_panoptic_segmentation(
         output(classes, masks), threshold=0.8, label_ids_to_fuse={0, 1}
@@ -275,6 +282,8 @@ def test_panoptic_result_equals_transformers():
 
 
 def test_segments_after_merged_stuff_have_ids_of_their_own_unlike_in_transformers():
+    from transformers import MaskFormerImageProcessor
+
     classes, masks = decided([0, 3, 0, 4, 1, 5], [0.98, 0.97, 0.96, 0.95, 0.9, 0.99]), stripes()
     theirs = MaskFormerImageProcessor().post_process_panoptic_segmentation(
         output(classes, masks), threshold=0.8, label_ids_to_fuse={0, 1}
@@ -289,6 +298,8 @@ def test_segments_after_merged_stuff_have_ids_of_their_own_unlike_in_transformer
 
 @pytest.fixture(scope="module")
 def sams():
+    from transformers import SamConfig, SamModel
+
     config = SamConfig(
         vision_config={
             "hidden_size": 48,

@@ -1,16 +1,14 @@
-"""Ours against reference packages, run live: torchvision's state dict goes into ours unrenamed."""
+"""Ours against reference packages, run live: torchvision's state dict goes into ours unrenamed.
+
+The others take seconds to import: each process collects these tests, one runs them.
+"""
 
 import pytest
-import segmentation_models_pytorch as smp
 import torch
 import torch.nn.functional as F
 import torchvision
-from segmentation_models_pytorch.decoders.deeplabv3.decoder import ASPP as SmpASPP
-from segmentation_models_pytorch.decoders.fpn.decoder import SegmentationBlock
-from timm.layers.cbam import CbamModule
 from torchvision.models import segmentation
 from torchvision.ops.feature_pyramid_network import FeaturePyramidNetwork, LastLevelMaxPool
-from transformers import SegformerConfig, SegformerForSemanticSegmentation
 
 from segedu.models import get_model
 from segedu.models.attention import CBAM, SqueezeExcitation
@@ -33,7 +31,6 @@ def difference(ours: torch.Tensor, theirs: torch.Tensor) -> float:
 
 TORCHVISION = {
     "fcn_resnet50": "fcn_resnet50",
-    "fcn_resnet101": "fcn_resnet101",
     "deeplab_v3_resnet50": "deeplabv3_resnet50",
     "deeplab_v3_resnet101": "deeplabv3_resnet101",
     "deeplab_v3_mobilenet_v3": "deeplabv3_mobilenet_v3_large",
@@ -65,6 +62,8 @@ def test_lraspp_equals_torchvision():
 
 @torch.no_grad()
 def test_separable_aspp_equals_smp():
+    from segmentation_models_pytorch.decoders.deeplabv3.decoder import ASPP as SmpASPP
+
     reference = fill(SmpASPP(32, 16, (6, 12, 18), separable=True, dropout=0.1))
     model = fill(ASPP(32, (6, 12, 18), 16, separable=True, dropout=0.1))
     x = images((2, 32, 24, 30))
@@ -73,6 +72,8 @@ def test_separable_aspp_equals_smp():
 
 @torch.no_grad()
 def test_dense_unet_equals_smp():
+    import segmentation_models_pytorch as smp
+
     reference = fill(smp.Unet("densenet121", encoder_weights=None, classes=5))
     model = fill(blank(get_model, "dense_unet121", 5))  # the same layers in the same order
     x = images((1, 3, 64, 96))
@@ -93,6 +94,8 @@ def test_feature_pyramid_equals_torchvision():
 @torch.no_grad()
 def test_semantic_branch_equals_smp(monkeypatch):
     # smp aligns the corners, the authors' code does not: make it interpolate as they do
+    from segmentation_models_pytorch.decoders.fpn.decoder import SegmentationBlock
+
     interpolate = F.interpolate
     monkeypatch.setattr(
         F, "interpolate", lambda x, **how: interpolate(x, **how | {"align_corners": False})
@@ -119,11 +122,15 @@ def test_squeeze_excitation_equals_torchvision():
 
 @torch.no_grad()
 def test_cbam_equals_timm():
+    from timm.layers.cbam import CbamModule
+
     x = images((2, 32, 7, 9))
     assert difference(fill(CBAM(32))(x), fill(CbamModule(32))(x)) < 1e-6
 
 
 def hugging_face_segformer():
+    from transformers import SegformerConfig, SegformerForSemanticSegmentation
+
     config = SegformerConfig(num_labels=5)
     return fill(SegformerForSemanticSegmentation(config))
 
@@ -147,6 +154,8 @@ def test_segformer_reads_a_file_of_hugging_face(tmp_path):
 
 @pytest.mark.parametrize(("variant", "depths"), [(3, [3, 4, 18, 3]), (4, [3, 8, 27, 3])])
 def test_segformer_b3_and_b4_have_the_tensors_of_hugging_face(variant, depths):
+    from transformers import SegformerConfig, SegformerForSemanticSegmentation
+
     widths = {"hidden_sizes": [64, 128, 320, 512], "decoder_hidden_size": 768}
     with torch.device("meta"):
         config = SegformerConfig(num_labels=5, depths=depths, **widths)

@@ -15,7 +15,7 @@ from segedu.engine import fit, make_loader
 from segedu.losses import CrossEntropyLoss
 from segedu.models import get_model
 from segedu.tasks import Panoptic
-from tests.cli.own_data import QUICK, write
+from tests.cli.own_data import QUICK, narrow, write
 
 
 @pytest.fixture
@@ -130,7 +130,7 @@ def objects(tmp_path_factory):
     root = tmp_path_factory.mktemp("objects")
     own = write(root / "data", 4)
     command = ["train", "--data", str(own), "--val-split", "2", *QUICK, "--crop", "32", "32"]
-    model = ["--model", "panoptic_deeplab_tiny", "--task", "instance"]
+    model = [*narrow("panoptic_deeplab_tiny"), "--task", "instance"]
     assert main([*command, *model, "--cache", "--out", str(root / "run")]) == 0
     return root / "run" / "last.pt"
 

@@ -9,7 +9,8 @@ from PIL import Image
 
 from segedu.cli import main
 from segedu.data import camvid, voc
-from segedu.files import read_json
+from segedu.files import read_json, write_json
+from tests.cli.own_data import narrow
 
 REAL = Path(os.environ.get("SEGEDU_DATA", "absent"))
 pytestmark = pytest.mark.skipif(not REAL.is_dir(), reason="needs SEGEDU_DATA")
@@ -95,25 +96,31 @@ def test_isbi_as_black_and_white_masks(tmp_path):
 )
 def test_nuclei_as_one_png_per_object(model, task, tmp_path):
     few(REAL / "dsb2018_nuclei" / "stage1_train", tmp_path / "data" / "stage1")
-    options = ["--model", model, "--task", task, "--val-split", "0.25"]
-    own = UNET if model == "unet" else []
+    options = ["--task", task, "--val-split", "0.25"]
+    own = ["--model", model, *UNET] if model == "unet" else narrow(model)
     pictures = "stage1/*/images/*.png"  # RGBA
     trains(tmp_path / "run", "objects", tmp_path / "data", *options, *own, pictures=pictures)
 
 
 def test_coco_as_coco(tmp_path):
-    options = ["--images", "images/train2017"]
-    options += ["--annotations", "annotations_derived/instances_train2017_from_yolo.json"]
-    options += ["--val-split", "0.96", "--val-every-image", "40"]
-    options += ["--model", "mask_rcnn_tiny"]
-    pictures = "images/train2017/0000000000[37]*.jpg"
-    trains(tmp_path / "run", "coco", REAL / "coco128_seg", *options, pictures=pictures)
+    source, root = REAL / "coco128_seg", tmp_path / "data"
+    few(source / "images" / "train2017", root / "train2017", 8)
+    content = read_json(source / "annotations_derived" / "instances_train2017_from_yolo.json")
+    kept = [i for i in content["images"] if (root / "train2017" / i["file_name"]).exists()]
+    assert len(kept) == 8
+    ids = {image["id"] for image in kept}
+    found = [entry for entry in content["annotations"] if entry["image_id"] in ids]
+    write_json(root / "few.json", content | {"images": kept, "annotations": found})
+    options = ["--images", "train2017", "--annotations", "few.json", "--val-split", "0.5"]
+    options += ["--val-every-image", "2", *narrow("mask_rcnn_tiny")]
+    pictures = "train2017/0000000000[37]*.jpg"
+    trains(tmp_path / "run", "coco", root, *options, pictures=pictures)
 
 
 def test_coco_panoptic(tmp_path):
     options = ["--images", "input_images", "--annotations", "panoptic_examples.json"]
     options += ["--segments", "panoptic_examples", "--val-split", "2"]
-    options += ["--model", "panoptic_deeplab_tiny", "--batch-size", "1"]
+    options += [*narrow("panoptic_deeplab_tiny"), "--batch-size", "1"]
     root = REAL / "coco_panoptic_sample" / "sample_data"
     trains(tmp_path / "run", "coco-panoptic", root, *options, pictures="input_images")
 
@@ -128,7 +135,7 @@ def test_cityscapes(tmp_path):
 )
 def test_coco_as_yolo_text(model, task, tmp_path):
     names = [f"class {i}" for i in range(80)]
-    options = ["--model", model, "--task", task, "--classes", *names, "--val-split", "0.25"]
+    options = [*narrow(model), "--task", task, "--classes", *names, "--val-split", "0.25"]
     trains(tmp_path / "run", "yolo", coco_subset(tmp_path / "data"), *options)
 
 
@@ -136,7 +143,7 @@ def test_labelme(tmp_path):
     source = REAL / "voc_layout" / "labelme_raw"
     folder = next(file.parent for file in source.rglob("*.json"))
     names = ["bottle", "bus", "car", "chair", "person", "sofa"]
-    options = ["--model", "mask_rcnn_tiny", "--classes", *names, "--val-split", "0.3"]
+    options = [*narrow("mask_rcnn_tiny"), "--classes", *names, "--val-split", "0.3"]
     trains(tmp_path / "run", "labelme", folder, *options)
 
 

@@ -10,7 +10,7 @@ import torch
 from segedu.cli import datasets, main, networks, run_folder
 from segedu.engine import load_checkpoint
 from segedu.models import get_model
-from tests.cli.own_data import QUICK, TINY_SEMANTIC, write
+from tests.cli.own_data import QUICK, TINY_SEMANTIC, narrow, write
 
 
 @pytest.fixture(autouse=True)
@@ -197,7 +197,7 @@ def test_objects_of_own_folders(model, task, score, own, tmp_path, capsys):
     """Maps that number objects; the panoptic networks are trained for objects alone, too."""
     out = tmp_path / "run"
     command = ["train", "--data", str(own), "--val-split", "0.25", *QUICK, "--out", str(out)]
-    assert main([*command, "--model", model, "--task", task, "--crop", "32", "32"]) == 0
+    assert main([*command, *narrow(model), "--task", task, "--crop", "32", "32"]) == 0
     assert f"val_{score}" in capsys.readouterr().out
     assert (out / "examples.png").is_file()
     best = str(out / "best.pt")

@@ -1,5 +1,6 @@
 import json
 import re
+import shutil
 
 import numpy as np
 import pytest
@@ -14,9 +15,10 @@ from segedu.report import Report
 CLASSES = ("background", "lung <left> ｜ 左肺", "nodule ｜ 结节")
 
 
-@pytest.fixture
-def evaluation(tmp_path):
-    """Three scans: a good one, a middling one, and one whose nodule was missed."""
+@pytest.fixture(scope="module")
+def whole(tmp_path_factory):
+    """Three scans: a good one, a middling one, and one whose nodule was missed; and their page."""
+    tmp_path = tmp_path_factory.mktemp("report")
     rng = np.random.default_rng(0)
     scans, cases, lesions = [], [], []
     folder, data = tmp_path / "test", tmp_path / "scans"
@@ -39,11 +41,20 @@ def evaluation(tmp_path):
     (folder / "scores.json").write_text(json.dumps(scores | {"lesions": {"scans": lesions}}))
     config = ProjectConfig(classes=CLASSES, lesions=CLASSES[2:], intensity="lung")
     config.save(folder / "config.json")
-    return folder, data
+    return folder, data, write_report(folder, data)
 
 
-def test_the_page_is_whole_and_alone(evaluation):
-    page = write_report(*evaluation)
+@pytest.fixture
+def evaluation(whole, tmp_path):
+    """The same to change, without the page."""
+    folder, data, page = whole
+    shutil.copytree(folder, tmp_path / "test", ignore=shutil.ignore_patterns(page.name))
+    shutil.copytree(data, tmp_path / "scans")
+    return tmp_path / "test", tmp_path / "scans"
+
+
+def test_the_page_is_whole_and_alone(whole):
+    page = whole[-1]
     text = page.read_text(encoding="utf-8")
     assert WARNING in text and "http" not in text and "<script" not in text
     sources = re.findall(r"src='([^']*)'", text)
@@ -56,8 +67,8 @@ def test_the_page_is_whole_and_alone(evaluation):
     assert str(page.parent) not in text
 
 
-def test_lesions_are_counted_where_there_are_some(evaluation):
-    text = write_report(*evaluation).read_text(encoding="utf-8")
+def test_lesions_are_counted_where_there_are_some(whole, evaluation):
+    text = whole[-1].read_text(encoding="utf-8")
     table = text.split("病灶</span></h2>")[1].split("</table>")[0]
     # of three nodules two are found; none is predicted where there is none
     assert re.findall(r"'number'>([\d.]+)<", table) == ["3", "3", "2", "0.667", "0.000"]
@@ -68,9 +79,8 @@ def test_lesions_are_counted_where_there_are_some(evaluation):
     assert "病灶</span></h2>" not in write_report(folder, data).read_text(encoding="utf-8")
 
 
-def test_the_same_evaluation_gives_the_same_page(evaluation):
-    first = write_report(*evaluation).read_bytes()
-    assert write_report(*evaluation).read_bytes() == first
+def test_the_same_evaluation_gives_the_same_page(whole, evaluation):
+    assert write_report(*evaluation).read_bytes() == whole[-1].read_bytes()
 
 
 def test_one_scan_is_best_and_worst_at_once(evaluation):

@@ -6,6 +6,7 @@ import torchvision
 from torchvision.models import ResNet50_Weights
 
 from segedu.models.backbones import ResNetFeatures, load_weights, read_weights, vgg16_stages
+from tests.parity.closed_form import blank, fill
 
 SMALL = {"base_width": 4, "layers": (1, 1, 1, 1)}
 
@@ -42,10 +43,9 @@ def test_dilation_of_the_first_block_and_multi_grid():
 
 @pytest.mark.parametrize("output_stride", [8, 16, 32])
 def test_resnet_is_torchvisions(output_stride):
-    reference = torchvision.models.resnet50(
-        replace_stride_with_dilation=[False, output_stride < 16, output_stride < 32]
-    ).eval()
-    model = ResNetFeatures(50, output_stride=output_stride).eval()
+    dilated = [False, output_stride < 16, output_stride < 32]
+    reference = fill(blank(torchvision.models.resnet50, replace_stride_with_dilation=dilated))
+    model = blank(ResNetFeatures, 50, output_stride=output_stride).eval()
     model.load_state_dict({k: v for k, v in reference.state_dict().items() if k[:2] != "fc"})
     x = torch.randn(1, 3, 64, 64)
     with torch.no_grad():
@@ -54,8 +54,8 @@ def test_resnet_is_torchvisions(output_stride):
 
 
 def test_resnet18_is_torchvisions():
-    reference = torchvision.models.resnet18().eval()
-    model = ResNetFeatures(18).eval()
+    reference = fill(blank(torchvision.models.resnet18))
+    model = blank(ResNetFeatures, 18).eval()
     model.load_state_dict({k: v for k, v in reference.state_dict().items() if k[:2] != "fc"})
     x = torch.randn(1, 3, 64, 64)
     with torch.no_grad():

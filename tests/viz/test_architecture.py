@@ -72,10 +72,11 @@ def test_skips_are_dashed_and_the_way_down_and_up_is_not():
 
 
 def test_the_same_network_gives_the_same_bytes():
-    first, second = (viz.architecture(get_model("enet", 5), (64, 96)) for _ in range(2))
+    first, second = (viz.architecture(get_model("unet", 5, base_width=2), 64) for _ in range(2))
     assert first._repr_html_() == second._repr_html_()
-    assert repr(first) == "Architecture('ENet', 11 stages)"
-    assert viz.architecture(get_model("enet", 5), 64, name="E <1>").svg.count("E &lt;1&gt;") == 2
+    assert repr(first) == "Architecture('UNet', 10 stages)"
+    named = viz.architecture(get_model("unet", 5, base_width=2), (64, 96), name="U <1>")
+    assert named.svg.count("U &lt;1&gt;") == 2
 
 
 def test_shapes_are_a_table_of_the_stages():

@@ -1,10 +1,14 @@
 """A tiny detector and a training of it that tests start as a process of its own.
 
-``python -m tests.toy_objects FOLDER`` (or under torchrun) trains for `Instance` and leaves scores
-and weights in ``FOLDER/result.json``, and what each process has in ``FOLDER/kept-RANK.json``.
+``python -m tests.toy_objects FOLDER`` trains for `Instance` in two processes and leaves scores and
+weights in ``FOLDER/result.json``, and what each process has in ``FOLDER/kept-RANK.json``.
 """
 
+import importlib
 import json
+import os
+import signal
+import socket
 import sys
 from collections.abc import Callable
 from pathlib import Path
@@ -132,5 +136,33 @@ def main(folder: Path) -> None:
     (folder / f"kept-{rank()}.json").write_text(json.dumps(kept))
 
 
+def in_two_processes(work: Callable[[Path], None], folder: Path) -> bool:
+    """Whether two processes end well that know of each other as torchrun tells, but import nothing.
+
+    If one of them fails, the other, which may wait for it, is killed.
+    """
+    importlib.import_module("torch._dynamo")  # else an optimizer's first step does: seconds
+    with socket.create_server(("127.0.0.1", 0)) as server:
+        port = server.getsockname()[1]
+    told = {"MASTER_ADDR": "127.0.0.1", "MASTER_PORT": str(port), "WORLD_SIZE": "2"}
+    numbers = set()
+    for place in ("0", "1"):
+        number = os.fork()
+        if number == 0:
+            os.environ.update(told, RANK=place, LOCAL_RANK=place)
+            work(folder)
+            os._exit(0)
+        numbers.add(number)
+    well = True
+    while numbers:
+        number, status = os.wait()
+        numbers.remove(number)
+        if status:
+            well = False
+            for other in numbers:
+                os.kill(other, signal.SIGKILL)
+    return well
+
+
 if __name__ == "__main__":
-    main(Path(sys.argv[1]))
+    sys.exit(not in_two_processes(main, Path(sys.argv[1])))

@@ -2,10 +2,11 @@
 
 ``python toy_training.py FOLDER`` (or under torchrun) trains, logs each epoch's loss to
 ``FOLDER/losses.txt`` as it comes, and leaves the scores in ``FOLDER/result.json``.
-``python toy_training.py --serve`` reads folders from its input and forks a process for each.
+``python toy_training.py --serve`` reads folders from its input and forks a process for each but the
+first.
 """
 
-import importlib
+import gc
 import json
 import os
 import sys
@@ -91,9 +92,16 @@ def main(folder: Path) -> None:
 
 
 def serve(train: Callable[[Path], None]) -> None:
-    """Train in processes that need not import torch: prints each one's number, then its status."""
-    importlib.import_module("torch._dynamo")  # else an optimizer's first step does: seconds
-    for line in sys.stdin:
+    """Train in processes that need not import anything: prints each one's number, then its status.
+
+    The first folder is trained in in this process itself, which imports what a training needs.
+    """
+    print(os.getpid(), flush=True)
+    train(Path(sys.stdin.readline().strip()))
+    print(0, flush=True)
+    gc.collect()
+    gc.freeze()  # else each process copies, page by page, what its collector looks at
+    while line := sys.stdin.readline():
         number = os.fork()
         if number == 0:
             train(Path(line.strip()))

@@ -1,8 +1,8 @@
 """A tiny project on scans, trained in processes that a test may kill.
 
 ``python -m tests.medical.tiny_training DATA`` reads folders from its input and forks a process for
-each. It trains there, going on from what is there, logs each epoch's loss to ``losses.txt`` as it
-comes, and leaves history and weights in ``result.json``.
+each but the first. It trains there, going on from what is there, logs each epoch's loss to
+``losses.txt`` as it comes, and leaves history and weights in ``result.json``.
 """
 
 import json

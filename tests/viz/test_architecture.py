@@ -8,18 +8,14 @@ import torch
 
 from segedu import viz
 from segedu.models import get_model
+from tests.viz.published import NAMES, drawn
 
-NAMES = [
-    *("unet", "unet_plus_plus", "fcn8s_vgg16", "segnet_vgg16", "pspnet_resnet50"),
-    *("deeplab_v3_plus_resnet50", "semantic_fpn_resnet50", "fc_densenet56", "enet", "segformer_b0"),
-]
 SVG = "{http://www.w3.org/2000/svg}"
 
 
-@pytest.fixture(scope="module", params=NAMES)
+@pytest.fixture(params=NAMES)
 def drawing(request):
-    with torch.device("meta"):
-        return viz.architecture(get_model(request.param, 5), 192)
+    return drawn(request.param)
 
 
 def boxes(svg):

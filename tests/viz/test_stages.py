@@ -1,7 +1,5 @@
 """Stages that are found by watching: what is known from the papers must come out."""
 
-import functools
-
 import pytest
 import torch
 from torch import nn
@@ -9,6 +7,7 @@ from torch.nn import functional as F
 
 from segedu.models import get_model
 from segedu.viz.stages import find_stages
+from tests.viz.published import build, drawn
 
 # name -> depth (levels of 2) and skips: pairs of stages that the paper's figure joins
 NETWORKS = {
@@ -25,20 +24,10 @@ NETWORKS = {
 }
 
 
-def build(name):
-    with torch.device("meta"):  # no memory, no time
-        return get_model(name, 5)
-
-
-@functools.cache
-def stages_of(name):
-    return find_stages(build(name), 192)
-
-
 @pytest.mark.parametrize("name", NETWORKS)
 def test_stages_and_skips_of_published_networks(name):
     depth, skips = NETWORKS[name]
-    stages = stages_of(name)
+    stages = drawn(name).stages
     assert stages[0].kind == "input" and stages[0].shape == (3, 192, 192)
     assert stages[-1].kind == "output" and stages[-1].shape == (5, 192, 192)
     assert max(stage.level for stage in stages) == depth
@@ -53,7 +42,7 @@ def test_stages_and_skips_of_published_networks(name):
 @pytest.mark.parametrize("name", [name for name in NETWORKS if name != "unet_plus_plus"])
 def test_all_parameters_stand_in_one_stage(name):
     model = build(name)
-    found = sum(stage.parameters for stage in stages_of(name))
+    found = sum(stage.parameters for stage in drawn(name).stages)
     auxiliary = [part for key, part in model.named_children() if "aux" in key]
     unused = sum(p.numel() for part in auxiliary for p in part.parameters())
     assert found == sum(p.numel() for p in model.parameters()) - unused

@@ -28,8 +28,8 @@ def store(root: Path, name: str, sources: list[str], printed: str) -> None:
     nbformat.write(new_notebook(cells=cells), root / name)
 
 
-def execute(root: Path, processes: int = 2) -> subprocess.CompletedProcess:
-    """The command of `make check-notebooks`, in another folder."""
+def execute(root: Path, processes: int = 1) -> subprocess.CompletedProcess:
+    """The command of `make check-notebooks`, in another folder and with fewer processes."""
     (root / "pytest.ini").write_text("[pytest]\n")
     command = [sys.executable, "-m", "pytest", "-q", "--nbval", "chapters", "--color=no"]
     command += ["-p", "no:cacheprovider", "-p", "tests.chapters.nbval_results"]

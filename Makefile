@@ -19,7 +19,7 @@ unexport MPLBACKEND
 
 .DEFAULT_GOAL := help
 .PHONY: help venv book serve pdf test lint unit slow other-machine spread notebooks gates check-notebooks notebooks-elsewhere \
-  check-book bench clean
+  smoke check-book bench clean
 
 help: ## list these targets
 	@echo "Targets:"
@@ -51,7 +51,7 @@ pdf: $(STAMP) ## print the English and the Chinese edition into _build/pdf
 	@$(BIN)/python book/print.py
 
 # Every part of the test runs, whatever the others say; the summary stands at the end.
-PARTS = lint unit slow other-machine gates check-notebooks check-book
+PARTS = lint unit slow other-machine gates check-notebooks smoke check-book
 ifeq ($(CHAPTERS),changed)
 PARTS += notebooks-elsewhere
 endif
@@ -102,6 +102,10 @@ notebooks: $(STAMP) ## execute notebooks again, store their outputs, record thei
 gates: $(STAMP) ## what every chapter must satisfy, without executing it
 	@echo "== Chapters: gates =="
 	@$(TESTS) tests/chapters
+
+smoke: $(STAMP) ## run the notebooks with other parameters, as small as they go
+	@echo "== Notebooks: other parameters =="
+	@$(BIN)/python -m tests.chapters.smoke $(CHAPTERS)
 
 # $(call execute,WHICH,OPTION): the shell stops where the selection fails or is empty.
 execute = notebooks=$$($(BIN)/python -m tests.chapters.fingerprints $(1)) && [ -n "$$notebooks" ] && \

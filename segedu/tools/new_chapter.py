@@ -18,6 +18,7 @@ from segedu.files import write_text
 from segedu.languages import BAR
 from segedu.tools.setup_cell import setup_cell
 
+PROFILES = "  cpu: {}\n  smoke: {image_size: 16}\n  gpu: {image_size: 512}\n"
 RESULT = "iou: 0.598 ± 0.02"  # of the template, in its `results` cell
 
 
@@ -59,7 +60,7 @@ def new_chapter(root: Path, part: str, title: str, *, draft: bool = False) -> Pa
     name = path.relative_to(root).as_posix()
     write_text(path, _notebook(title, slug, _repository(root), draft))
     write_text(checks, _template("chapter_checks.txt").replace("TITLE", english.strip()))
-    _append(root / "book" / "profiles.yml", f"{name}:\n  cpu: {{}}\n  smoke: {{image_size: 16}}\n")
+    _append(root / "book" / "profiles.yml", f"{name}:\n{PROFILES}")
     _append(root / "book" / "expected.yml", f"{name}:\n  cpu:\n    {RESULT}\n")
     if contents:
         write_text(root / "_toc.yml", contents)

@@ -10,6 +10,7 @@ from tests.chapters.expected import EXPECTED
 from tests.chapters.fingerprints import notebooks, records
 from tests.chapters.gates import FIRST_EDITION, Chapter, report, source
 from tests.chapters.prose import ROOT, squeeze, terms, terms_in
+from tests.chapters.smoke import PROFILES
 from tests.chapters.teaching import gates_of, is_draft
 
 CHAPTERS = [Chapter(path) for path in notebooks()]
@@ -44,6 +45,14 @@ def test_expected_numbers_are_those_of_these_notebooks():
     assert sorted(yaml.safe_load(EXPECTED.read_text(encoding="utf-8"))) == [
         chapter.name for chapter in CHAPTERS
     ]
+
+
+def test_profiles_are_those_of_these_notebooks():
+    """What `cpu` is, in which the chapter is stored, as small as it goes, and on a GPU."""
+    profiles = yaml.safe_load(PROFILES.read_text(encoding="utf-8"))
+    assert {name: set(own) for name, own in profiles.items()} == {
+        chapter.name: {"cpu", "smoke", "gpu"} for chapter in CHAPTERS
+    }
 
 
 def test_fingerprints_are_those_of_these_notebooks():

@@ -86,11 +86,11 @@ slow: $(STAMP) ## the unit tests that take long: every network trains, trainings
 	@$(UNIT) -m "slow and not browser"
 
 # The instruction sets of a processor of 2008, for torch's own code, oneDNN and MKL: other digits.
-OTHER_MACHINE = export ATEN_CPU_CAPABILITY=default ONEDNN_MAX_CPU_ISA=SSE41 MKL_ENABLE_INSTRUCTIONS=SSE4_2
+OTHER_MACHINE = ATEN_CPU_CAPABILITY=default ONEDNN_MAX_CPU_ISA=SSE41 MKL_ENABLE_INSTRUCTIONS=SSE4_2
 
 other-machine: $(STAMP) ## the parity tests as another processor would run them
 	@echo "== Parity tests without the newer instructions of this processor =="
-	@$(OTHER_MACHINE) && $(TESTS) tests/parity
+	@export $(OTHER_MACHINE) && $(TESTS) tests/parity
 
 spread: $(STAMP) ## run a chapter on several machines, in effect, and with other seeds (NOTEBOOK=...)
 	@$(BIN)/python -m tests.chapters.spread $(NOTEBOOK) $(OTHER_MACHINE)
@@ -117,7 +117,7 @@ check-notebooks: $(STAMP) ## execute the notebooks again and compare with what i
 
 notebooks-elsewhere: $(STAMP) ## an eighth of the notebooks as another processor would run them
 	@echo "== Notebooks without the newer instructions of this processor: results compared =="
-	@$(OTHER_MACHINE) && $(call execute,eighth,--nbval-lax)
+	@export $(OTHER_MACHINE) && $(call execute,eighth,--nbval-lax)
 
 check-book: $(STAMP) ## build the book with warnings as errors; open every page in a browser
 	@echo "== Book =="

@@ -206,9 +206,11 @@ class _Drawing:
                 parts.append(self._arrow(self.boxes[s], b, skip=(s, number) in self.skips))
         parts += [self._box(box) for box in self.boxes]
         width, height = round(self.width), round(self.height)
+        # as wide as the page, but never too small to read: then it scrolls
+        style = f"width:100%;min-width:{round(0.7 * width)}px;max-width:{width}px;height:auto"
         return (
             f'<svg xmlns="http://www.w3.org/2000/svg" role="img" width="{width}" '
-            f'height="{height}" viewBox="0 0 {width} {height}" style="max-width:none" '
+            f'height="{height}" viewBox="0 0 {width} {height}" style="{style}" '
             f'fill="currentColor" font-size="11">{"".join(parts)}</svg>'
         )
 

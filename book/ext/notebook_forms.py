@@ -27,6 +27,7 @@ from sphinx.errors import ExtensionError
 from sphinx.transforms import SphinxTransform
 
 CALLOUTS = {"⚠": "warning", "💡": "tip", "ℹ": "note"}
+PROMPTS = {"setup": "Setup ｜ 准备", "parameters": "Parameters ｜ 参数"}  # of folded cells
 VARIATION_SELECTOR = "\ufe0f"  # asks for the coloured form of the sign before it
 
 CODE = re.compile(r"(^(?P<fence>`{3,}|~{3,})[^\n]*\n.*?^(?P=fence)[ \t]*$|`[^`\n]+`)", re.M | re.S)
@@ -82,6 +83,20 @@ def move_captions(cells: list[dict[str, Any]]) -> list[dict[str, Any]]:
     return kept
 
 
+def hide_results(cells: list[dict[str, Any]]) -> None:
+    """Leaves out the cells that only the tests read."""
+    for cell in cells:
+        if "results" in (tags := cell["metadata"].get("tags", [])):
+            cell["metadata"]["tags"] = [*tags, "remove-cell"]
+
+
+def name_folded(cells: list[dict[str, Any]]) -> None:
+    """Says on the button of a folded cell what it holds, where that is always the same."""
+    for cell in cells:
+        for tag in PROMPTS.keys() & cell["metadata"].get("tags", []):
+            cell["metadata"].setdefault("mystnb", {}).setdefault("code_prompt_show", PROMPTS[tag])
+
+
 def rewrite_source(app: Sphinx, docname: str, source: list[str]) -> None:
     """``source-read``: rewrites a page, or the Markdown cells of a notebook."""
     if not app.env.doc2path(docname).endswith(".ipynb"):
@@ -89,6 +104,8 @@ def rewrite_source(app: Sphinx, docname: str, source: list[str]) -> None:
         return
     notebook = json.loads(source[0])
     notebook["cells"] = move_captions(notebook["cells"])
+    name_folded(notebook["cells"])
+    hide_results(notebook["cells"])
     for cell in notebook["cells"]:
         if cell["cell_type"] == "markdown":
             cell["source"] = rewrite("".join(cell["source"]))

@@ -25,6 +25,7 @@ from segedu.languages import BAR
 
 RIGHT = "Right. ｜ 正确。"
 UNANSWERED = "Not answered yet. ｜ 还没有作答。"
+NOTHING = "the function returns nothing ｜ 函数没有返回结果"
 
 
 class WrongAnswerError(Exception):
@@ -221,13 +222,23 @@ def expect_function(
         f"需要一个函数，得到的是 {type(answer).__name__}",
     )
     for number, case in enumerate(cases, start=1):
+        found, expected = answer(*case), reference(*case)
+        expect(found is not None, NOTHING)
         try:
-            expect_tensor(answer(*case), reference(*case), tolerance=tolerance)
+            if isinstance(expected, int | float):
+                expect_number(found, expected, tolerance=tolerance)
+            else:
+                expect_tensor(found, expected, tolerance=tolerance)
         except WrongAnswerError as error:
             raise WrongAnswerError(
-                f"on test input {number}, {_first(error)} {BAR} "
-                f"对第 {number} 个测试输入，{_second(error)}"
+                f"on test input {number}{_numbers(case)}, {_first(error)} {BAR} "
+                f"对第 {number} 个测试输入{_numbers(case)}，{_second(error)}"
             ) from None
+
+
+def _numbers(case: tuple) -> str:
+    """The arguments in brackets where they are numbers, which say more than a count."""
+    return f" {case}".replace(",)", ")") if all(isinstance(x, int | float) for x in case) else ""
 
 
 def _first(error: WrongAnswerError) -> str:

@@ -44,6 +44,12 @@ CHECKS = {
             return e.scrollWidth > e.clientWidth + 1
                 && !(scrolls && style.backgroundImage.includes("gradient"));
         }).map((e) => e.textContent.slice(0, 30))""",
+    "a wide formula begins out of sight": """() =>
+        [...document.querySelectorAll("article div.math")].filter((e) => {
+            const first = e.querySelector("mjx-math, span");
+            const left = e.getBoundingClientRect().left - e.scrollLeft;
+            return first && first.getBoundingClientRect().left < left - 1;
+        }).map((e) => e.textContent.slice(0, 30))""",
     "a space beside a full-width mark": r"""() => {
         const stray = /.{0,8}(?:[，。；：！？、）][ \n]+(?=\S)|[ \n][，。；：！？、）]).{0,8}/;
         return [...document.querySelectorAll("article :is(p, li, h1, h2, h3, td, th, figcaption)")]

@@ -15,6 +15,9 @@ BROKEN = {
     "a table is cut": "<div style='width:80px'><table><td>aaaaaaaaaaaaaaaaaaaaa</table></div>",
     "a wide formula does not scroll visibly": '<div class="math" style="width:60px;'
     'overflow:auto"><span style="display:block;width:90px">x</span></div>',
+    "a wide formula begins out of sight": '<div class="math" style="width:60px;display:flex;'
+    'flex-direction:row-reverse;overflow:auto;background:linear-gradient(red, white)">'
+    '<span style="flex:none;width:90px">x</span></div>',
     "a space beside a full-width mark": "<p><b>标题。</b> 正文</p>",
     "the other language in code, output or figure": "<script>document.body.dataset.edition = 'en'"
     '</script><div class="cell_output"><pre>轮次</pre></div>',

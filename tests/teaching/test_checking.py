@@ -115,6 +115,16 @@ def test_functions_are_compared_case_by_case():
         expect_function(lambda x: x**2, lambda x: 2 * x, cases)
     with pytest.raises(WrongAnswerError, match="a function is wanted"):
         expect_function(3, lambda x: x, cases)
+    with pytest.raises(WrongAnswerError, match="returns nothing ｜ 函数没有返回结果"):
+        expect_function(lambda x: None, lambda x: x, cases)
+
+
+def test_a_function_of_numbers_is_told_for_which_it_is_wrong():
+    cases = [(572,), (571,)]
+    with pytest.raises(
+        WrongAnswerError, match=r"input 2 \(571\), 571 is too large .* \(571\)，571 偏大"
+    ):
+        expect_function(lambda side: side, lambda side: side if side % 2 == 0 else 0, cases)
 
 
 def test_the_page_shows_each_half_in_its_language():

@@ -3,6 +3,7 @@
 import json
 import re
 import subprocess
+import sys
 
 import pytest
 import torch
@@ -11,6 +12,7 @@ from segedu.cli import datasets, main, networks, run_folder
 from segedu.engine import load_checkpoint
 from segedu.models import get_model
 from tests.cli.own_data import QUICK, TINY_SEMANTIC, narrow, write
+from tests.engine.test_resume import ENVIRONMENT, TWO
 
 
 @pytest.fixture(autouse=True)
@@ -218,3 +220,29 @@ def test_objects_of_own_folders(model, task, score, own, tmp_path, capsys):
 )
 def test_network_and_task_follow_from_each_other(model, task, found):
     assert networks.choose(model, task) == found
+
+
+@pytest.mark.slow  # starts two processes
+def test_two_processes_share_a_training_of_objects(own, tmp_path):
+    """One writes; the scores of both together are those that one process finds afterwards."""
+    out, results = tmp_path / "run", tmp_path / "results.json"
+    command = [*own_options(own, out), "--crop", "32", "32", "--device", "cpu"]
+    command += ["--model", "embedding_tiny", "--task", "panoptic", "--batch-size", "6"]
+    command += ["--epochs", "8", "--lr", "0.01"]  # until it finds the background
+    done = subprocess.run(
+        [sys.executable, *TWO, "-m", "segedu", *command],
+        env=ENVIRONMENT,
+        capture_output=True,
+        text=True,
+        timeout=240,
+    )
+    assert done.returncode == 0, done.stderr[-3000:]
+    assert done.stdout.count("best epoch") == 1
+    records = [json.loads(line) for line in (out / "history.jsonl").read_text().splitlines()]
+    assert [record["epoch"] for record in records] == list(range(1, 9))
+    judge = ["evaluate", "--checkpoint", str(out / "last.pt"), "--draws", "0"]
+    assert main([*judge, "--results", str(results), "--entry", "x"]) == 0
+    entry = json.loads(results.read_text())["x"]
+    assert entry["images"] == 2 and entry["pq"] > 0
+    for key in ("pq", "sq", "rq"):
+        assert entry[key] == pytest.approx(records[-1][f"val_{key}"], abs=1e-6)

@@ -2,18 +2,25 @@
 
 import re
 import warnings
+from functools import cache
 
 import pytest
 import yaml
+from fontTools.ttLib import TTFont
 
 from tests.chapters.expected import EXPECTED
 from tests.chapters.fingerprints import notebooks, records
 from tests.chapters.gates import FIRST_EDITION, Chapter, report, source
-from tests.chapters.prose import ROOT, squeeze, terms, terms_in
+from tests.chapters.prose import HAN, ROOT, squeeze, terms, terms_in
 from tests.chapters.smoke import PROFILES
 from tests.chapters.teaching import gates_of, is_draft
 
 CHAPTERS = [Chapter(path) for path in notebooks()]
+
+
+@cache
+def packaged_characters() -> set[int]:
+    return set(TTFont(ROOT / "segedu/viz/fonts/SegeduSansSC-Regular.otf").getBestCmap())
 
 
 def named(chapter: Chapter) -> str:
@@ -57,6 +64,14 @@ def test_profiles_are_those_of_these_notebooks():
 
 def test_fingerprints_are_those_of_these_notebooks():
     assert sorted(records()) == [chapter.name for chapter in CHAPTERS], "run `make notebooks`"
+
+
+@pytest.mark.parametrize("chapter", CHAPTERS, ids=named)
+def test_the_packaged_font_has_every_chinese_character(chapter):
+    """The book is shown with it where a machine has no Chinese font."""
+    text = set(re.findall(f"[{HAN}]", chapter.path.read_text(encoding="utf-8")))
+    missing = "".join(sorted(c for c in text if ord(c) not in packaged_characters()))
+    assert not missing, f"add {missing} to TECHNICAL in segedu/viz/fonts/subset.py and run that"
 
 
 def test_all_notebooks_install_from_the_same_repository():

@@ -213,7 +213,23 @@ def _without_docstrings(code: str) -> str:
     return "\n".join(line for line in lines if line is not None)
 
 
-def source(*objects: Any, docstrings: bool = True) -> Source:
+def _between(code: str, first: str, last: str) -> str:
+    """The lines from the first that begins with ``first`` to the next that begins with ``last``."""
+    lines = code.splitlines()
+    start = _find(lines, first, 0)
+    return textwrap.dedent("\n".join(lines[start : _find(lines, last, start) + 1]))
+
+
+def _find(lines: Sequence[str], beginning: str, start: int) -> int:
+    for number in range(start, len(lines)):
+        if lines[number].strip().startswith(beginning):
+            return number
+    raise ValueError(
+        f"part: no line begins with {beginning!r}" + (" after the first" * (start > 0))
+    )
+
+
+def source(*objects: Any, docstrings: bool = True, part: tuple[str, str] | None = None) -> Source:
     """Show the source of functions or classes of the package in a notebook.
 
     The code comes from the installed package, so a chapter holds no second copy of it.
@@ -221,10 +237,14 @@ def source(*objects: Any, docstrings: bool = True) -> Source:
     Args:
         objects: functions, classes or methods, of one module.
         docstrings: whether the docstrings are shown too.
+        part: show of each object only the lines from one that begins with the first text to the
+            next that begins with the second, indentation left out; a long function is read in
+            pieces.
 
     Raises:
         TypeError: if an object has no Python source, such as a number or a built-in.
-        ValueError: if no objects are given or they live in several modules.
+        ValueError: if no objects are given, they live in several modules, or no line begins as
+            ``part`` says.
     """
     modules = {inspect.getmodule(thing) for thing in objects}
     if len(modules) != 1:
@@ -232,6 +252,8 @@ def source(*objects: Any, docstrings: bool = True) -> Source:
     pieces = [textwrap.dedent(inspect.getsource(thing)).strip() for thing in objects]
     if not docstrings:
         pieces = [_without_docstrings(piece) for piece in pieces]
+    if part is not None:
+        pieces = [_between(piece, *part) for piece in pieces]
     code = "\n\n\n".join(pieces)
     (module,) = modules
     path = module.__name__.replace(".", "/")

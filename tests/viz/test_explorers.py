@@ -141,6 +141,17 @@ def test_source_without_docstrings_is_the_same_program():
     assert ast.dump(ast.parse(code).body[0]) == ast.dump(function)
 
 
+def test_source_of_a_part_begins_and_ends_where_it_is_told():
+    shown = viz.source(viz.frames, part=("if len(labels)", "raise")).markdown
+    lines = shown.split("```python\n")[1].removesuffix("\n```\n").splitlines()
+    assert lines[0] == "if len(labels) != len(images):"  # dedented
+    assert len(lines) == 2 and lines[1].startswith('    raise ValueError(f"labels must')
+    with pytest.raises(ValueError, match="no line begins with 'nothing'"):
+        viz.source(viz.frames, part=("nothing", "raise"))
+    with pytest.raises(ValueError, match="'if len.labels.' after the first"):
+        viz.source(viz.frames, part=("pictures = ", "if len(labels)"))
+
+
 def test_source_refuses_what_has_none():
     with pytest.raises(TypeError):
         viz.source(len)

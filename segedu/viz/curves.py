@@ -12,6 +12,7 @@ import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.ticker import MaxNLocator
 
+from segedu.languages import BAR, halves
 from segedu.viz.fonts import COLOR_CYCLE, in_any_style
 
 RECORD_NAMES = {
@@ -61,7 +62,7 @@ def learning_curves(
             color, style = (r, k) if isinstance(history, Mapping) else (k, 0)
             look = {"color": COLOR_CYCLE[color % colors], "ls": LINE_STYLES[style % 4]}
             words = _record_name(key)
-            label = f"{name}: {words}" if name and len(keys) > 1 else name or words
+            label = _joined(name, words) if name and len(keys) > 1 else name or words
             _curve(ax, _by_epoch(repeats, key), look, label)
     ax.set_xlabel("epoch ｜ 轮次")
     if len(keys) == 1 and isinstance(history, Mapping):
@@ -107,6 +108,12 @@ def _curve(
     if max(map(len, of_seeds)) > 1:
         band = (list(map(min, of_seeds)), list(map(max, of_seeds)))
         ax.fill_between(epochs, *band, color=look["color"], alpha=0.18, lw=0)
+
+
+def _joined(name: str, words: str) -> str:
+    """``name: words`` in both languages; a name without a bar is the same in both."""
+    first, second = (halves(text) or {"en": text, "zh": text} for text in (name, words))
+    return f"{first['en']}: {second['en']} {BAR} {first['zh']}：{second['zh']}"
 
 
 def _record_name(key: str) -> str:

@@ -59,13 +59,20 @@ def test_schedules():
 def test_learning_curves_of_several_trainings_have_a_colour_each():
     ax = viz.learning_curves({"a": RECORDS, "b": RECORDS}, ["loss", "val_loss"])
     assert [line.get_label() for line in ax.lines] == [
-        "a: training loss ｜ 训练损失",
-        "a: validation loss ｜ 验证损失",
-        "b: training loss ｜ 训练损失",
-        "b: validation loss ｜ 验证损失",
+        "a: training loss ｜ a：训练损失",
+        "a: validation loss ｜ a：验证损失",
+        "b: training loss ｜ b：训练损失",
+        "b: validation loss ｜ b：验证损失",
     ]
     assert len({line.get_color() for line in ax.lines}) == 2
     assert len({line.get_linestyle() for line in ax.lines}) == 2
+
+
+def test_names_of_trainings_and_quantities_join_in_each_language():
+    ax = viz.learning_curves({"one ｜ 甲": RECORDS, "two ｜ 乙": RECORDS}, ["loss", "lr"])
+    labels = [line.get_label() for line in ax.lines]
+    assert labels[0] == "one: training loss ｜ 甲：训练损失"
+    assert labels[-1] == "two: learning rate ｜ 乙：学习率"
 
 
 def test_learning_curves_of_seeds_are_a_mean_in_a_band():

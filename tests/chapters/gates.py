@@ -55,7 +55,6 @@ SECTIONS: dict[str, str] = {
 # Chapters that still have the form of the first edition; each leaves when it is written anew.
 FIRST_EDITION = {
     "chapters/01-foundations/02-pixels-to-probabilities.ipynb",
-    "chapters/01-foundations/05-training-loop.ipynb",
 }
 
 LANGUAGES = {"lang-en", "lang-zh"}

@@ -267,7 +267,7 @@ def test_a_promptable_network_learns_from_simulated_clicks():
     torch.manual_seed(0)
     model, task = get_model("sam_tiny", image_size=64, layers=1), Promptable(clicks=2)
     loader = make_loader(scenes("instance"), 1, collate_fn=task.collate)
-    history = fit(model, loader, epochs=10, task=task, val_loader=loader)
+    history = fit(model, loader, epochs=4, task=task, val_loader=loader)
     assert history["loss"][-1] < 0.8 * history["loss"][0]
     assert {"val_iou_1", "val_iou_2"} <= history.records[0].keys()
     assert evaluate(model, loader, task=task)["mean_iou"] == history["val_mean_iou"][-1]

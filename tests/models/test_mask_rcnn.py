@@ -450,11 +450,11 @@ def test_the_training_loop_takes_it_as_the_package_says():
     assert len(history["loss"]) == 2 and not model.training
 
 
-@pytest.mark.slow  # a training of 80 steps
+@pytest.mark.slow  # a training of 56 steps
 def test_the_tiny_network_learns_scenes_by_heart():
     torch.manual_seed(0)
     scenes = instance_scenes(2, min_area=64)
-    model = learn(mask_rcnn_tiny(6, sampling_ratio=1), scenes, 80, 4e-3, summed)
+    model = learn(mask_rcnn_tiny(6, sampling_ratio=1), scenes, 56, 4e-3, summed)
     metric = AveragePrecision()
     with torch.no_grad():
         metric.update(model([scene["image"] for scene in scenes]), scenes)

@@ -53,9 +53,7 @@ SECTIONS: dict[str, str] = {
 }
 
 # Chapters that still have the form of the first edition; each leaves when it is written anew.
-FIRST_EDITION = {
-    "chapters/01-foundations/02-pixels-to-probabilities.ipynb",
-}
+FIRST_EDITION: set[str] = set()
 
 LANGUAGES = {"lang-en", "lang-zh"}
 TAGS = {

@@ -10,6 +10,7 @@ import html
 import re
 from collections.abc import Callable, Iterator
 
+from segedu.languages import BAR
 from tests.chapters.gates import (
     FIRST_EDITION,
     FIRST_GATES,
@@ -312,6 +313,16 @@ def founds_its_numbers(chapter: Chapter) -> Iterator[Problem]:
                     )
 
 
+def prints_in_both_languages(chapter: Chapter) -> Iterator[Problem]:
+    """A printed line `English ｜ 中文` says the same numbers in both halves: an edition shows one."""
+    for index, cell in chapter.code_cells():
+        streams = ["".join(o["text"]) for o in cell["outputs"] if o["output_type"] == "stream"]
+        for line in "".join(streams).splitlines():
+            english, bar, chinese = line.partition(BAR)
+            if bar and numbers_in(english) != numbers_in(chinese):
+                yield index, f"an edition would show half of the line {line.strip()[:60]!r}"
+
+
 def names_its_parameters(chapter: Chapter) -> Iterator[Problem]:
     """Every parameter is named in the text, as `code`, where it matters."""
     named = {name for _, english, _ in chapter.pairs for name in english.code}
@@ -411,6 +422,7 @@ TEACHING = (
     comments_in_both_languages,
     folds_in_jupyter,
     founds_its_numbers,
+    prints_in_both_languages,
     names_its_parameters,
     warns_of_pitfalls,
     poses_checked_exercises,

@@ -39,6 +39,11 @@ def no_output(text: str):
     return lambda notebook: holding(notebook, text).update(outputs=[])
 
 
+def printing(text: str):
+    output = {"output_type": "stream", "name": "stdout", "text": [text]}
+    return lambda notebook: holding(notebook, "print(iou(empty").update(outputs=[output])
+
+
 def repeat(text: str, times: int):
     def change(notebook: dict) -> None:
         place = notebook["cells"].index(holding(notebook, text))
@@ -75,6 +80,7 @@ BROKEN = [
     ("founds_its_numbers", swap("Every hole", "The IoU of 0.771 says it"), "0.771 stands in no"),
     ("founds_its_numbers", swap("Nine pixels are too few", "0.598"), "0.598 stands in no earlier output"),
     ("founds_its_numbers", swap("Nine pixels are too few", "It is $0.598$"), "0.598 stands in no earlier output"),
+    ("prints_in_both_languages", printing("found ｜ 找到: 12 px\n"), "half of the line 'found ｜ 找到: 12 px'"),
     ("names_its_parameters", swap("`noise`", "strength"), "`noise` is named nowhere"),
     ("warns_of_pitfalls", swap("**Cure.** Say", "Say"), "1 pitfalls in lang-en"),
     ("warns_of_pitfalls", swap("**反驳。** 单元格印出 nan", "x"), "1 pitfalls in lang-zh"),

@@ -3,7 +3,13 @@
 import torch
 
 from segedu.models.unet import UNet, valid_output_size
-from segedu.teaching.checking import exercise, expect, expect_function, expect_number
+from segedu.teaching.checking import (
+    exercise,
+    expect,
+    expect_function,
+    expect_number,
+    expect_tensor,
+)
 
 
 @exercise(1, wrong=[76, 61, 139, 188, 124])
@@ -40,7 +46,9 @@ def price_of_concatenation(answer):
 )
 def output_side(answer):
     """What valid convolutions leave of a side."""
-    expect_function(answer, valid_output_size, [(n,) for n in (572, 571, 574, 578, 188, 204, 700)])
+    expect_function(
+        answer, valid_output_size, [(n,) for n in (572, 571, 574, 578, 188, 204, 700, 172)]
+    )
 
 
 def _with_other_skips(model, images):
@@ -82,6 +90,17 @@ def labels_with_other_skips(answer):
         torch.manual_seed(0)
         model = UNet(4, base_width=4, depth=2).eval()
         images = torch.randn(3, 3, 32, 32)
-    expect_function(answer, _with_other_skips, [(model, images)])
+    expected = _with_other_skips(model, images)
+    found = answer(model, images)
+    expect(found is not None, "the function returns nothing ｜ 函数没有返回结果")
     left = [block for block in model.decoder if block._forward_pre_hooks]
     expect(not left, "the hooks are still there: remove them ｜ 钩子还在：请撤掉")
+    messages = {
+        "these are the labels without any exchange ｜ 这是没有交换时的标签": _plain(model, images),
+        "the skips come from the image after, not before ｜ 跳跃连接来自后一幅，而不是前一幅": (
+            _with_other_skips(model, images.flip(0)).flip(0)
+        ),
+    }
+    for message, wrong in messages.items():
+        expect(not torch.equal(torch.as_tensor(found), wrong), message)
+    expect_tensor(found, expected)

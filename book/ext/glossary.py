@@ -85,6 +85,12 @@ class Terminology(SphinxDirective):
 # --- first uses -------------------------------------------------------------------------------
 
 
+def chinese_forms(entries: list[dict[str, Any]]) -> list[tuple[str, dict[str, Any]]]:
+    """Forms with their entries; the name of one entry goes before another name of a second."""
+    also = [(form, entry) for entry in entries for form in entry.get("zh_also", [])]
+    return also + [(entry["zh"], entry) for entry in entries]
+
+
 @cache
 def finders(file: Path) -> dict[str, TermFinder[dict[str, Any]]]:
     """For each language what finds its terms. Everyday words are no terms by themselves."""
@@ -93,7 +99,7 @@ def finders(file: Path) -> dict[str, TermFinder[dict[str, Any]]]:
     english_forms = {form: e for e in entries for form in (e["en"], *e.get("en_forms", []))}
     return {
         "en": TermFinder(english_forms, english),
-        "zh": TermFinder({e["zh"]: e for e in entries}, chinese),
+        "zh": TermFinder(dict(chinese_forms(entries)), chinese),
     }
 
 

@@ -14,13 +14,37 @@ from segedu.teaching.checking import (
 TREE = 7
 
 
-@exercise(1, wrong=[53, 1_836, 2_885_378, 67_380])
+def _gives(answer, kinds, wanted):
+    """The function ``answer``, held to arrays whose kind of dtype is one of ``kinds``."""
+    expect(
+        callable(answer),
+        f"a function is wanted, got {type(answer).__name__} ｜ "
+        f"需要一个函数，得到的是 {type(answer).__name__}",
+    )
+
+    def held(*arguments):
+        found = answer(*arguments)
+        english, _, chinese = wanted.partition(" ｜ ")
+        kind = f"{type(found).__name__} {getattr(found, 'dtype', '')}".strip()
+        expect(
+            isinstance(found, np.ndarray) and found.dtype.kind in kinds,
+            f"wanted is {english}, got {kind} ｜ 需要{chinese}，得到的是 {kind}",
+        )
+        return found
+
+    return held
+
+
+@exercise(1, wrong=[53, 1_836, 2_885_378, 67_380, 2_348, 131_879, 1_000_000])
 def colour_to_id(answer):
     """Id of a colour in a panoptic file of COCO."""
     near = {
         53: "the channels count differently ｜ 各通道的分量不同",
         1_836: "blue is missing ｜ 漏了蓝色",
         2_885_378: "red counts least, blue most ｜ 红色的分量最轻，蓝色最重",
+        67_380: "blue is 2, not 1 ｜ 蓝色是 2，不是 1",
+        2_348: "blue counts 256 times as much as green ｜ 蓝色的分量是绿色的 256 倍",
+        131_879: "the factor is 256, not 255 ｜ 倍数是 256，不是 255",
     }
     expect_number(answer, 132_908, near=near)
 
@@ -37,6 +61,9 @@ def _to_masks(panoptic_seg, segments_info):
         lambda ids, info: np.stack([ids == s["category_id"] for s in info if s["isthing"]]),
         lambda ids, info: np.stack([ids == k for k in np.unique(ids)[1:]]),
         lambda ids, info: sum(ids == s["id"] for s in info if s["isthing"]),
+        lambda ids, info: list(_to_masks(ids, info)),
+        lambda ids, info: _to_masks(ids, info).astype(int),
+        "masks",
     ],
 )
 def to_masks(answer):
@@ -48,7 +75,8 @@ def to_masks(answer):
         {"id": 3, "category_id": 8, "isthing": True},
         {"id": 300, "category_id": 3, "isthing": True},
     ]
-    expect_function(answer, _to_masks, [(ids, info), (ids[:2], info[:2])])
+    wanted = "one array with true and false ｜ 一个元素为真或假的数组"
+    expect_function(_gives(answer, "b", wanted), _to_masks, [(ids, info), (ids[:2], info[:2])])
 
 
 def _paste(masks, scores):
@@ -76,6 +104,8 @@ def _paste_in_order(order):
         lambda masks, scores: (masks * scores[:, None, None]).argmax(0),
         lambda masks, scores: (masks * scores[:, None, None]).argmax(0) + 1,
         lambda masks, scores: _paste(masks, scores) - 1,
+        lambda masks, scores: _paste(masks, scores).astype(float),
+        np.zeros((4, 6), dtype=int),
     ],
 )
 def paste(answer):
@@ -83,7 +113,14 @@ def paste(answer):
     masks = np.zeros((3, 4, 6), dtype=bool)
     masks[0, :3, :3], masks[1, 1:, 1:5], masks[2, 2, 2:] = True, True, True
     cases = [(masks, np.array(scores)) for scores in ([0.9, 0.4, 0.6], [0.2, 0.8, 0.5])]
-    expect_function(answer, _paste, [*cases, (masks[1:], np.array([0.3, 0.7]))])
+    integers = _gives(answer, "iu", "an integer array ｜ 一个整数数组")
+    covered = _paste(masks, -cases[0][1])  # the lowest score on top
+    expect(
+        not np.array_equal(integers(*cases[0]), covered),
+        "where masks overlap, the object of the lower score covers that of the higher ｜ "
+        "掩膜重叠处，得分高的物体被得分低的盖住了",
+    )
+    expect_function(integers, _paste, [*cases, (masks[1:], np.array([0.3, 0.7]))])
 
 
 @exercise(4, wrong=[0, 115, "1", 1.5, -1])

@@ -29,7 +29,9 @@ def knowing_nothing(answer):
     expect_number(answer, math.log(12), tolerance=6e-3, near=near)
 
 
-@exercise(2, wrong=[[0.6, 15 / 35], [0.5, 2 / 3], [0.3, 0.6], [15 / 50, 30 / 50], 15 / 35])
+@exercise(
+    2, wrong=[[0.6, 15 / 35], [0.5, 2 / 3], [0.5, 0.6], [0.3, 0.6], [15 / 50, 30 / 50], 15 / 35]
+)
 def two_scores(answer):
     """IoU and Dice of areas 30 and 20 that share 15 pixels."""
     found = torch.as_tensor(answer, dtype=torch.float64)
@@ -41,6 +43,11 @@ def two_scores(answer):
         expect(
             not math.isclose(found[0], 15 / 50, abs_tol=6e-3),
             "the 15 shared pixels count once in the union ｜ 并集中，共有的 15 个像素只算一次",
+        )
+        expect(
+            not math.isclose(found[0], 15 / 30, abs_tol=6e-3),
+            "the union also holds the pixels of the truth that the mask misses ｜ "
+            "并集还包括真值中被掩膜漏掉的像素",
         )
     expect_tensor(found, torch.tensor([15 / 35, 30 / 50]).double(), tolerance=6e-3)
 
@@ -88,19 +95,35 @@ def best_mask(answer):
         lambda scores: scores.softmax(dim=2),
         lambda scores: scores / scores.sum(dim=1, keepdim=True),
         lambda scores: scores.sigmoid(),
+        lambda scores: (
+            (scores - scores.max()).exp() / (scores - scores.max()).exp().sum(dim=1, keepdim=True)
+        ),
     ],
 )
 def stable_softmax(answer):
     """Softmax over the classes, right for large scores, too."""
     generator = torch.Generator().manual_seed(0)
     small = torch.randn((2, 3, 4, 5), generator=generator)
-    cases = [(small,), (1000 + small,), (1000 * small,), (small - 1000,)]
+    cases = [(small,), (1000 + small,), (small - 1000,)]
     expect_function(answer, lambda scores: scores.softmax(dim=1), cases, tolerance=1e-5)
+    apart = 1000 * small  # pixels far from each other
+    expect(
+        bool(torch.as_tensor(answer(apart)).isfinite().all()),
+        "subtract from each pixel its own largest score ｜ 每个像素要减去它自己的最大值",
+    )
+    expect_function(answer, lambda scores: scores.softmax(dim=1), [(apart,)], tolerance=1e-5)
 
 
 @exercise(
     5,
-    wrong=[[0.0031, 0.0150], [0.0181, 0.0], [0.0300, 0.0062], [-0.0150, -0.0031], [0.015, 0.015]],
+    wrong=[
+        [0.0031, 0.0150],
+        [0.0181, 0.0],
+        [0.0300, 0.0062],
+        [-0.0150, -0.0031],
+        [0.08, 0.0165],
+        [0.015, 0.015],
+    ],
 )
 def two_pulls(answer):
     """Parts of the pull of Dice loss in an object pixel: of the object, of the background."""
@@ -114,6 +137,8 @@ def two_pulls(answer):
             "the signs are turned round: the pull goes up ｜ 符号反了：拉力是向上的": -parts,
             "the loss has the factor 1/2: it is a mean over two classes ｜ "
             "损失里有因子 1/2：它是两个类别的平均": 2 * parts,
+            "multiply the slope by p (1 - p), the slope of softmax ｜ "
+            "还要乘以 p (1 - p)，即 softmax 函数的导数": parts / (0.75 * 0.25),
         }
         for message, wrong in messages.items():
             expect(not torch.allclose(found, wrong, rtol=0, atol=1e-4), message)

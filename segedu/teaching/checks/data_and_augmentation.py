@@ -3,11 +3,13 @@
 import tempfile
 from pathlib import Path
 
+import numpy as np
 import torch
 from PIL import Image
 from torch.nn import functional as F
 
 from segedu.teaching.checking import (
+    WrongAnswerError,
     exercise,
     expect,
     expect_function,
@@ -32,6 +34,10 @@ def _brightness(path):
 
 def _numbers(path):
     return torch.tensor([*Image.open(path).tobytes()]).reshape(2, 3)
+
+
+def _same(answer, numbers):
+    return np.array_equal(np.asarray(answer), np.asarray(numbers))
 
 
 @exercise(1, wrong=[[0, 2, 5, 7], [1, 4, 6, 9], [1, 3, 6], [1.25, 3.75, 6.25, 8.75]])
@@ -62,7 +68,16 @@ def read_mask(answer):
     with tempfile.TemporaryDirectory() as folder:
         for palette in (True, False):
             path = _save(Path(folder) / f"{palette}.png", palette)
-            expect_function(answer, lambda _: LABELS, [(path,)])
+            try:
+                expect_function(answer, lambda _: LABELS, [(path,)])
+            except WrongAnswerError:
+                expect(
+                    not (palette and callable(answer) and _same(answer(path), _brightness(path))),
+                    "these are the grey values of the palette, not the class numbers: "
+                    "do not convert to grey ｜ "
+                    "这些是调色板颜色的灰度，不是类别编号：不要转成灰度",
+                )
+                raise
             expect(
                 answer(path).dtype == torch.int64,
                 "the numbers are right, but the type is not torch.int64 ｜ "
@@ -126,8 +141,13 @@ def shift(answer):
             not torch.equal(torch.as_tensor(found[1]), mask),
             "the mask has not moved ｜ 掩膜没有移动",
         )
-        for part, right in zip(found, wanted, strict=True):
-            expect_tensor(part, right)
+        names = (("image", "图像"), ("mask", "掩膜"))
+        for (english, chinese), part, right in zip(names, found, wanted, strict=True):
+            try:
+                expect_tensor(part, right)
+            except WrongAnswerError as error:
+                first, _, second = str(error).partition(" ｜ ")
+                raise WrongAnswerError(f"{english}: {first} ｜ {chinese}：{second}") from None
         expect(
             torch.equal(given[0], image) and torch.equal(given[1], mask),
             "the tensors that were given have changed ｜ 传入的张量被改动了",

@@ -38,7 +38,7 @@ def receptive_field(layers: Sequence[Sequence[int]], *, ax: Axes | None = None) 
     """
     fields = receptive_fields(layers)
     total, depth = fields[-1].size, len(layers)
-    ax = ax or plt.subplots(figsize=(min(7.0, 1.8 + 0.36 * total), 0.9 + 0.72 * depth))[1]
+    ax = ax or plt.subplots(figsize=(min(7.0, 1.9 + 0.21 * total), 0.9 + 0.55 * depth))[1]
     # Units are numbered relative to the chosen one: walk down from it through the taps.
     active = {0}
     step, centre = fields[-1].jump, 0.0
@@ -63,10 +63,10 @@ def receptive_field(layers: Sequence[Sequence[int]], *, ax: Axes | None = None) 
         active = {target for units in taps.values() for target in units}
         centre, step = lowest, below
     labels = ["input ｜ 输入"]
-    for number, (layer, field) in enumerate(zip(layers, fields, strict=True), start=1):
+    for layer, field in zip(layers, fields, strict=True):
         kernel, stride, dilation, _ = Layer(*layer)
-        text = f"{number}: $k$={kernel}, $s$={stride}"
-        labels.append(text + (f", $d$={dilation}" if dilation > 1 else "") + f"  →  {field.size}")
+        text = f"k = {kernel}, s = {stride}"
+        labels.append(text + (f", d = {dilation}" if dilation > 1 else "") + f"  →  {field.size}")
     ax.set_yticks(range(depth + 1), labels)
     ax.set_ylim(-0.5, depth + 0.4)
     ax.set_xlim(-half - 0.3, half + 0.3)

@@ -12,7 +12,7 @@ import inspect
 import io
 import os
 import textwrap
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from html import escape
 from pathlib import Path
@@ -25,7 +25,7 @@ from matplotlib.figure import Figure
 from PIL import Image
 
 from segedu.viz.compact import palette_png, rasterize
-from segedu.viz.grids import bilingual
+from segedu.viz.grids import bilingual, color_key
 from segedu.viz.overlays import to_image
 
 MAX_FRAMES = 12
@@ -95,6 +95,7 @@ def frames(
     caption: str = "",
     *,
     start: int = 0,
+    legend: Mapping[str, tuple[int, int, int]] | None = None,
 ) -> Explorer:
     """Return a slider over precomputed pictures.
 
@@ -106,6 +107,7 @@ def frames(
         title: what the slider changes, ``English ｜ 中文``.
         caption: a sentence below, ``English ｜ 中文``.
         start: the picture shown first.
+        legend: names, ``English ｜ 中文``, and their colours (R, G, B), 0..255.
 
     Raises:
         ValueError: if the numbers of pictures and labels differ, there are too few or too many
@@ -145,6 +147,7 @@ def frames(
     )
     if caption:
         slider += f'<div style="text-align:center;font-size:0.9em">{bilingual(caption)}</div>'
+    slider += color_key(legend) if legend else ""
     return Explorer(f'<div class="segedu-frames">{"".join(parts)}{slider}</div>', title)
 
 

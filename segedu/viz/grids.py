@@ -77,7 +77,7 @@ def pictures(
     width = f"max({MIN_PANEL}px,calc((100% - {columns - 1}em) / {columns}))"
     tracks = f"repeat(auto-fill,minmax(min(100%,{width}),1fr))"
     style = f"display:grid;gap:0.8em 1em;grid-template-columns:{tracks}"
-    key = _legend(legend) if legend else ""
+    key = color_key(legend) if legend else ""
     html = f'<div class="segedu-pictures"><div style="{style}">{panels}</div>{key}</div>'
     return Pictures(html, len(images))
 
@@ -96,7 +96,8 @@ def _panel(image: Any, caption: str) -> str:
     )
 
 
-def _legend(colors: Mapping[str, tuple[int, int, int]]) -> str:
+def color_key(colors: Mapping[str, tuple[int, int, int]]) -> str:
+    """HTML of one line of coloured boxes, each with its name, ``English ｜ 中文``."""
     box = "display:inline-block;width:0.9em;height:0.9em;border:1px solid #666;background:rgb"
     entries = "".join(
         f'<span style="white-space:nowrap"><span style="{box}{tuple(map(int, color))}"></span> '

@@ -50,6 +50,13 @@ def test_frames_are_accessible_and_bilingual():
     assert html.count(" hidden>") == 2
 
 
+def test_frames_name_their_colours():
+    html = three_frames(legend={"sky ｜ 天空": (1, 2, 3), "road ｜ 道路": (4, 5, 6)}).html
+    assert "rgb(1, 2, 3)" in html and "rgb(4, 5, 6)" in html
+    assert '<span class="lang-zh" lang="zh-CN">道路</span>' in html
+    assert "rgb(" not in three_frames().html
+
+
 def test_frames_are_deterministic():
     first = viz.frames([figure(1), figure(2)], ["a", "b"], "t")
     assert first == viz.frames([figure(1), figure(2)], ["a", "b"], "t")

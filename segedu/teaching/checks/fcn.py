@@ -1,19 +1,21 @@
 """Checks of the exercises of *Fully convolutional networks*."""
 
+import copy
+from collections.abc import Callable
+
 import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
 from segedu.models.fcn import FCN, bilinear_kernel
 from segedu.teaching.checking import (
+    WrongAnswerError,
     exercise,
     expect,
     expect_function,
     expect_number,
     expect_tensor,
 )
-
-OUTPUTS = [2.0, 4.0, 2.0, 0.0, 1.0, 2.0, 1.0]
 
 
 def doubled(scores: Tensor) -> Tensor:
@@ -36,6 +38,13 @@ def skipped(model: FCN, images: Tensor, number: int) -> Tensor:
         hook.remove()
 
 
+def _without_weight(model: FCN, images: Tensor, number: int) -> Tensor:
+    """Logits of a model whose score layer ``number`` keeps its bias only."""
+    changed = copy.deepcopy(model)
+    nn.init.zeros_(changed.score[number].weight)
+    return changed(images)
+
+
 def _zeroed_for_good(model: FCN, images: Tensor, number: int) -> Tensor:
     nn.init.zeros_(model.score[number].weight)
     nn.init.zeros_(model.score[number].bias)
@@ -55,45 +64,75 @@ def smaller_fc6(answer):
     expect_number(answer, 276, near=near)
 
 
-@exercise(2, wrong=[[2, 4, 2, 1, 2, 1], [2, 4, 3, 2, 1], [4, 0, 2], [2, 4, 2, 0, 0, 0, 1, 2, 1]])
-def scatter_by_hand(answer):
-    """Outputs of a transposed convolution of three inputs."""
-    found = torch.as_tensor(answer).detach().cpu().flatten()
-    expect(
-        len(found) != 5,
-        "the copies begin 2 places apart, not 1 ｜ 相邻两份的起点相隔 2 个位置，不是 1 个",
-    )
-    expect(
-        len(found) != 6,
-        "the input 0 has a place, too ｜ 输入 0 也占一个位置",
-    )
-    expect_tensor(found.double(), torch.tensor(OUTPUTS).double())
+def _only_twelve(scores: Tensor) -> Tensor:
+    kernel = bilinear_kernel(1, 4).expand(12, 1, 4, 4)
+    return F.conv_transpose2d(scores, kernel, stride=2, padding=1, groups=12)
 
 
 @exercise(
-    3,
+    2,
     wrong=[
         lambda scores: F.interpolate(scores, scale_factor=2),
         lambda scores: F.interpolate(scores, scale_factor=2, mode="bilinear"),
         lambda scores: F.conv_transpose2d(scores, bilinear_kernel(scores.shape[1], 4), stride=2),
         lambda scores: doubled(scores.sum(1, keepdim=True)).expand(-1, scores.shape[1], -1, -1),
+        _only_twelve,
     ],
 )
 def enlarge_all_classes(answer):
     """A bilinear transposed convolution, class by class."""
     generator = torch.Generator().manual_seed(0)
-    sizes = [(1, 1, 2, 3), (2, 3, 4, 4), (1, 12, 3, 2)]
+    sizes = [(1, 12, 3, 2), (2, 3, 4, 4), (1, 1, 2, 3)]
     cases = [(torch.randn(size, generator=generator),) for size in sizes]
+    expect_function(answer, doubled, [])
+    for (scores,) in cases:
+        try:
+            found = answer(scores)
+        except RuntimeError as error:
+            classes = scores.shape[1]
+            raise WrongAnswerError(
+                f"it fails with {classes} classes; take the number from scores.shape "
+                f"｜ 类别数为 {classes} 时报错；类别数要从 scores.shape 中取"
+            ) from error
+        if isinstance(found, Tensor) and found.shape == doubled(scores).shape:
+            _expect_bilinear(found, scores)
+            _expect_unmixed(answer, scores)
     expect_function(answer, doubled, cases, tolerance=1e-5)
 
 
+def _expect_bilinear(found: Tensor, scores: Tensor) -> None:
+    """No other way of enlarging."""
+    expect(
+        not torch.allclose(found, F.interpolate(scores, scale_factor=2)),
+        "each value is merely repeated; the kernel must be bilinear "
+        "｜ 只是把每个值重复了一遍；卷积核应当是双线性的",
+    )
+    expect(
+        not torch.allclose(found, F.interpolate(scores, scale_factor=2, mode="bilinear")),
+        "the inside is right, the border is not: use a transposed convolution "
+        "｜ 内部正确，边界处不对：请用转置卷积",
+    )
+
+
+def _expect_unmixed(answer: Callable[[Tensor], Tensor], scores: Tensor) -> None:
+    """Where one class alone has scores, the others stay 0."""
+    alone = torch.zeros_like(scores)
+    alone[:, 0] = scores[:, 0]
+    expect(
+        not answer(alone)[:, 1:].any(),
+        "the classes mix: a class whose scores are all 0 got others ｜ "
+        "类别混在了一起：有一个类别的得分本来全为 0，放大后却不是",
+    )
+
+
 @exercise(
-    4,
+    3,
     wrong=[
         lambda model, images, number: model(images),
         lambda model, images, number: skipped(model, images, 3 - number),
         lambda model, images, number: model.score[number](model(images)),
         _zeroed_for_good,
+        _without_weight,
     ],
 )
 def switch_a_skip_off(answer):
@@ -105,6 +144,14 @@ def switch_a_skip_off(answer):
             parameter.copy_(0.1 * torch.randn(parameter.shape, generator=generator))
         images = torch.randn(1, 3, 32, 32, generator=generator)
         before = model(images)
+        mistakes = {
+            (lambda number: before): "nothing has changed: the skip still works "
+            "｜ 结果没有变化：这条跳跃连接还在起作用",
+            (lambda number: skipped(model, images, 3 - number)): "the other skip is off "
+            "｜ 关掉的是另一条跳跃连接",
+            (lambda number: _without_weight(model, images, number)): "the layer still adds its "
+            "bias ｜ 这一层仍然加上了偏置",
+        }
         for number in (1, 2):
             wanted = skipped(model, images, number)
             found = answer(model, images, number)
@@ -114,11 +161,14 @@ def switch_a_skip_off(answer):
                 "afterwards the model gives other logits: work on a copy "
                 "｜ 之后模型给出的 logit 值变了：请在副本上修改",
             )
+            for mistake, message in mistakes.items():
+                same = torch.is_tensor(found) and found.shape == wanted.shape
+                expect(not same or not torch.allclose(found, mistake(number)), message)
             expect_tensor(found, wanted, tolerance=1e-5)
 
 
 @exercise(
-    5,
+    4,
     wrong=[
         lambda a, first, second: F.conv2d(F.conv2d(a, first), second),
         lambda a, first, second: F.conv2d(F.conv2d(a, first, dilation=2), second),
@@ -126,11 +176,25 @@ def switch_a_skip_off(answer):
         lambda a, first, second: F.conv2d(F.conv2d(a, first, dilation=2), second, dilation=2),
     ],
 )
-def dense_without_a_way_up(answer):
+def dense_output(answer):
     """Stride 1 and dilation 2 in place of stride 2."""
     generator = torch.Generator().manual_seed(0)
     cases = []
     for side in (9, 12):
         shapes = [(1, 2, side, side), (3, 2, 3, 3), (4, 3, 3, 3)]
         cases.append(tuple(torch.randn(shape, generator=generator) for shape in shapes))
+    expect_function(answer, densified, [])
+    a, first, second = cases[0]
+    found = answer(a, first, second)
+    mistakes = {
+        F.conv2d(F.conv2d(a, first, dilation=2), second): "the other convolution needs the "
+        "dilation: which one reads the denser map? ｜ 应当加膨胀率的是另一层：哪一层读的图变密了？",
+        F.conv2d(F.conv2d(a, first), second): "the second convolution reads neighbours; before, "
+        "they lay 2 places apart ｜ 第二层读的是紧挨着的数；原先它们相隔 2 个位置",
+        F.conv2d(F.conv2d(a, first, stride=2), second): "that is still the old output "
+        "｜ 这还是原来的输出",
+    }
+    for mistake, message in mistakes.items():
+        same = torch.is_tensor(found) and found.shape == mistake.shape
+        expect(not same or not torch.allclose(found, mistake), message)
     expect_function(answer, densified, cases, tolerance=1e-4)

@@ -102,7 +102,7 @@ def test_golden_nuclei():
 def test_real_files():
     data = ObjectFolders(REAL)
     assert len(data) == 78
-    assert sum(len(masks) for masks in data.mask_paths) == 3630
+    assert sum(len(masks) for masks in data.label_paths) == 3630
     # one image of each small size: grey of 256, colour of 320 x 256, grey of 360 and 347 x 260
     seen = {}
     for index, image in enumerate(data.image_paths):

@@ -35,26 +35,6 @@ from tests.chapters.prose import (
 
 Problem = tuple[int | None, str]
 
-# The contract of a chapter: sections in this order, recognised by a word of the English heading.
-SECTIONS: dict[str, str] = {
-    "objectives": r"objectives?|you will learn|you will be able",
-    "the idea": r"idea|picture|analogy",
-    "the mathematics": r"mathematics|maths?|formulation|formal",
-    "from scratch": r"scratch|by hand|step by step|from nothing",
-    "the full implementation": r"implementation|package|source|segedu",
-    "training": r"train\w*",
-    "measuring": r"measur\w*|metrics?|numbers|scores?",
-    "looking": r"look\w*|see|where it fails|right and wrong",
-    "interactive figure": r"interactive|explor\w*|drag|play\w*",
-    "pitfalls": r"pitfalls?",
-    "exercises": r"exercises?",
-    "summary": r"summary",
-    "further reading": r"further reading",
-}
-
-# Chapters that still have the form of the first edition; each leaves when it is written anew.
-FIRST_EDITION: set[str] = set()
-
 LANGUAGES = {"lang-en", "lang-zh"}
 TAGS = {
     "markdown": LANGUAGES | {"caption"},
@@ -216,44 +196,6 @@ def is_valid(chapter: Chapter) -> Iterator[Problem]:
     for index, cell in enumerate(chapter.cells):
         for key in sorted(cell["metadata"].keys() - CELL_METADATA):
             yield index, f"cell metadata holds {key!r}"
-
-
-def has_sections_in_order(chapter: Chapter) -> Iterator[Problem]:
-    """The sections of the contract stand in its order; other headings may stand between them."""
-    levels = [level for _, level, _ in chapter.headings]
-    if levels[:1] != [1] or levels.count(1) != 1:
-        yield None, "the first heading, and only that, is the title (# English ｜ 中文)"
-    headings = [(i, text) for i, level, text in chapter.headings if level in (2, 3)]
-    after, previous = 0, "the title"
-    for section, words in SECTIONS.items():
-        pattern = re.compile(rf"\b(?:{words})\b", re.I)
-        place = next(
-            (k for k in range(after, len(headings)) if pattern.search(headings[k][1])), None
-        )
-        if place is None:
-            yield None, f"no heading for {section!r} (/{words}/) after {previous}"
-        else:
-            after, previous = place + 1, repr(headings[place][1])
-
-
-def has_the_right_size(chapter: Chapter) -> Iterator[Problem]:
-    """25-60 cells, at most 150 unfolded lines of code, 800-2,000 words per language, 1 MB."""
-    if not 25 <= len(chapter.cells) <= 60:
-        yield None, f"{len(chapter.cells)} cells, allowed are 25 to 60"
-    folded = {"setup", "parameters", "hide-input", "solution"}
-    lines = sum(code_lines(source(c)) for _, c in chapter.code_cells() if not folded & tags(c))
-    if lines > 150:
-        yield None, f"{lines} lines of code, allowed are 150"
-    english = sum(en.words for _, en, _ in chapter.pairs)
-    chinese = round(sum(zh.han for _, _, zh in chapter.pairs) / 1.6)
-    for language, words in (("English", english), ("Chinese", chinese)):
-        if not 800 <= words <= 2000:
-            yield None, f"{words} words of {language}, wanted are 800 to 2000"
-    if (size := chapter.path.stat().st_size) > 1_000_000:
-        yield None, f"{size} bytes, allowed are 1000000"
-    pictures = sum(len(picture) * 3 // 4 for picture in pictures_of(chapter))
-    if pictures > 800_000:
-        yield None, f"figures of {pictures} bytes, allowed are 800000"
 
 
 def keeps_code_narrow(chapter: Chapter) -> Iterator[Problem]:
@@ -595,38 +537,6 @@ def shows_an_explorer(chapter: Chapter) -> Iterator[Problem]:
         yield None, "no interactive figure (segedu.viz.frames)"
 
 
-def poses_exercises(chapter: Chapter) -> Iterator[Problem]:
-    """Four to six numbered exercises, hints in both languages, a solution for each that runs."""
-    texts = exercise_texts(chapter)
-    asked = {
-        int(n) for n in re.findall(r"^(?:\*\*)?(?:Exercise )?([1-9])[.:]", texts["lang-en"], re.M)
-    }
-    if not 4 <= len(asked) <= 6 or asked != set(range(1, len(asked) + 1)):
-        yield None, f"exercises {sorted(asked)}, wanted are four to six, numbered from 1 ('1. …')"
-    for tag, text in texts.items():
-        if "<summary>" not in text:
-            yield None, f"the exercises have no hint in {tag} (<details><summary>)"
-    solved = set()
-    for index, cell in chapter.code_cells("solution"):
-        number = re.match(r"# Exercise (\d)", source(cell))
-        solved |= {int(number[1])} if number else set()
-        if not number:
-            yield index, "a solution starts with the comment '# Exercise N'"
-    if solved != asked:
-        yield None, f"exercises {sorted(asked)}, but solutions {sorted(solved)}"
-
-
-def exercise_texts(chapter: Chapter) -> dict[str, str]:
-    """The text between the heading of the exercises and the next one of its level, per language."""
-    texts, inside = {"lang-en": "", "lang-zh": ""}, False
-    for index, cell in enumerate(chapter.cells):
-        for level, text in [(level, text) for i, level, text in chapter.headings if i == index]:
-            inside = "exercise" in text.lower() or (inside and level > 2)
-        for tag in tags(cell) & texts.keys() if inside else ():
-            texts[tag] += source(cell) + "\n"
-    return texts
-
-
 def keeps_its_promise(chapter: Chapter) -> Iterator[Problem]:
     """One results cell; what it shows is what book/expected.yml says for the stored profile."""
     cells = chapter.code_cells("results")
@@ -675,9 +585,6 @@ GATES: tuple[Callable[[Chapter], Iterator[Problem]], ...] = (
     keeps_its_promise,
     is_stored_by_make,
 )
-
-# What held for the first edition in place of the rules of `teaching.py`.
-FIRST_GATES = (has_sections_in_order, has_the_right_size, poses_exercises)
 
 
 def report(chapter: Chapter, gate: Callable[[Chapter], Iterator[Problem]]) -> list[str]:

@@ -17,7 +17,6 @@ from typing import Any
 import yaml
 
 from tests.chapters.fingerprints import chosen
-from tests.chapters.gates import FIRST_EDITION
 from tests.chapters.prose import ROOT
 from tests.chapters.store import kernel_environment
 
@@ -49,7 +48,6 @@ def main(which: list[str]) -> int:
         print(error)
         return 1
     profiles = yaml.safe_load(PROFILES.read_text(encoding="utf-8"))
-    names = [name for name in names if name not in FIRST_EDITION]
     failed = 0
     with ThreadPoolExecutor(2) as pool:
         complaints = pool.map(lambda name: run(ROOT / name, profiles[name]["smoke"]), names)

@@ -1,7 +1,6 @@
 """The gates of a chapter that teaches: its frame, its rhythm, its numbers, its exercises.
 
-They hold for every chapter but those of `gates.FIRST_EDITION`, and stand beside the rules of
-`gates.py` about languages, typography and outputs.
+They stand beside the rules of `gates.py` about languages, typography and outputs.
 """
 
 import ast
@@ -12,8 +11,6 @@ from collections.abc import Callable, Iterator
 
 from segedu.languages import BAR
 from tests.chapters.gates import (
-    FIRST_EDITION,
-    FIRST_GATES,
     GATES,
     LANGUAGES,
     Chapter,
@@ -431,7 +428,5 @@ TEACHING = (
 
 def gates_of(chapter: Chapter) -> tuple[Callable[[Chapter], Iterator[Problem]], ...]:
     """The gates that hold for a chapter."""
-    if chapter.name in FIRST_EDITION:
-        return GATES + FIRST_GATES
     gates = GATES + TEACHING
     return tuple(g for g in gates if g not in BILINGUAL) if is_draft(chapter) else gates

@@ -33,7 +33,9 @@ VARIATION_SELECTOR = "\ufe0f"  # asks for the coloured form of the sign before i
 CODE = re.compile(r"(^(?P<fence>`{3,}|~{3,})[^\n]*\n.*?^(?P=fence)[ \t]*$|`[^`\n]+`)", re.M | re.S)
 CITATION = re.compile(r"\[((?:@[\w:.+/-]+)(?:\s*;\s*@[\w:.+/-]+)*)\]")
 _WORK = r"\[[^\]\n]+\]\([^)\s]*bibliography\.md#([\w:.+/-]+)\)"
-REFERENCE = re.compile(rf"[(（]?{_WORK}(?:[;；] ?{_WORK})*[)）]?")
+_WORKS = rf"{_WORK}(?:[;；] ?{_WORK})*"
+# With their own brackets, or without any: those of a longer remark are not theirs.
+REFERENCE = re.compile(rf"[(（]{_WORKS}[)）]|{_WORKS}")
 FIGURE = re.compile(r"\[([^\]\n]+)\]\([^)\s#]*#(fig-[\w-]+)\)")
 EQUATION = re.compile(r"\[([^\]\n]+)\]\([^)\s#]*#(eq-[\w-]+)\)")
 LABEL = re.compile(r"(\$\$)[ \t]*<!--\s*(eq-[\w-]+)\s*-->")

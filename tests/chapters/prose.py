@@ -23,7 +23,8 @@ _COMMENT = re.compile(r"<!--(?P<body>.*?)-->", re.S)
 _CITATION = re.compile(r"\[(?P<body>@[\w:.+/-]+(?:\s*;\s*@[\w:.+/-]+)*)\]")
 # ([Long et al., 2015](../../book/bibliography.md#long2015fcn)): a link in a notebook, a citation here
 CITED = re.compile(r"\[([^\]\n]+)\]\([^)\s]*bibliography\.md#([\w:.+/-]+)\)")
-_REFERENCE = re.compile(rf"[(（]?{CITED.pattern}(?:[;；] ?{CITED.pattern})*[)）]?")
+_CITED = rf"{CITED.pattern}(?:[;；] ?{CITED.pattern})*"
+_REFERENCE = re.compile(rf"[(（]{_CITED}[)）]|{_CITED}")
 _LINK = re.compile(r"!?\[(?P<text>[^\]\n]*)\]\((?P<body>[^)\s]+)(?:\s+\"[^\"]*\")?\)")
 _AUTOLINK = re.compile(r"<(?P<body>https?://[^>\s]+)>")
 _TAG = re.compile(r"</?[a-zA-Z][^>]*>")

@@ -2,11 +2,11 @@
 
 ``python toy_training.py FOLDER`` (or under torchrun) trains, logs each epoch's loss to
 ``FOLDER/losses.txt`` as it comes, and leaves the scores in ``FOLDER/result.json``.
-``python toy_training.py --serve`` reads folders from its input and forks a process for each but the
-first.
+``python toy_training.py --serve`` reads folders from its input and forks a process for each.
 """
 
 import gc
+import importlib
 import json
 import os
 import sys
@@ -94,11 +94,10 @@ def main(folder: Path) -> None:
 def serve(train: Callable[[Path], None]) -> None:
     """Train in processes that need not import anything: prints each one's number, then its status.
 
-    The first folder is trained in in this process itself, which imports what a training needs.
+    This process never trains itself: the threads of a training, and the locks that they hold, do
+    not survive a fork, and its children would wait for them for ever.
     """
-    print(os.getpid(), flush=True)
-    train(Path(sys.stdin.readline().strip()))
-    print(0, flush=True)
+    importlib.import_module("torch._dynamo")  # what the first step of an optimizer imports
     gc.collect()
     gc.freeze()  # else each process copies, page by page, what its collector looks at
     while line := sys.stdin.readline():

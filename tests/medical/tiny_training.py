@@ -1,7 +1,7 @@
 """A tiny project on scans, trained in processes that a test may kill.
 
 ``python -m tests.medical.tiny_training DATA`` reads folders from its input and forks a process for
-each but the first. It trains there, going on from what is there, logs each epoch's loss to
+each. It trains there, going on from what is there, logs each epoch's loss to
 ``losses.txt`` as it comes, and leaves history and weights in ``result.json``.
 """
 

@@ -86,9 +86,13 @@ class Terminology(SphinxDirective):
 
 
 def chinese_forms(entries: list[dict[str, Any]]) -> list[tuple[str, dict[str, Any]]]:
-    """Forms with their entries; the name of one entry goes before another name of a second."""
+    """Forms with their entries: the names, and other names inside which a shorter name would hide.
+
+    交叉熵 must not be taken for 熵. Elsewhere another name is an everyday word: 块, 间距.
+    """
+    names = [(entry["zh"], entry) for entry in entries]
     also = [(form, entry) for entry in entries for form in entry.get("zh_also", [])]
-    return also + [(entry["zh"], entry) for entry in entries]
+    return [(form, e) for form, e in also if any(name in form for name, _ in names)] + names
 
 
 @cache

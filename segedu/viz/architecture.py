@@ -207,7 +207,7 @@ class _Drawing:
         parts += [self._box(box) for box in self.boxes]
         width, height = round(self.width), round(self.height)
         # as wide as the page, but never too small to read: then it scrolls
-        style = f"width:100%;min-width:{round(0.7 * width)}px;max-width:{width}px;height:auto"
+        style = f"width:100%;min-width:{round(0.65 * width)}px;max-width:{width}px;height:auto"
         return (
             f'<svg xmlns="http://www.w3.org/2000/svg" role="img" width="{width}" '
             f'height="{height}" viewBox="0 0 {width} {height}" style="{style}" '

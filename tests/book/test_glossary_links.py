@@ -11,7 +11,7 @@ TERMS = """
 - {id: mask, en: mask, zh: 掩膜, en_def: Marks pixels., zh_def: 标出像素。}
 - {id: binary-mask, en: binary mask, zh: 二值掩膜, en_def: Two values., zh_def: 两种取值。}
 - {id: iou, en: overlap over union, zh: 交并比, en_def: A ratio., zh_def: 一比。, en_forms: [IoU]}
-- {id: otsu, en: Otsu's method, zh: 大津法, en_def: A threshold., zh_def: 阈值。}
+- {id: otsu, en: Otsu's method, zh: 大津法, zh_also: [一块], en_def: A threshold., zh_def: 阈值。}
 - {id: recall, en: recall, zh: 召回率, en_def: A share., zh_def: 比例。, everyday: true}
 - {id: entropy, en: entropy, zh: 熵, en_def: Doubt., zh_def: 不确定。}
 - {id: loss, en: cross-entropy, zh: 交叉熵损失, zh_also: [交叉熵], en_def: A loss., zh_def: 损失。}
@@ -24,7 +24,7 @@ Binary masks first; `mask`, $mask$, a **mask**, masks, unmask, IoU-like, IoU. Re
 
 +++ {"tags": ["lang-zh"]}
 
-二值掩膜，再是掩膜与掩膜；召回率（mask）；交叉熵。
+二值掩膜，再是掩膜与掩膜；召回率（mask）；交叉熵；一块。
 """
 
 

@@ -354,7 +354,7 @@ def warns_of_pitfalls(chapter: Chapter) -> Iterator[Problem]:
             form = (
                 "> ⚠️ **Title.** The mistake. **Refuted.** The number. **Cure.** What to do."
                 if tag == "lang-en"
-                else "> ⚠️ **标题。** 错误。**错在哪里。** 数字。**正确做法。** 怎么做。"
+                else "> ⚠️ **标题。** 错误。**错在哪里？** 数字。**正确做法。** 怎么做。"
             )
             yield None, f"{count} pitfalls in {tag}, wanted are two at least: {form}"
 

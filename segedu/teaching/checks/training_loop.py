@@ -1,6 +1,7 @@
 """Checks of the exercises of *The training loop*."""
 
 import math
+import operator
 
 import torch
 from torch import nn
@@ -31,10 +32,10 @@ def mean_over_images(answer):
     expect_number(answer, 0.6, tolerance=1e-3, near=near)
 
 
-def _stopped_after(losses, patience):
+def _stopped_after(losses, patience, better=operator.lt):
     best, waited = math.inf, 0
     for epoch, loss in enumerate(losses, start=1):
-        best, waited = (loss, 0) if loss < best else (best, waited + 1)
+        best, waited = (loss, 0) if better(loss, best) else (best, waited + 1)
         if waited == patience:
             return epoch
     return len(losses)
@@ -48,6 +49,7 @@ def _stopped_after(losses, patience):
         lambda losses, patience: min(len(losses), 1 + losses.index(min(losses)) + patience),
         lambda losses, patience: _stopped_after(losses, patience + 1),
         lambda losses, patience: _stopped_after(losses, patience) - 1,
+        lambda losses, patience: _stopped_after(losses, patience, operator.le),
     ],
 )
 def stopped_after(answer):
@@ -58,6 +60,7 @@ def stopped_after(answer):
         ([3.0, 2.0, 1.0], 1),
         ([1.0, 1.0, 1.0, 0.5], 3),
         ([1.0, 1.1, 0.9, 0.95], 1),
+        ([1.0, 1.0, 1.0, 1.0], 2),  # as good as the best is not better
     ]
     expect_function(answer, _stopped_after, cases)
 

@@ -22,8 +22,10 @@ import matplotlib.pyplot as plt
 import numpy as np
 from matplotlib.artist import Artist
 from matplotlib.figure import Figure
+from matplotlib.text import Text
 from PIL import Image
 
+from segedu.languages import BAR
 from segedu.viz.compact import palette_png, rasterize
 from segedu.viz.grids import bilingual, color_key
 from segedu.viz.overlays import to_image
@@ -55,12 +57,22 @@ class Explorer:
 
 
 def _render(picture: Any) -> Image.Image:
-    """Return a figure (or axes, or an image array) as an RGB picture; figures are closed."""
+    """Return a figure (or axes, or an image array) as an RGB picture; figures are closed.
+
+    Raises:
+        ValueError: if the figure has a text in two languages, of which an edition shows one.
+    """
     if isinstance(picture, np.ndarray) and picture.dtype == object:  # axes, from show_row
         picture = picture.flat[0]
     if not isinstance(picture, Artist):
         return Image.fromarray(to_image(picture))
     figure = picture if isinstance(picture, Figure) else picture.figure
+    for text in figure.findobj(Text):
+        if BAR in text.get_text():
+            raise ValueError(
+                f"the picture of a slider is the same in all languages, got {text.get_text()!r} in "
+                "it: put that into labels, caption or legend"
+            )
     rendered = rasterize(figure, tight=False)
     plt.close(figure)
     return rendered
@@ -111,7 +123,8 @@ def frames(
 
     Raises:
         ValueError: if the numbers of pictures and labels differ, there are too few or too many
-            pictures, their sizes differ, or they take more than 150 kB.
+            pictures, their sizes differ, a figure has a text in two languages, or they take more
+            than 150 kB.
     """
     if not 2 <= len(images) <= MAX_FRAMES:
         raise ValueError(f"images must hold 2 to {MAX_FRAMES} pictures, got {len(images)}")

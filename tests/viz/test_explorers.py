@@ -17,7 +17,7 @@ RAMP = np.broadcast_to(np.arange(60, dtype=np.uint8)[None, :, None] * 4, (40, 60
 def figure(power):
     ax = plt.subplots(figsize=(3, 2))[1]
     ax.plot(np.linspace(0, 1, 20) ** power)
-    ax.set_title(f"power {power} ｜ 幂 {power}")
+    ax.set_title(f"power {power}")
     return ax.figure
 
 
@@ -88,6 +88,14 @@ def test_frames_refuse_wrong_numbers_and_sizes():
         viz.frames([RAMP, RAMP[1:]], ["a", "b"], "t")
     with pytest.raises(ValueError, match="start"):
         three_frames(start=3)
+
+
+def test_frames_refuse_a_text_that_an_edition_could_not_split():
+    ax = plt.subplots()[1]
+    ax.set_xticks([0], ["sky ｜ 天空"])
+    with pytest.raises(ValueError, match="same in all languages, got 'sky ｜ 天空'"):
+        viz.frames([ax, ax], ["a", "b"], "t ｜ 题")
+    plt.close(ax.figure)
 
 
 def test_frames_stay_within_the_budget():

@@ -288,6 +288,34 @@ def shorten_references(app: Sphinx, doctree: nodes.document, docname: str) -> No
                     text.parent.replace(text, nodes.Text(split[language]))
 
 
+CITED = (
+    (re.compile(r" and (?=\S)"), " 与 "),
+    (re.compile(r", (?=\d)"), "，"),
+    (re.compile("; "), "；"),
+)
+
+
+def translate_citations(app: Sphinx, doctree: nodes.document, docname: str) -> None:
+    """``doctree-resolved``: a citation in Chinese prose joins its names in Chinese."""
+    for block in doctree.findall(nodes.container):
+        if "lang-zh" not in block["classes"]:
+            continue
+        for citation in block.findall(is_citation):
+            for others in list(citation.findall(nodes.emphasis)):
+                if others.astext() == "et al.":
+                    others.replace_self(nodes.Text("等"))
+            for text in list(citation.findall(nodes.Text)):
+                shown = text.astext()
+                for english, chinese in CITED:
+                    shown = english.sub(chinese, shown)
+                text.parent.replace(text, nodes.Text(shown))
+
+
+def is_citation(node: nodes.Node) -> bool:
+    """Whether a node is what the role ``cite`` has become."""
+    return isinstance(node, nodes.inline) and "bibtex-citation" in node["classes"]
+
+
 # --- pages and configuration ------------------------------------------------------------------
 
 
@@ -365,6 +393,7 @@ def setup(app: Sphinx) -> dict[str, Any]:
     app.add_transform(KeepNames)
     app.add_transform(KeepPunctuation)
     app.connect("doctree-resolved", shorten_references)
+    app.connect("doctree-resolved", translate_citations)
     app.connect("html-page-context", add_switcher, priority=400)
     app.connect("html-page-context", split_attributes, priority=600)
     return {"version": "1", "parallel_read_safe": True, "parallel_write_safe": True}

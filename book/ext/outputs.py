@@ -5,17 +5,19 @@ A notebook keeps both languages. For a page the extension
 - splits comments ``# English ｜ 中文`` and strings ``"English ｜ 中文"`` of code cells, also where
   neighbouring strings make one text, so that the code that is copied is the code that is shown;
 - splits the lines of printed text and the texts of HTML and SVG outputs;
-- sets charts (``image/svg+xml``) into the page itself: black becomes the colour of the text, the
-  white ground is left out, and ids get the chart's own prefix.
+- ties the two numbers of a range in a table: a browser may break it at its dash;
+- sets charts (``image/svg+xml``, alone or as the pictures of a slider) into the page itself: black
+  becomes the colour of the text, the white ground is left out, and ids get the chart's own prefix.
 """
 
 from __future__ import annotations
 
+import base64
 import hashlib
 import json
 import re
 import unicodedata
-from html import escape
+from html import escape, unescape
 from typing import Any
 
 from sphinx.application import Sphinx
@@ -37,10 +39,14 @@ SET_LABEL = re.compile(
     re.S,
 )
 LAST_LETTER = re.compile(r'.*<tspan x="([-\d.]+)"[^>]*font-size: ([\d.]+)px', re.S)
+RANGE = re.compile(r"[(（]?\d[\d.,]*–\d[\d.,]*[)）]?(?=[^<>]*<)")  # not in an attribute
 COMMAND = re.compile(r"\\([A-Za-z]+)")
 SVG_TAG = re.compile(r"<svg\b[^>]*>")
 SIZE = re.compile(r'\b(width|height)="([\d.]+)pt"')
 PIXELS_PER_POINT = 96 / 72
+SLIDER_CHART = re.compile(
+    r'<img\b[^>]*?alt="([^"]*)"[^>]*?src="data:image/svg\+xml;base64,([A-Za-z0-9+/=]+)"[^>]*>'
+)
 
 
 def plain_label(match: re.Match[str]) -> str:
@@ -86,6 +92,16 @@ def inline_chart(svg: str, options: dict[str, Any], edition: str) -> str:
     return f'<div class="book-chart">{split_html(svg, edition)}</div>'
 
 
+def inline_slider_charts(html: str, edition: str) -> str:
+    """An output whose pictures that are charts have become parts of the page."""
+
+    def inline(match: re.Match[str]) -> str:
+        svg = base64.b64decode(match[2]).decode()
+        return inline_chart(svg, {"alt": unescape(match[1])}, edition)
+
+    return SLIDER_CHART.sub(inline, html)
+
+
 def convert_cell(cell: dict[str, Any], edition: str) -> None:
     """Code and outputs of a cell, in place."""
     cell["source"] = split_code("".join(cell["source"]), edition)
@@ -94,6 +110,8 @@ def convert_cell(cell: dict[str, Any], edition: str) -> None:
         if "text" in output:
             output["text"] = split_lines("".join(output["text"]), edition)
         data = output.get("data", {})
+        if html := data.get("text/html"):
+            data["text/html"] = inline_slider_charts("".join(html), edition)
         for kind, convert in (
             ("text/plain", split_lines),
             ("text/html", split_html),
@@ -101,6 +119,8 @@ def convert_cell(cell: dict[str, Any], edition: str) -> None:
         ):
             if kind in data:
                 data[kind] = convert("".join(data[kind]), edition)
+        if "segedu-table" in data.get("text/html", ""):
+            data["text/html"] = RANGE.sub(r'<span class="unbroken">\g<0></span>', data["text/html"])
         if svg := data.pop("image/svg+xml", None):
             data["text/html"] = inline_chart("".join(svg), options, edition)
 

@@ -51,13 +51,17 @@ def has_text_to_split(figure: Figure) -> bool:
     return not pictures or any(BAR in text.get_text() for text in figure.findobj(Text))
 
 
-def figure_svg(figure: Figure) -> str | None:
-    """Encode a chart as SVG, the same bytes each time; None for a figure of pictures alone."""
-    if not has_text_to_split(figure):
-        return None
+def chart_svg(figure: Figure) -> str | None:
+    """Encode a chart as SVG; None for a figure of pictures alone."""
+    return figure_svg(figure, tight=True) if has_text_to_split(figure) else None
+
+
+def figure_svg(figure: Figure, *, tight: bool) -> str:
+    """Encode a figure as SVG, the same bytes each time, with ``tight`` cut to what is drawn."""
+    box = "tight" if tight else None
     buffer = io.StringIO()
     with rc_context({"svg.fonttype": "none"}):
-        figure.savefig(buffer, format="svg", bbox_inches="tight", metadata={"Date": None})
+        figure.savefig(buffer, format="svg", bbox_inches=box, metadata={"Date": None})
     return _PNG.sub(_smaller, buffer.getvalue())
 
 
@@ -92,5 +96,5 @@ def store_figures_small() -> None:
     if shell is None:
         return
     plt.switch_backend(plt.get_backend())  # the inline backend sets its own formatter: go second
-    for kind, encode in (("image/png", figure_png), ("image/svg+xml", figure_svg)):
+    for kind, encode in (("image/png", figure_png), ("image/svg+xml", chart_svg)):
         shell.display_formatter.formatters[kind].for_type(Figure, encode)

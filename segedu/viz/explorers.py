@@ -22,17 +22,18 @@ import matplotlib.pyplot as plt
 import numpy as np
 from matplotlib.artist import Artist
 from matplotlib.figure import Figure
-from matplotlib.text import Text
 from PIL import Image
 
-from segedu.languages import BAR
-from segedu.viz.compact import palette_png, rasterize
-from segedu.viz.grids import bilingual, color_key
+from segedu.viz.compact import figure_svg, has_text_to_split, palette_png, rasterize
+from segedu.viz.grids import Pictures, bilingual, color_key
 from segedu.viz.overlays import to_image
 
 MAX_FRAMES = 12
 MAX_BYTES = 150_000
+MAX_CHART_BYTES = 300_000  # of SVG, which a page takes in compressed to a tenth
 LIVE = "SEGEDU_LIVE"  # environment variable: live widgets rather than precomputed frames
+
+Encoded = tuple[str, bytes]  # media type, data
 
 _ON_INPUT = (
     "var root=this.closest('.segedu-frames'),n=+this.value;"
@@ -56,29 +57,59 @@ class Explorer:
         return f"Explorer({self.title!r})"
 
 
-def _render(picture: Any) -> Image.Image:
-    """Return a figure (or axes, or an image array) as an RGB picture; figures are closed.
-
-    Raises:
-        ValueError: if the figure has a text in two languages, of which an edition shows one.
-    """
+def _figure_of(picture: Any) -> Figure | None:
+    """Return the figure that a picture is, or whose axes it is; None for an image array."""
     if isinstance(picture, np.ndarray) and picture.dtype == object:  # axes, from show_row
         picture = picture.flat[0]
     if not isinstance(picture, Artist):
+        return None
+    return picture if isinstance(picture, Figure) else picture.figure
+
+
+def _render(picture: Any) -> Image.Image:
+    """Return a figure (or axes, or an image array) as an RGB picture; figures are closed."""
+    figure = _figure_of(picture)
+    if figure is None:
         return Image.fromarray(to_image(picture))
-    figure = picture if isinstance(picture, Figure) else picture.figure
-    for text in figure.findobj(Text):
-        if BAR in text.get_text():
-            raise ValueError(
-                f"the picture of a slider is the same in all languages, got {text.get_text()!r} in "
-                "it: put that into labels, caption or legend"
-            )
     rendered = rasterize(figure, tight=False)
     plt.close(figure)
     return rendered
 
 
-def _encode(pictures: Sequence[Image.Image]) -> list[tuple[str, bytes]]:
+def _charts(figures: Sequence[Figure]) -> tuple[list[Encoded], tuple[int, int]]:
+    """Return figures as SVG, whose text stays text, and their size; figures are closed."""
+    sizes = {tuple((96 * figure.get_size_inches()).round().astype(int)) for figure in figures}
+    encoded = []
+    for figure in figures:
+        encoded.append(("image/svg+xml", figure_svg(figure, tight=False).encode()))
+        plt.close(figure)
+    _check_bytes(sum(len(data) for _, data in encoded) * 4 // 3, MAX_CHART_BYTES)
+    return encoded, _only(sizes)
+
+
+def _pictures(images: Sequence[Any]) -> tuple[list[Encoded], tuple[int, int]]:
+    """Return images and figures of images as compressed pictures, and their size."""
+    pictures = [_render(image) for image in images]
+    size = _only({picture.size for picture in pictures})
+    return _encode(pictures), size
+
+
+def _only(sizes: set[tuple[int, int]]) -> tuple[int, int]:
+    if len(sizes) > 1:
+        raise ValueError(f"all pictures must have the same size, got {sorted(sizes)}")
+    width, height = next(iter(sizes))
+    return int(width), int(height)
+
+
+def _check_bytes(size: int, limit: int) -> None:
+    if size > limit:
+        raise ValueError(
+            f"the frames take {size // 1000} kB, the limit is {limit // 1000} kB: "
+            "use fewer, smaller or plainer frames (images rather than figures)"
+        )
+
+
+def _encode(pictures: Sequence[Image.Image]) -> list[Encoded]:
     """Return media type and bytes of each picture, all of them within the limit.
 
     Palette PNG (best for line drawings) or WebP (photographs), whichever is smaller.
@@ -93,11 +124,33 @@ def _encode(pictures: Sequence[Image.Image]) -> list[tuple[str, bytes]]:
             encoded.append(min(drawing, photograph, key=lambda kind: len(kind[1])))
         size = sum(len(data) for _, data in encoded) * 4 // 3  # in base64
         if size <= MAX_BYTES:
-            return encoded
-    raise ValueError(
-        f"the frames take {size // 1000} kB, the limit is {MAX_BYTES // 1000} kB: "
-        "use fewer, smaller or plainer frames (images rather than figures)"
-    )
+            break
+    _check_bytes(size, MAX_BYTES)
+    return encoded
+
+
+def _bodies(images: Sequence[Any], names: Sequence[str]) -> list[str]:
+    """Return the HTML of each frame's picture, called by its name.
+
+    Raises:
+        ValueError: if the sizes of the pictures differ or they take too much.
+    """
+    if all(isinstance(image, Pictures) for image in images):
+        _check_bytes(sum(len(image.html) for image in images), MAX_BYTES)
+        return [image.html for image in images]
+    figures = [_figure_of(image) for image in images]
+    charts = all(figures) and any(map(has_text_to_split, figures))
+    encoded, (width, height) = _charts(figures) if charts else _pictures(images)
+    enlarged = 1 if charts else max(1, 480 // width)
+    style = f"display:block;width:{width * enlarged}px;max-width:100%;height:auto;margin:0 auto"
+    if enlarged > 1:
+        style += ";image-rendering:pixelated"
+    return [
+        f'<img class="dark-light" style="{style}" width="{width * enlarged}" '
+        f'height="{height * enlarged}" alt="{escape(name)}" '
+        f'src="data:{kind};base64,{base64.b64encode(data).decode()}">'
+        for name, (kind, data) in zip(names, encoded, strict=True)
+    ]
 
 
 def frames(
@@ -113,8 +166,10 @@ def frames(
 
     Args:
         images: 2 to 12 pictures of the same size: matplotlib figures (or their axes; the figures
-            are closed) or images as `segedu.viz.overlay` takes and returns them. Small images
-            are shown enlarged.
+            are closed) or images as `segedu.viz.overlay` takes and returns them, or rows of
+            images from `segedu.viz.pictures`. Small images are shown enlarged. Charts, and figures
+            with a label in two languages, are stored as SVG: the book sets them in the language
+            and colours of the page.
         labels: what distinguishes each picture, such as ``"threshold 0.3 ｜ 阈值 0.3"``.
         title: what the slider changes, ``English ｜ 中文``.
         caption: a sentence below, ``English ｜ 中文``.
@@ -123,8 +178,7 @@ def frames(
 
     Raises:
         ValueError: if the numbers of pictures and labels differ, there are too few or too many
-            pictures, their sizes differ, a figure has a text in two languages, or they take more
-            than 150 kB.
+            pictures, their sizes differ, or they take more than 150 kB (charts: 300 kB).
     """
     if not 2 <= len(images) <= MAX_FRAMES:
         raise ValueError(f"images must hold 2 to {MAX_FRAMES} pictures, got {len(images)}")
@@ -132,25 +186,13 @@ def frames(
         raise ValueError(f"labels must name every picture, got {len(labels)} for {len(images)}")
     if not 0 <= start < len(images):
         raise ValueError(f"start must lie in 0..{len(images) - 1}, got {start}")
-    pictures = [_render(image) for image in images]
-    sizes = {picture.size for picture in pictures}
-    if len(sizes) > 1:
-        raise ValueError(f"all pictures must have the same size, got {sorted(sizes)}")
-    width, height = pictures[0].size
-    enlarged = max(1, 480 // width)
-    style = f"display:block;width:{width * enlarged}px;max-width:100%;height:auto;margin:0 auto"
-    if enlarged > 1:
-        style += ";image-rendering:pixelated"
-    parts = []
-    for number, (label, (kind, data)) in enumerate(zip(labels, _encode(pictures), strict=True)):
-        parts.append(
-            f'<div class="segedu-frame" data-label="{escape(label)}"'
-            f"{'' if number == start else ' hidden'}>"
-            f'<img class="dark-light" style="{style}" width="{width * enlarged}" '
-            f'height="{height * enlarged}" alt="{escape(f"{title}: {label}")}" '
-            f'src="data:{kind};base64,{base64.b64encode(data).decode()}">'
-            f'<div style="text-align:center">{bilingual(label)}</div></div>'
-        )
+    bodies = _bodies(images, [f"{title}: {label}" for label in labels])
+    parts = [
+        f'<div class="segedu-frame" data-label="{escape(label)}"'
+        f"{'' if number == start else ' hidden'}>{body}"
+        f'<div style="text-align:center">{bilingual(label)}</div></div>'
+        for number, (label, body) in enumerate(zip(labels, bodies, strict=True))
+    ]
     slider = (
         '<label style="display:flex;flex-wrap:wrap;justify-content:center;align-items:center;'
         f'gap:0 0.8em"><span>{bilingual(title)}</span>'

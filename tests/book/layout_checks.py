@@ -37,6 +37,29 @@ CHECKS = {
     "a table is cut": """() => [...document.querySelectorAll("article table:not(.dataframe)")]
         .filter((e) => e.offsetWidth > e.parentElement.clientWidth + 1)
         .map((e) => `${e.textContent.trim().slice(0, 30)} (${e.offsetWidth} px)`)""",
+    "a word of a table is broken": r"""() => {
+        const broken = [];
+        for (const cell of document.querySelectorAll("article table:not(.dataframe) :is(td, th)")) {
+            const walker = document.createTreeWalker(cell, NodeFilter.SHOW_TEXT);
+            while (walker.nextNode()) {
+                const node = walker.currentNode;
+                if (node.parentElement.closest("a, code, mjx-container")) continue;
+                for (const match of node.data.matchAll(/[A-Za-z]{2,}|\d[\d.,–]*\d/g)) {
+                    const range = document.createRange();
+                    range.setStart(node, match.index);
+                    range.setEnd(node, match.index + match[0].length);
+                    const tops = [...range.getClientRects()].map((r) => Math.round(r.top));
+                    if (new Set(tops).size > 1) broken.push(match[0]);
+                }
+            }
+        }
+        return broken;
+    }""",
+    "the number of a wide formula is out of sight": """() =>
+        [...document.querySelectorAll("article div.math .eqno")].filter((e) => {
+            const box = e.closest("div.math"), left = box.getBoundingClientRect().left;
+            return e.getBoundingClientRect().right + box.scrollLeft > left + box.clientWidth + 1;
+        }).map((e) => e.textContent)""",
     "a wide formula does not scroll visibly": """() =>
         [...document.querySelectorAll("article div.math")].filter((e) => {
             const style = getComputedStyle(e);

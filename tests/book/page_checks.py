@@ -63,6 +63,10 @@ UNSET_MATH = """() => [...document.querySelectorAll("article .math")]
 MATH_READY = "async () => { await window.MathJax?.startup?.promise; }"
 AT_ONCE = "*, *::before, *::after { transition: none !important; }"  # the theme fades to dark
 OVERFLOW = """() => [document.documentElement.scrollWidth, window.innerWidth]"""
+CUT_CODE = """() => [...document.querySelectorAll("article div.highlight pre")]
+    .filter((e) => e.scrollWidth > e.clientWidth + 1)
+    .filter((e) => !getComputedStyle(e).backgroundImage.includes("gradient"))
+    .map((e) => e.textContent.slice(0, 40))"""
 EAGER = """() => [...document.querySelectorAll("article img")]
     .filter((e) => e.getAttribute("loading") !== "lazy" && !e.closest(".segedu-frames"))
     .map((e) => e.outerHTML.slice(0, 80))"""
@@ -212,6 +216,11 @@ def fits_a_phone(visit: Visit) -> Iterator[str]:
         yield f"scrolls sideways at 390 px: {needed} px"
 
 
+def shows_that_code_goes_on(visit: Visit) -> Iterator[str]:
+    """Code that is wider than the screen has a shadow at its edge: a phone hides the bar."""
+    yield from (f"code is cut without a sign: {text!r}" for text in visit.page.evaluate(CUT_CODE))
+
+
 # ---- at any width
 
 
@@ -237,7 +246,7 @@ VIEWS: tuple[tuple[tuple[int, int], str, tuple[Check, ...]], ...] = (
     ),
     ((1360, 900), "dark", (has_contrast,)),
     ((1280, 800), "light", (is_well_laid_out,)),
-    ((390, 844), "light", (fits_a_phone, is_well_laid_out, is_light)),
+    ((390, 844), "light", (fits_a_phone, shows_that_code_goes_on, is_well_laid_out, is_light)),
 )
 
 

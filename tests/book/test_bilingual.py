@@ -1,8 +1,16 @@
 import json
 
 import pytest
-from bilingual import blocks, halves, plain, select_markdown, select_notebook
+from bilingual import (
+    blocks,
+    halves,
+    plain,
+    select_markdown,
+    select_notebook,
+    translate_citations,
+)
 from docutils import nodes
+from docutils.utils import new_document
 from sphinx.errors import ExtensionError
 
 PAIR = """# Title ｜ 标题
@@ -155,3 +163,28 @@ def test_notebook_cells_of_the_other_language_are_dropped():
     cell["metadata"]["tags"].append("lang-zh")
     with pytest.raises(ExtensionError, match="page: a cell is tagged both"):
         select_notebook(json.dumps({"cells": [cell], "metadata": {}}), "both", "page")
+
+
+@pytest.mark.parametrize(
+    ("language", "expected"),
+    [
+        ("en", "A and B [Long and Two, 2015; Ron et al., 2016]"),
+        ("zh", "A and B [Long 与 Two，2015；Ron 等，2016]"),
+    ],
+)
+def test_citations_join_names_in_the_language_of_the_paragraph(language, expected):
+    works = [
+        nodes.reference("", "Long and Two, 2015"),
+        nodes.reference(
+            "", "", nodes.Text("Ron "), nodes.emphasis("", "et al."), nodes.Text(", 2016")
+        ),
+    ]
+    cited = nodes.inline("", "[", works[0], nodes.Text("; "), works[1], nodes.Text("]"))
+    cited["classes"].append("bibtex-citation")
+    block = nodes.container(
+        "", nodes.paragraph("", "A and B ", cited), classes=[f"lang-{language}"]
+    )
+    tree = new_document("page")
+    tree += block
+    translate_citations(None, tree, "page")
+    assert tree.astext() == expected

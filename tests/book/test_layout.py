@@ -13,6 +13,11 @@ BROKEN = {
     "lines may be torn by justification": '<p style="text-align:justify">一行</p>',
     "a name is broken at its hyphen": '<p style="width:4ch">The U-Net</p>',
     "a table is cut": "<div style='width:80px'><table><td>aaaaaaaaaaaaaaaaaaaaa</table></div>",
+    "a word of a table is broken": '<table style="table-layout:fixed;width:60px">'
+    '<td style="overflow-wrap:anywhere">parameters</table>',
+    "the number of a wide formula is out of sight": '<div class="math" style="width:60px;'
+    'display:flex;overflow:auto;background:linear-gradient(red, white)">'
+    '<span style="flex:none;width:90px">x</span><span class="eqno">(1)</span></div>',
     "a wide formula does not scroll visibly": '<div class="math" style="width:60px;'
     'overflow:auto"><span style="display:block;width:90px">x</span></div>',
     "a wide formula begins out of sight": '<div class="math" style="width:60px;display:flex;'

@@ -4,10 +4,17 @@ from types import SimpleNamespace
 
 import matplotlib.pyplot as plt
 import pytest
-from outputs import convert_notebook, inline_chart, split_code, split_html, split_lines
+from outputs import (
+    convert_notebook,
+    inline_chart,
+    inline_slider_charts,
+    split_code,
+    split_html,
+    split_lines,
+)
 
 from segedu import viz
-from segedu.viz.compact import figure_svg
+from segedu.viz.compact import chart_svg
 
 CODE = """import x  # first ｜ 先
 # a line ｜ 一行
@@ -75,7 +82,7 @@ def chart():
     ax.text(1, 1, "on a dark bar", color="white")
     ax.set_xlabel("epoch ｜ 轮次")
     ax.legend()
-    yield figure_svg(ax.figure)
+    yield chart_svg(ax.figure)
     plt.close(ax.figure)
 
 
@@ -98,7 +105,7 @@ def test_a_label_with_a_formula_is_split_too():
     viz.use_style()
     ax = plt.subplots()[1]
     ax.set_xlabel(r"learning rate $\eta$ ｜ 学习率 $\eta$")
-    svg = figure_svg(ax.figure)
+    svg = chart_svg(ax.figure)
     plt.close(ax.figure)
     assert re.search(r">\s*learning rate η\s*</text>", inline_chart(svg, {}, "en"))
     assert re.search(r">\s*学习率 η\s*</text>", inline_chart(svg, {}, "zh"))
@@ -111,6 +118,25 @@ def test_two_charts_share_no_id(chart):
     assert ids[0] and not ids[0] & ids[1]
 
 
+@pytest.mark.parametrize(("edition", "word", "other"), [("en", "late", "晚"), ("zh", "晚", "late")])
+def test_the_charts_of_a_slider_become_parts_of_the_page(edition, word, other):
+    viz.use_style()
+    figures = []
+    for slope in (1, 2):
+        ax = plt.subplots(figsize=(3, 2))[1]
+        ax.plot([0, slope], clip_on=True)
+        ax.set_xlabel("late ｜ 晚")
+        figures.append(ax.figure)
+    html = viz.frames(figures, ["1", "2"], "slope ｜ 斜率").html
+    shown = inline_slider_charts(html, edition)
+    assert "<img" not in shown and shown.count('<div class="book-chart">') == 2
+    assert "currentColor" in shown and "#000000" not in re.sub(r"<text[^>]*>", "", shown)
+    assert shown.count(f">{word}</text>") == 2 and f">{other}</text>" not in shown
+    assert 'aria-label="slope ｜ 斜率: 1"' in shown  # split with the attributes of the page
+    ids = re.findall(r'\bid="([^"]+)"', shown)
+    assert ids and len(ids) == len(set(ids))
+
+
 def test_a_notebook_is_converted(chart):
     cell = {
         "cell_type": "code",
@@ -121,6 +147,8 @@ def test_a_notebook_is_converted(chart):
             {"output_type": "display_data", "data": {"image/svg+xml": [chart]}},
         ],
     }
+    table = viz.table([["a", "31.6 (30.5–32.3)"]], ["x–1", "1–2 ｜ 1–2"])._repr_html_()
+    cell["outputs"].append({"output_type": "display_data", "data": {"text/html": [table]}})
     env = SimpleNamespace(doc2path=lambda docname: f"{docname}.ipynb")
     app = SimpleNamespace(env=env, config=SimpleNamespace(bilingual_edition="zh"))
     source = [json.dumps({"cells": [cell]})]
@@ -129,3 +157,7 @@ def test_a_notebook_is_converted(chart):
     assert converted["source"] == "x  # 一"
     assert converted["outputs"][0]["text"] == "一\n"
     assert list(converted["outputs"][1]["data"]) == ["text/html"]
+    ranges = re.findall(
+        '<span class="unbroken">(.*?)</span>', converted["outputs"][2]["data"]["text/html"]
+    )
+    assert ranges == ["1–2", "(30.5–32.3)"]

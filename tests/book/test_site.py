@@ -201,7 +201,8 @@ def test_a_bad_page_is_noticed(context, tmp_path):
         '<p class="math">\\(x\\)</p><img src="missing.png"><div style="width:800px">wide</div>'
         '<img loading="lazy" alt="" src="_images/large.png">'
         '<div class="highlight"><pre><span class="k">if</span><span class="n" style="color:'
-        '#eee">pale</span></pre></div><p style="color:#222">only on white</p>'
+        '#eee">pale</span></pre><pre style="overflow:auto">' + 200 * "x" + "</pre></div>"
+        '<p style="color:#222">only on white</p>'
         '<script src="https://example.invalid/x.js"></script><script>throw Error("no")</script>'
         '<script src="heavy.js"></script></article></main></html>'
     )
@@ -212,6 +213,7 @@ def test_a_bad_page_is_noticed(context, tmp_path):
         *("not loaded lazily", "axe image-alt", "scrolls sideways", "kB, allowed 700"),
         *(
             "figures 900 kB",
+            "code is cut without a sign: 'xxx",
             'axe color-contrast: <span class="n"',
             "only on white</p> (dark, 1360 px)",
         ),

@@ -49,23 +49,23 @@ def test_figures_are_small_and_deterministic():
 
 def test_charts_are_svg_with_their_text_and_colors():
     ax = viz.schedules({"poly ｜ 多项式": [3, 2, 1]})
-    data = compact.figure_svg(ax.figure)
+    data = compact.chart_svg(ax.figure)
     assert compact.figure_png(ax.figure) is None
-    assert data == compact.figure_svg(ax.figure) and len(data) < 40_000
+    assert data == compact.chart_svg(ax.figure) and len(data) < 40_000
     assert ">poly ｜ 多项式</text>" in data and "#0072b2" in data
 
 
 def test_a_picture_with_labels_in_two_languages_keeps_them_as_text():
     ax = viz.show_row([photo()])[0]
     ax.set_title("a ｜ 甲")
-    data = compact.figure_svg(ax.figure)
+    data = compact.chart_svg(ax.figure)
     assert compact.figure_png(ax.figure) is None and ">a ｜ 甲</text>" in data
     [embedded] = re.findall(r'base64,([^"]+)"', data)
     assert Image.open(io.BytesIO(base64.b64decode(embedded))).mode == "P"
 
 
 def test_pictures_are_png():
-    assert compact.figure_svg(viz.show_row([photo()])[0].figure) is None
+    assert compact.chart_svg(viz.show_row([photo()])[0].figure) is None
 
 
 def test_notebook_stores_charts_as_svg_and_pictures_as_palette_png(monkeypatch):

@@ -1,4 +1,5 @@
 import ast
+import base64
 import functools
 import re
 import shutil
@@ -90,12 +91,54 @@ def test_frames_refuse_wrong_numbers_and_sizes():
         three_frames(start=3)
 
 
-def test_frames_refuse_a_text_that_an_edition_could_not_split():
-    ax = plt.subplots()[1]
-    ax.set_xticks([0], ["sky ｜ 天空"])
-    with pytest.raises(ValueError, match="same in all languages, got 'sky ｜ 天空'"):
-        viz.frames([ax, ax], ["a", "b"], "t ｜ 题")
-    plt.close(ax.figure)
+def svgs(explorer):
+    found = re.findall(r'src="data:image/svg\+xml;base64,([^"]+)"', explorer.html)
+    return [base64.b64decode(data).decode() for data in found]
+
+
+def test_charts_keep_their_text_in_both_languages():
+    axes = [plt.subplots(figsize=(3, 2))[1] for _ in range(2)]
+    for ax in axes:
+        ax.set_xticks([0], ["sky ｜ 天空"])
+    shown = viz.frames(axes, ["a", "b"], "t ｜ 题")
+    assert all(">sky ｜ 天空</text>" in svg for svg in svgs(shown)) and len(svgs(shown)) == 2
+    assert shown.html.count('width="288" height="192"') == 2
+    assert plt.get_fignums() == []
+
+
+def test_frames_take_rows_of_pictures_with_their_captions():
+    rows = [
+        viz.pictures([RAMP, shade], ["image ｜ 图像", "answer ｜ 答案"])
+        for shade in (RAMP, RAMP // 2)
+    ]
+    html = viz.frames(rows, ["a", "b"], "t ｜ 题").html
+    assert html.count('<span class="lang-zh" lang="zh-CN">答案</span>') == 2
+    assert html.count('<div class="segedu-frame"') == 2 and html.count(" hidden>") == 1
+    noise = np.random.default_rng(0).integers(0, 256, (300, 500, 3), dtype=np.uint8)
+    with pytest.raises(ValueError, match="limit is 150 kB"):
+        viz.frames([viz.pictures([noise])] * 2, "ab", "t")
+
+
+def test_figures_of_pictures_alone_are_pictures():
+    shown = viz.frames([viz.show_row([RAMP]), viz.show_row([RAMP // 2])], "ab", "t")
+    assert svgs(shown) == [] and shown.html.count("data:image/") == 2
+
+
+def test_charts_stay_within_their_budget():
+    def busy(seed):
+        ax = plt.subplots()[1]
+        ax.plot(np.random.default_rng(seed).normal(size=9000))
+        return ax
+
+    with pytest.raises(ValueError, match="limit is 300 kB"):
+        viz.frames([busy(0), busy(1)], "ab", "t")
+    plt.close("all")
+
+
+def test_charts_of_different_sizes_are_refused():
+    axes = [plt.subplots(figsize=(3, height))[1] for height in (2, 1)]
+    with pytest.raises(ValueError, match="same size"):
+        viz.frames(axes, "ab", "t")
 
 
 def test_frames_stay_within_the_budget():
@@ -164,7 +207,7 @@ def test_source_of_a_part_begins_and_ends_where_it_is_told():
     with pytest.raises(ValueError, match="no line begins with 'nothing'"):
         viz.source(viz.frames, part=("nothing", "raise"))
     with pytest.raises(ValueError, match="'if len.labels.' after the first"):
-        viz.source(viz.frames, part=("pictures = ", "if len(labels)"))
+        viz.source(viz.frames, part=("bodies = ", "if len(labels)"))
 
 
 def test_source_refuses_what_has_none():

@@ -133,6 +133,17 @@ def test_the_page_shows_each_half_in_its_language():
     assert '<span class="lang-zh" lang="zh-CN">还不对：a &lt; b</span>' in html
 
 
+def test_a_softmax_is_told_its_axis_and_its_overflow():
+    found = check("pixels-to-probabilities-4", lambda scores: scores.softmax(dim=2)).message
+    assert "the classes are axis 1" in found and "类别在轴 1" in found
+
+    def overflowing(scores):
+        return scores.exp() / scores.exp().sum(dim=1, keepdim=True)
+
+    found = check("pixels-to-probabilities-4", overflowing).message
+    assert "the result is nan" in found and "结果是 nan" in found
+
+
 @pytest.mark.parametrize(("name", "number"), EVERY, ids=lambda value: str(value))
 def test_typical_wrong_answers_are_refused(name, number):
     judged: Exercise = exercises(name)[number]

@@ -105,6 +105,17 @@ def stable_softmax(answer):
     generator = torch.Generator().manual_seed(0)
     small = torch.randn((2, 3, 4, 5), generator=generator)
     cases = [(small,), (1000 + small,), (small - 1000,)]
+    if callable(answer) and isinstance(found := answer(small), torch.Tensor):
+        expect(
+            found.ndim != 4 or torch.allclose(found.float().sum(dim=1), torch.tensor(1.0)),
+            "the probabilities of a pixel do not add up to 1: the classes are axis 1 ｜ "
+            "同一像素的概率之和不是 1：类别在轴 1",
+        )
+        expect(
+            not answer(1000 + small).isnan().any(),
+            "for scores near 1000 the result is nan, infinity divided by infinity ｜ "
+            "得分在 1000 附近时结果是 nan，即无穷大除以无穷大",
+        )
     expect_function(answer, lambda scores: scores.softmax(dim=1), cases, tolerance=1e-5)
     apart = 1000 * small  # pixels far from each other
     expect(

@@ -38,6 +38,7 @@ _WORKS = rf"{_WORK}(?:[;；] ?{_WORK})*"
 REFERENCE = re.compile(rf"[(（]{_WORKS}[)）]|{_WORKS}")
 FIGURE = re.compile(r"\[([^\]\n]+)\]\([^)\s#]*#(fig-[\w-]+)\)")
 EQUATION = re.compile(r"\[([^\]\n]+)\]\([^)\s#]*#(eq-[\w-]+)\)")
+NUMBER = re.compile("((?:{numref}|{eq})`[^`]*`)(?=[\u3400-\u9fff])")  # before a Chinese character
 LABEL = re.compile(r"(\$\$)[ \t]*<!--\s*(eq-[\w-]+)\s*-->")
 
 
@@ -55,6 +56,7 @@ RULES: tuple[tuple[re.Pattern[str], str | Callable[[re.Match[str]], str]], ...] 
     (REFERENCE, _reference),
     (FIGURE, r"{numref}`\1 {number} <\2>`"),
     (EQUATION, r"\1 {eq}`\2`"),
+    (NUMBER, r"\1 "),
     (LABEL, r"\1 (\2)"),
 )
 

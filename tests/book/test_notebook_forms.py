@@ -10,6 +10,7 @@ from notebook_forms import rewrite
         ("both [@one; @two:a]", "both {cite}`one,two:a`"),
         ("[Fig.](#fig-x)", "{numref}`Fig. {number} <fig-x>`"),
         ("见[图](01-other.ipynb#fig-x)", "见{numref}`图 {number} <fig-x>`"),
+        ("[图](#fig-x)中，[式](#eq-a)的", "{numref}`图 {number} <fig-x>` 中，式 {eq}`eq-a` 的"),
         ("([A](../b/bibliography.md#one))", "{cite}`one`"),
         ("（[A](bibliography.md#one)；[B](bibliography.md#two)）", "{cite}`one,two`"),
         ("（同一年，[A](bibliography.md#one)）", "（同一年，{cite}`one`）"),

@@ -1,0 +1,141 @@
+"""Checks of the exercises of *SegNet: where did the maximum come from?*."""
+
+import torch
+from torch import Tensor
+from torch.nn import functional as F
+
+from segedu.models.segnet import SegNet, segnet_basic
+from segedu.teaching.checking import (
+    NOTHING,
+    exercise,
+    expect,
+    expect_number,
+    expect_tensor,
+)
+
+UNPOOLED = [[0, 0, 0, 8], [3, 0, 0, 0], [6, 0, 0, 0], [0, 0, 0, 4]]
+CORNERS = [[3, 0, 8, 0], [0, 0, 0, 0], [6, 0, 4, 0], [0, 0, 0, 0]]
+COLUMNS_FIRST = [[0, 3, 0, 0], [0, 0, 8, 0], [6, 0, 0, 0], [0, 0, 0, 4]]
+
+
+@exercise(1, wrong=[CORNERS, COLUMNS_FIRST, [3, 8, 6, 4], 0])
+def unpooled_by_hand(answer):
+    """Four values at their places."""
+    known = {
+        "the values stand in the upper left corners: use the places ｜ "
+        "值都放在了左上角：要用上位置编号": CORNERS,
+        "place 1 is the upper right of a square, place 2 the lower left ｜ "
+        "位置 1 是方块的右上，位置 2 是左下": COLUMNS_FIRST,
+    }
+    plain = answer.tolist() if hasattr(answer, "tolist") else answer
+    for message, wrong in known.items():
+        expect(plain != wrong, message)
+    expect_tensor(answer, UNPOOLED)
+
+
+@exercise(2, wrong=[10_880, 1_360, 348_160, 2_720, 5.3125])
+def places_of_segnet_basic(answer):
+    """KiB of the places of SegNet-Basic for an image of 256 x 256 pixels."""
+    near = {
+        10_880: "those are indices of 8 bytes ｜ 那是 8 字节的索引",
+        2_720: "two bits are a quarter of a byte, not two bytes ｜ "
+        "两个比特是四分之一字节，不是两个字节",
+        1_360: "a place belongs to a maximum, so count after each pooling ｜ "
+        "一个最大值才有一个位置，要按每次池化之后的尺寸来数",
+        348_160: "those are bytes ｜ 那是字节数",
+        5.3125: "there are 64 channels ｜ 一共有 64 个通道",
+    }
+    expect_number(answer, 340, near=near)
+
+
+@exercise(3, wrong=[4_224, 16_896, 26, 4_032, 9_472])
+def parameters_of_normalization(answer):
+    """Parameters of the batch normalizations of VGG-16's 13 convolutions."""
+    near = {
+        4_224: "each channel has a scale and a shift ｜ 每个通道有缩放与平移两个参数",
+        16_896: "the running mean and variance are no parameters ｜ 移动均值与方差不是参数",
+        26: "each channel has parameters of its own ｜ 每个通道都有自己的参数",
+    }
+    expect_number(answer, 8_448, near=near)
+
+
+def pack(places: Tensor) -> Tensor:
+    """Four places (4n,) in each byte (n,), the first in the lowest bits."""
+    return (places.reshape(-1, 4) * torch.tensor([1, 4, 16, 64])).sum(1).to(torch.uint8)
+
+
+def _backwards(places: Tensor) -> Tensor:
+    return (places.reshape(-1, 4) * torch.tensor([64, 16, 4, 1])).sum(1).to(torch.uint8)
+
+
+@exercise(
+    4,
+    wrong=[
+        _backwards,
+        lambda places: pack(places).long(),
+        lambda places: places.to(torch.uint8),
+        lambda places: pack(places.reshape(4, -1).T.flatten()),
+        lambda places: None,
+    ],
+)
+def packed_places(answer):
+    """Four places in a byte."""
+    for places in ([3, 0, 1, 2], [0, 0, 0, 1], [2, 2, 2, 2, 1, 3, 0, 0, 3, 3, 3, 3]):
+        places = torch.tensor(places)
+        found = answer(places)
+        expect(found is not None, NOTHING)
+        expect(
+            isinstance(found, Tensor) and found.dtype == torch.uint8,
+            "the result must be a tensor of type torch.uint8 ｜ 结果须是 torch.uint8 类型的张量",
+        )
+        expect(
+            len(places) > 4 or not torch.equal(found, _backwards(places)),
+            "the first place belongs into the lowest two bits, factor 1 ｜ "
+            "第一个位置应放在最低的两个比特，乘 1",
+        )
+        expect_tensor(found, pack(places))
+
+
+def with_other_places(model: SegNet, images: Tensor, shift: int = 1) -> Tensor:
+    """Labels (N, H, W) from the values of each image and the places of the one before."""
+    x, kept = images, []
+    with torch.no_grad():
+        for stage in model.encoder:
+            full = stage(x)
+            x, indices = F.max_pool2d(full, 2, return_indices=True)
+            kept.append((indices.roll(shift, 0), full.shape[-2:]))
+        for stage in model.decoder:
+            indices, size = kept.pop()
+            x = stage(F.max_unpool2d(x, indices, 2, output_size=size))
+    return x.argmax(1)
+
+
+@exercise(
+    5,
+    wrong=[
+        lambda model, images: with_other_places(model, images, 0),
+        lambda model, images: with_other_places(model, images, -1),
+        lambda model, images: with_other_places(model, images, 0).roll(1, 0),
+        lambda model, images: None,
+    ],
+)
+def labels_from_other_places(answer):
+    """Labels of a batch whose decoder gets the places of the image before."""
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(0)
+        model = segnet_basic(4, base_width=4)
+        images = torch.randn(3, 3, 32, 32)
+        with torch.no_grad():
+            for _ in range(50):
+                model(images)  # until the running statistics fit: else one class wins everywhere
+    model.eval()
+    found = answer(model, images)
+    expect(found is not None, NOTHING)
+    known = {
+        "these are the labels with each image's own places ｜ 这是各用自己的位置时的标签": 0,
+        "the places come from the image after, not before ｜ 位置来自后一幅，而不是前一幅": -1,
+    }
+    for message, shift in known.items():
+        wrong = with_other_places(model, images, shift)
+        expect(not torch.equal(torch.as_tensor(found).cpu(), wrong), message)
+    expect_tensor(found, with_other_places(model, images))

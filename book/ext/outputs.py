@@ -5,7 +5,7 @@ A notebook keeps both languages. For a page the extension
 - splits comments ``# English ｜ 中文`` and strings ``"English ｜ 中文"`` of code cells, also where
   neighbouring strings make one text, so that the code that is copied is the code that is shown;
 - splits the lines of printed text and the texts of HTML and SVG outputs;
-- ties the two numbers of a range in a table: a browser may break it at its dash;
+- ties the parts of names and ranges in tables: a browser may break them at their dashes;
 - sets charts (``image/svg+xml``, alone or as the pictures of a slider) into the page itself: black
   becomes the colour of the text, the white ground is left out, and ids get the chart's own prefix.
 """
@@ -20,6 +20,7 @@ import unicodedata
 from html import escape, unescape
 from typing import Any
 
+from bilingual import NAME
 from sphinx.application import Sphinx
 
 from segedu.languages import BAR
@@ -39,7 +40,8 @@ SET_LABEL = re.compile(
     re.S,
 )
 LAST_LETTER = re.compile(r'.*<tspan x="([-\d.]+)"[^>]*font-size: ([\d.]+)px', re.S)
-RANGE = re.compile(r"[(（]?\d[\d.,]*–\d[\d.,]*[)）]?(?=[^<>]*<)")  # not in an attribute
+RANGE = re.compile(r"[(（]?\d[\d.,]*–\d[\d.,]*[)）]?")
+TEXT = re.compile(r">([^<>]+)<")
 COMMAND = re.compile(r"\\([A-Za-z]+)")
 SVG_TAG = re.compile(r"<svg\b[^>]*>")
 SIZE = re.compile(r'\b(width|height)="([\d.]+)pt"')
@@ -102,6 +104,14 @@ def inline_slider_charts(html: str, edition: str) -> str:
     return SLIDER_CHART.sub(inline, html)
 
 
+def unbroken(match: re.Match[str]) -> str:
+    """A text of a table whose names and ranges stay on one line."""
+    text = match[1]
+    for pattern in (NAME, RANGE):
+        text = pattern.sub(r'<span class="unbroken">\g<0></span>', text)
+    return f">{text}<"
+
+
 def convert_cell(cell: dict[str, Any], edition: str) -> None:
     """Code and outputs of a cell, in place."""
     cell["source"] = split_code("".join(cell["source"]), edition)
@@ -120,7 +130,7 @@ def convert_cell(cell: dict[str, Any], edition: str) -> None:
             if kind in data:
                 data[kind] = convert("".join(data[kind]), edition)
         if "segedu-table" in data.get("text/html", ""):
-            data["text/html"] = RANGE.sub(r'<span class="unbroken">\g<0></span>', data["text/html"])
+            data["text/html"] = TEXT.sub(unbroken, data["text/html"])
         if svg := data.pop("image/svg+xml", None):
             data["text/html"] = inline_chart("".join(svg), options, edition)
 

@@ -147,7 +147,9 @@ def test_a_notebook_is_converted(chart):
             {"output_type": "display_data", "data": {"image/svg+xml": [chart]}},
         ],
     }
-    table = viz.table([["a", "31.6 (30.5–32.3)"]], ["x–1", "1–2 ｜ 1–2"])._repr_html_()
+    table = viz.table(
+        [["U-Net++, depth 1 ｜ U-Net++，深度 1", "31.6 (30.5–32.3)"]], ["x–1", "1–2 ｜ 1–2"]
+    )._repr_html_()
     cell["outputs"].append({"output_type": "display_data", "data": {"text/html": [table]}})
     env = SimpleNamespace(doc2path=lambda docname: f"{docname}.ipynb")
     app = SimpleNamespace(env=env, config=SimpleNamespace(bilingual_edition="zh"))
@@ -160,4 +162,4 @@ def test_a_notebook_is_converted(chart):
     ranges = re.findall(
         '<span class="unbroken">(.*?)</span>', converted["outputs"][2]["data"]["text/html"]
     )
-    assert ranges == ["1–2", "(30.5–32.3)"]
+    assert ranges == ["1–2", "U-Net++", "(30.5–32.3)"]

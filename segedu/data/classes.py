@@ -17,6 +17,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 from segedu.data.pairs import IGNORE_INDEX, read_lines
+from segedu.data.segments import BACKGROUND, Category
 from segedu.data.voc import colormap
 
 IGNORED = ("ignore", "void")
@@ -119,6 +120,20 @@ def class_table(classes: str | Path | Sequence[str] | None, masks: str = "index"
         first = {label: _color(value) for value, label in reversed(label_of.items())}
         return ClassTable(names, tuple(first[k] for k in range(len(names))), label_of)
     return ClassTable(names, tuple(colormap(len(names))), {255: IGNORE_INDEX} | label_of)
+
+
+def object_categories(
+    names: Sequence[str], names_zh: Sequence[str] | None = None
+) -> list[Category]:
+    """The background, which is stuff, and things of these names in the colours of the VOC palette.
+
+    Args:
+        names: of the things.
+        names_zh: their Chinese names; the same if not given.
+    """
+    _, *colors = colormap(len(names) + 1)
+    rows = zip(names, names_zh or names, colors, strict=True)
+    return [Category(*BACKGROUND, isthing=False), *(Category(*row, isthing=True) for row in rows)]
 
 
 def _rows(entries: Sequence[str], masks: str) -> list[tuple[str, int]]:

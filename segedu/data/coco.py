@@ -19,6 +19,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from segedu.data.classes import object_categories
 from segedu.data.coco_names import chinese_name
 from segedu.data.images import (
     ReadImage,
@@ -29,8 +30,6 @@ from segedu.data.images import (
     report_skipped,
 )
 from segedu.data.segments import (
-    BACKGROUND,
-    Category,
     ObjectDataset,
     Objects,
     Transforms,
@@ -39,7 +38,6 @@ from segedu.data.segments import (
     index_records,
     read_annotations,
 )
-from segedu.data.voc import colormap
 from segedu.ops import rle
 
 NO_CLASS = "N/A"
@@ -171,20 +169,13 @@ class CocoInstances(ObjectDataset):
         )
         self._label_of = {c: label for label, c in enumerate(self.category_ids) if label}
         names = [categories.get(c, {"name": NO_CLASS})["name"] for c in self.category_ids[1:]]
-        _, *colors = colormap(len(self.category_ids))
         skipped = self._sort_objects(content["annotations"], records, categories, crowd)
         report_skipped(self.path, skipped)
         super().__init__(
             [file_below(images, record["file_name"], self.path) for record in self._records],
             [(self.path,)] * len(self._records),
             self._read_objects,
-            [
-                Category(*BACKGROUND, isthing=False),
-                *(
-                    Category(n, chinese_name(n), color, True)
-                    for n, color in zip(names, colors, strict=True)
-                ),
-            ],
+            object_categories(names, [chinese_name(name) for name in names]),
             task,
             transforms,
             list(records),

@@ -38,9 +38,7 @@ from segedu.data.segments import (
     Segment,
     SegmentDataset,
     Transforms,
-    count_ids,
-    name_background,
-    segments_of,
+    numbered_objects,
 )
 
 IMAGE_SUFFIXES = ("_image", "-image", "_img", "-img")
@@ -187,10 +185,7 @@ def _read_numbers(
             f"{pair[1]}: holds 0 and 255 alone, so all its objects would be one; a map of objects "
             "numbers them 1, 2, ..."
         )
-    category_of = {number: 1 for number in count_ids(ids) if number}
-    if (ids == 0).any():
-        category_of[name_background(ids)] = 0
-    return ids, segments_of(ids, categories, category_of)
+    return numbered_objects(ids, categories)
 
 
 def find_pairs(

@@ -20,7 +20,7 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
-from segedu.data.classes import class_names
+from segedu.data.classes import class_names, object_categories
 from segedu.data.images import (
     ReadImage,
     Skipped,
@@ -31,14 +31,11 @@ from segedu.data.images import (
     report_skipped,
 )
 from segedu.data.segments import (
-    BACKGROUND,
-    Category,
     ObjectDataset,
     Objects,
     Transforms,
     read_annotations,
 )
-from segedu.data.voc import colormap
 from segedu.ops.masks import polygon_to_mask
 
 IGNORED = "__ignore__"
@@ -106,15 +103,11 @@ class LabelMe(ObjectDataset):
         for path, content in zip(self._jsons, self._contents, strict=True):
             skipped += self._sort_shapes(path, content)
         report_skipped(folder, skipped)
-        _, *colors = colormap(len(names) + 1)
         super().__init__(
             [images[path.stem] for path in self._jsons],
             [(path,) for path in self._jsons],
             self._read_objects,
-            [
-                Category(*BACKGROUND, isthing=False),
-                *(Category(n, n, color, True) for n, color in zip(names, colors, strict=True)),
-            ],
+            object_categories(names),
             task,
             transforms,
             read_image=read_image,

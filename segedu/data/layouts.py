@@ -11,11 +11,9 @@ from typing import Any, NamedTuple
 from torch.utils.data import Dataset
 
 from segedu.data import folders
-from segedu.data.classes import class_names, class_table
+from segedu.data.classes import class_names, class_table, object_categories
 from segedu.data.images import DEEP_WHITE, check_folder, read_image
-from segedu.data.segments import Category
 from segedu.data.views import Part, SingleClass
-from segedu.data.voc import colormap
 
 SCENE_SPLITS = {"train": 512, "val": 64, "test": 128}  # number of scenes; each split has its seed
 ALL = "all"
@@ -86,11 +84,6 @@ def open_dataset(
         )
     read = partial(read_image, channels=channels, white=white, max_pixels=max_pixels)
     shared = {"transforms": transforms, "read_image": read}
-    if layout == "scenes" and (channels, white, max_pixels) != (3, DEEP_WHITE, None):
-        raise ValueError(
-            "scenes are painted in 3 channels, not read from files: channels, white and "
-            "max_pixels do not apply"
-        )
     if layout != "scenes" and not str(root):
         raise ValueError(f"root is missing: the folder of the {layout} data set")
     root = Path(root)
@@ -314,7 +307,7 @@ def _open_objects(
     names = ["object"] if classes is None else class_names(classes)
     if len(names) != 1:
         raise ValueError(f"layout objects has one class of objects, got {', '.join(names)}")
-    category = Category(names[0], names[0], colormap(2)[1], isthing=True)
+    [_, category] = object_categories(names)
     folder = root if split is None else root / split
     return ObjectFolders(folder, category=category, task=task, **shared)
 

@@ -30,9 +30,7 @@ from segedu.data.segments import (
     Segment,
     SegmentDataset,
     Transforms,
-    count_ids,
-    name_background,
-    segments_of,
+    numbered_objects,
 )
 
 PERSON = Category("person", "行人", (220, 20, 60), isthing=True)
@@ -95,8 +93,4 @@ class PennFudan(SegmentDataset):
 def _read(
     categories: list[Category], pair: tuple[Path, Path], size: tuple[int, int]
 ) -> tuple[NDArray[np.int32], list[Segment]]:
-    ids = read_values(pair[1], size)
-    category_of = {number: 1 for number in count_ids(ids) if number}
-    if (ids == 0).any():
-        category_of[name_background(ids)] = 0
-    return ids, segments_of(ids, categories, category_of)
+    return numbered_objects(read_values(pair[1], size), categories)

@@ -365,6 +365,24 @@ def stack_objects(objects: Objects) -> tuple[NDArray[np.int32], dict[int, int], 
     )
 
 
+def numbered_objects(
+    ids: NDArray[np.int32], categories: Sequence[Category]
+) -> tuple[NDArray[np.int32], list[Segment]]:
+    """What a map says that numbers the objects of one class, and has 0 where there is none.
+
+    Args:
+        ids: (H, W); changed where the background gets a number of its own.
+        categories: of the background and of the objects.
+
+    Returns:
+        The map, and its segments with the background among them.
+    """
+    category_of = {number: 1 for number in count_ids(ids) if number}
+    if (ids == 0).any():
+        category_of[name_background(ids)] = 0
+    return ids, segments_of(ids, categories, category_of)
+
+
 def read_annotations(path: Path, keys: Sequence[str]) -> dict[str, Any]:
     """Return what a JSON file holds: an object that has a list under each of ``keys``.
 

@@ -18,7 +18,7 @@ from pathlib import Path, PurePosixPath
 
 import numpy as np
 
-from segedu.data.classes import class_names
+from segedu.data.classes import class_names, object_categories
 from segedu.data.coco import draw_polygon
 from segedu.data.folders import split_folders
 from segedu.data.images import (
@@ -30,8 +30,7 @@ from segedu.data.images import (
     report_skipped,
 )
 from segedu.data.pairs import read_lines
-from segedu.data.segments import BACKGROUND, Category, ObjectDataset, Objects, Transforms
-from segedu.data.voc import colormap
+from segedu.data.segments import ObjectDataset, Objects, Transforms
 
 
 class YoloSegmentation(ObjectDataset):
@@ -97,15 +96,11 @@ class YoloSegmentation(ObjectDataset):
             lost = len(polygons) - len(self._polygons[-1])
             skipped += lost * [Skipped(texts.get(name, image_folder), "a polygon without area")]
         report_skipped(Path(root), skipped)
-        _, *colors = colormap(len(names) + 1)
         super().__init__(
             list(images.values()),
             [(texts[name],) if name in texts else () for name in images],
             self._read_objects,
-            [
-                Category(*BACKGROUND, isthing=False),
-                *(Category(n, n, color, True) for n, color in zip(names, colors, strict=True)),
-            ],
+            object_categories(names),
             task,
             transforms,
             read_image=read_image,

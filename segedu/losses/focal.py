@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 import torch
 from torch import Tensor, nn
 
@@ -17,10 +19,40 @@ from segedu.losses._inputs import (
 from segedu.losses.cross_entropy import pixel_weight
 from segedu.losses.fused import focal, log_prob, sigmoid_focal
 
-NORMALIZERS = ("pixels", "weights", "positives")
+
+class _Focal(nn.Module):
+    """What focal losses of several classes share: the settings, and how terms become one number."""
+
+    normalizers: tuple[str, ...]
+
+    def __init__(self, gamma: float, normalizer: str, ignore_index: int, reduction: str) -> None:
+        super().__init__()
+        self.gamma = check_non_negative("gamma", gamma)
+        if normalizer not in self.normalizers:
+            raise ValueError(f"normalizer must be one of {self.normalizers}, got {normalizer!r}")
+        self.normalizer = normalizer
+        self.ignore_index = ignore_index
+        self.reduction = check_reduction(reduction)
+
+    def reduce(self, loss: Tensor, target: Tensor, count: Callable[[Tensor], Tensor]) -> Tensor:
+        """Reduce a map as the settings say.
+
+        Args:
+            loss: (N, *S), 0 where ignored.
+            target: (N, *S).
+            count: labelled pixels, bool (N, *S) -> what a mean divides by, unless the positives.
+        """
+        if self.reduction == "none":
+            return loss
+        if self.reduction == "sum":
+            return loss.sum()
+        valid = target != self.ignore_index
+        if self.normalizer == "positives":
+            return loss.sum() / (valid & (target != 0)).sum().clamp(min=1)
+        return mean_of(loss.sum(), count(valid))
 
 
-class FocalLoss(nn.Module):
+class FocalLoss(_Focal):
     r"""Focal loss of the softmax: :math:`-α_t (1 - p_t)^γ \log p_t` (Lin et al. 2017, Eq. 5).
 
     The paper's own loss is the sigmoid one, `SigmoidFocalLoss`; the two differ for more than
@@ -40,6 +72,8 @@ class FocalLoss(nn.Module):
         by C as well, because they average over a one-hot class axis.
     """
 
+    normalizers = ("pixels", "weights", "positives")
+
     def __init__(
         self,
         gamma: float = 2.0,
@@ -48,14 +82,8 @@ class FocalLoss(nn.Module):
         ignore_index: int = 255,
         reduction: str = "mean",
     ) -> None:
-        super().__init__()
-        self.gamma = check_non_negative("gamma", gamma)
-        if normalizer not in NORMALIZERS:
-            raise ValueError(f"normalizer must be one of {NORMALIZERS}, got {normalizer!r}")
+        super().__init__(gamma, normalizer, ignore_index, reduction)
         self.register_buffer("alpha", as_weight(alpha))
-        self.normalizer = normalizer
-        self.ignore_index = ignore_index
-        self.reduction = check_reduction(reduction)
 
     def forward(self, logits: Tensor, target: Tensor) -> Tensor:
         """Return the loss of ``logits (N, C, *S)`` for ``target (N, *S)``."""
@@ -66,14 +94,8 @@ class FocalLoss(nn.Module):
         loss = focal(log_p, self.gamma)  # 0 where ignored
         if self.alpha is not None:
             loss = weigh(loss, alpha)
-        if self.reduction == "none":
-            return loss
-        if self.reduction == "sum":
-            return loss.sum()
-        valid = target != self.ignore_index
-        if self.normalizer == "positives":
-            return loss.sum() / (valid & (target != 0)).sum().clamp(min=1)
-        return mean_of(loss.sum(), (valid if self.normalizer == "pixels" else alpha).sum())
+        by_pixels = self.normalizer == "pixels"
+        return self.reduce(loss, target, lambda valid: (valid if by_pixels else alpha).sum())
 
 
 class AdaptiveFocalLoss(FocalLoss):
@@ -162,7 +184,7 @@ class BinaryFocalLoss(nn.Module):
         return self.softmax_loss(torch.stack([torch.zeros_like(logits), logits], 1), target)
 
 
-class SigmoidFocalLoss(nn.Module):
+class SigmoidFocalLoss(_Focal):
     r"""Focal loss of C independent sigmoids, one against the rest (Lin et al. 2017).
 
     Every pixel has a positive term for its class, :math:`-α (1 - q_t)^γ \log q_t`, and a negative
@@ -182,6 +204,8 @@ class SigmoidFocalLoss(nn.Module):
         logits (N, C, *S) float, target (N, *S) integer -> scalar, or (N, *S).
     """
 
+    normalizers = ("elements", "pixels", "positives")
+
     def __init__(
         self,
         gamma: float = 2.0,
@@ -190,28 +214,15 @@ class SigmoidFocalLoss(nn.Module):
         ignore_index: int = 255,
         reduction: str = "mean",
     ) -> None:
-        super().__init__()
-        allowed = ("elements", "pixels", "positives")
-        if normalizer not in allowed:
-            raise ValueError(f"normalizer must be one of {allowed}, got {normalizer!r}")
-        self.gamma, self.alpha = check_non_negative("gamma", gamma), _check_alpha(alpha)
-        self.normalizer = normalizer
-        self.ignore_index = ignore_index
-        self.reduction = check_reduction(reduction)
+        super().__init__(gamma, normalizer, ignore_index, reduction)
+        self.alpha = _check_alpha(alpha)
 
     def forward(self, logits: Tensor, target: Tensor) -> Tensor:
         """Return the loss of ``logits (N, C, *S)`` for ``target (N, *S)``."""
         weights = (1.0, 1.0) if self.alpha is None else (1 - self.alpha, self.alpha)
         loss = sigmoid_focal(logits, target, self.ignore_index, self.gamma, weights)
-        if self.reduction == "none":
-            return loss
-        if self.reduction == "sum":
-            return loss.sum()
-        valid = target != self.ignore_index
-        if self.normalizer == "positives":
-            return loss.sum() / (valid & (target != 0)).sum().clamp(min=1)
         per_pixel = logits.shape[1] if self.normalizer == "elements" else 1
-        return mean_of(loss.sum(), valid.sum() * per_pixel)
+        return self.reduce(loss, target, lambda valid: valid.sum() * per_pixel)
 
 
 def _check_alpha(alpha: float | None) -> float | None:

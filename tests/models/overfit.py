@@ -1,6 +1,7 @@
 """A few scenes learnt by heart: what a tiny network for objects must be able to do."""
 
 from collections.abc import Callable, Mapping, Sequence
+from dataclasses import replace
 from typing import Any
 
 import torch
@@ -10,12 +11,15 @@ from segedu.data.scenes import SceneConfig, SceneDataset
 
 Samples = Sequence[Mapping[str, Any]]
 PLAIN = SceneConfig(scale_range=0.0, occlusion=0.0, clutter=0.0, fine_detail=0.0)
+PLAIN_64 = replace(PLAIN, size=64)
 
 
-def instance_scenes(count: int, min_area: int) -> list[dict[str, Tensor]]:
+def instance_scenes(
+    count: int, min_area: int, config: SceneConfig = PLAIN
+) -> list[dict[str, Tensor]]:
     """Scenes as the contract of detection wants them, without their smallest objects."""
     samples = []
-    for sample in SceneDataset(count, PLAIN, task="instance"):
+    for sample in SceneDataset(count, config, task="instance"):
         kept = sample["masks"].flatten(1).sum(1) >= min_area
         samples.append(
             {
@@ -28,10 +32,10 @@ def instance_scenes(count: int, min_area: int) -> list[dict[str, Tensor]]:
     return samples
 
 
-def panoptic_scenes(count: int, min_area: int) -> list[dict[str, Any]]:
+def panoptic_scenes(count: int, min_area: int, config: SceneConfig = PLAIN) -> list[dict[str, Any]]:
     """Scenes with all twelve classes; segments too small are void."""
     samples = []
-    for sample in SceneDataset(count, PLAIN, task="panoptic"):
+    for sample in SceneDataset(count, config, task="panoptic"):
         info = [segment for segment in sample["segments_info"] if segment["area"] >= min_area]
         ids = sample["panoptic_seg"].as_subclass(Tensor)
         kept = torch.isin(ids, torch.tensor([segment["id"] for segment in info]))

@@ -2,7 +2,6 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from segedu.data.scenes import CLASSES
 from segedu.metrics import PanopticQuality
 from segedu.models.embedding import (
     EmbeddingMaps,
@@ -13,8 +12,18 @@ from segedu.models.embedding import (
 )
 from segedu.models.panoptic_deeplab import VOID
 from segedu.tasks import embedding_losses
-from tests.models.overfit import Samples, learn, panoptic_scenes
-from tests.models.panoptic_samples import IMAGE, ONE, PIXEL, SKY, TWO, sample
+from tests.models.overfit import Samples
+from tests.models.panoptic_samples import (
+    IMAGE,
+    ONE,
+    SKY,
+    TWO,
+    on_empty_cases,
+    quality_by_heart,
+    results_of_contract,
+    sample,
+    trains_the_same_again,
+)
 
 
 def compute_loss(model: nn.Module, samples: Samples) -> Tensor:
@@ -79,14 +88,7 @@ def test_maps_in_training_and_results_in_eval_mode():
     model = small().train()
     maps = model([IMAGE, torch.rand(3, 33, 70)])
     assert [part.shape for part in maps] == [(2, 4, 64, 96), (2, 1, 64, 96), (2, 2, 64, 96)]
-    with torch.no_grad():
-        results = model.eval()([IMAGE, torch.rand(3, 33, 70)])
-    for result, size in zip(results, [(40, 50), (33, 70)], strict=True):
-        ids = result["panoptic_seg"]
-        assert ids.shape == size
-        assert ids.dtype == torch.int32
-        areas = {s["id"]: s["area"] for s in result["segments_info"]}
-        assert areas == {i: int((ids == i).sum()) for i in ids.unique().tolist() if i}
+    assert len(results_of_contract(model.eval())) == 2
 
 
 @torch.no_grad()
@@ -103,16 +105,7 @@ def test_no_things_and_nothing_at_all():
     assert not result["panoptic_seg"].any()
 
 
-@pytest.mark.parametrize(
-    "samples",
-    [
-        [sample(), sample()],
-        [sample(SKY), sample(SKY, ONE)],
-        [sample(PIXEL), sample(SKY, PIXEL)],
-        [sample(ONE, crowd=(1,)), sample(SKY, TWO, crowd=(2,))],
-    ],
-    ids=["all void", "one image without things", "one pixel", "crowds alone"],
-)
+@on_empty_cases
 def test_empty_cases_train(samples):
     model = small().train()
     loss = compute_loss(model, samples)
@@ -122,10 +115,7 @@ def test_empty_cases_train(samples):
 
 
 def test_the_same_seed_gives_the_same_training():
-    def train() -> list[Tensor]:
-        return [*learn(small(), [sample(SKY, ONE)] * 2, 2, 1e-3, compute_loss).parameters()]
-
-    assert all(torch.equal(a, b) for a, b in zip(train(), train(), strict=True))
+    assert trains_the_same_again(small, compute_loss)
 
 
 def test_bad_images_samples_and_settings_are_named():
@@ -140,12 +130,4 @@ def test_bad_images_samples_and_settings_are_named():
 
 @pytest.mark.slow  # a training of 130 steps
 def test_the_tiny_network_learns_scenes_by_heart():
-    torch.manual_seed(0)
-    things = {c.id: c.isthing for c in CLASSES}
-    scenes = panoptic_scenes(2, min_area=64)
-    model = embedding_tiny(len(CLASSES), things=[c for c in things if things[c]])
-    learn(model, scenes, 130, 8e-3, compute_loss)
-    metric = PanopticQuality(things)
-    with torch.no_grad():
-        metric.update(model([scene["image"] for scene in scenes]), scenes)
-    assert metric.compute()["pq"] > 0.7
+    assert quality_by_heart(embedding_tiny, 130, compute_loss) > 0.7

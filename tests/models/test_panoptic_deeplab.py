@@ -1,8 +1,6 @@
 import pytest
 import torch
-from torch import Tensor
 
-from segedu.data.scenes import CLASSES
 from segedu.metrics import PanopticQuality
 from segedu.models.bottom_up import Maps, Weighting, make_targets, merge
 from segedu.models.panoptic_deeplab import (
@@ -14,8 +12,19 @@ from segedu.models.panoptic_deeplab import (
     panoptic_deeplab_tiny,
     panoptic_losses,
 )
-from tests.models.overfit import learn, panoptic_scenes, summed
-from tests.models.panoptic_samples import IMAGE, ONE, PIXEL, SKY, TWO, sample
+from tests.models.overfit import summed
+from tests.models.panoptic_samples import (
+    IMAGE,
+    ONE,
+    PIXEL,
+    SKY,
+    TWO,
+    on_empty_cases,
+    quality_by_heart,
+    results_of_contract,
+    sample,
+    trains_the_same_again,
+)
 
 
 def small(num_classes: int = 4, **settings) -> PanopticDeepLab:
@@ -89,30 +98,14 @@ def test_offsets_are_pixels_of_the_image():
     torch.testing.assert_close(offset[0, :, 30, 40], torch.tensor([4.0, -8.0]))
 
 
-@torch.no_grad()
 def test_results_follow_the_contract():
-    model = small(stuff_area=1, center_threshold=-1.0).eval()
-    for result, size in zip(
-        model([IMAGE, torch.rand(3, 33, 70)]), [(40, 50), (33, 70)], strict=True
-    ):
-        ids = result["panoptic_seg"]
-        assert ids.shape == size
-        assert ids.dtype == torch.int32
-        areas = {s["id"]: s["area"] for s in result["segments_info"]}
-        assert areas == {i: int((ids == i).sum()) for i in ids.unique().tolist() if i}
-        assert all(s["isthing"] == (s["category_id"] in (2, 3)) for s in result["segments_info"])
+    results = results_of_contract(small(stuff_area=1, center_threshold=-1.0).eval())
+    segments = [segment for result in results for segment in result["segments_info"]]
+    assert segments
+    assert all(s["isthing"] == (s["category_id"] in (2, 3)) for s in segments)
 
 
-@pytest.mark.parametrize(
-    "samples",
-    [
-        [sample(), sample()],
-        [sample(SKY), sample(SKY, ONE)],
-        [sample(PIXEL), sample(SKY, PIXEL)],
-        [sample(ONE, crowd=(1,)), sample(SKY, TWO, crowd=(2,))],
-    ],
-    ids=["all void", "one image without things", "one pixel", "crowds alone"],
-)
+@on_empty_cases
 def test_empty_cases_train(samples):
     model = small().train()
     losses = model([IMAGE, IMAGE], samples)
@@ -134,10 +127,7 @@ def test_losses_of_perfect_maps_are_zero_and_of_void_too():
 
 
 def test_the_same_seed_gives_the_same_training():
-    def train() -> list[Tensor]:
-        return [*learn(small(), [sample(SKY, ONE)] * 2, 2, 1e-3, summed).parameters()]
-
-    assert all(torch.equal(a, b) for a, b in zip(train(), train(), strict=True))
+    assert trains_the_same_again(small, summed)
 
 
 def test_bad_targets_and_settings_are_named():
@@ -159,14 +149,6 @@ def test_bad_targets_and_settings_are_named():
         small(things=(4,))
 
 
-@pytest.mark.slow  # a training of 70 steps
+@pytest.mark.slow  # a training of 100 steps
 def test_the_tiny_network_learns_scenes_by_heart():
-    torch.manual_seed(0)
-    things = {c.id: c.isthing for c in CLASSES}
-    scenes = panoptic_scenes(2, min_area=64)
-    model = panoptic_deeplab_tiny(len(CLASSES), things=[c for c in things if things[c]])
-    learn(model, scenes, 70, 8e-3, summed)
-    metric = PanopticQuality(things)
-    with torch.no_grad():
-        metric.update(model([scene["image"] for scene in scenes]), scenes)
-    assert metric.compute()["pq"] > 0.7
+    assert quality_by_heart(panoptic_deeplab_tiny, 100, summed) > 0.7

@@ -16,7 +16,7 @@ from segedu.models.yolact.loss import (
 )
 from segedu.models.yolact.parts import CODER, square_anchors
 from segedu.ops.matching import BELOW, BETWEEN
-from tests.models.overfit import instance_scenes, learn, summed
+from tests.models.overfit import PLAIN_64, instance_scenes, learn, summed
 
 SMALL = {"base_width": 4, "layers": (1, 1, 1, 1), "prototypes": 4, "image_size": 64}
 
@@ -213,7 +213,7 @@ def test_bad_targets_and_settings_are_named():
 @pytest.mark.slow  # a training of 60 steps
 def test_the_tiny_network_learns_scenes_by_heart():
     torch.manual_seed(0)
-    scenes = instance_scenes(2, min_area=64)
+    scenes = instance_scenes(2, min_area=16, config=PLAIN_64)
     model: nn.Module = learn(yolact_tiny(6), scenes, 60, 3e-3, summed)
     metric = AveragePrecision()
     with torch.no_grad():

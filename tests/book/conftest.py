@@ -1,6 +1,5 @@
 """The miniature book (two notebooks, two pages) that the extensions are tested on."""
 
-import fcntl
 import io
 import os
 import sys
@@ -17,6 +16,8 @@ sys.path[:0] = [str(ROOT / "book"), str(ROOT / "book" / "ext")]
 
 from browser import FLAGS, find_chromium  # noqa: E402
 from editions import build_site  # noqa: E402
+
+from tests.once import once  # noqa: E402
 
 
 @pytest.fixture(scope="session")
@@ -75,18 +76,6 @@ def browser(chromium: str) -> Iterator:
         running = playwright.chromium.launch(executable_path=chromium, args=list(FLAGS))
         yield running
         running.close()
-
-
-def once(name: str, factory: pytest.TempPathFactory, build: Callable[[], Path]) -> Path:
-    """What `build` gives, called by the first of the test processes that asks; the others wait."""
-    base = factory.getbasetemp()
-    shared = base.parent if "PYTEST_XDIST_WORKER" in os.environ else base
-    with (shared / f"{name}.lock").open("w") as lock:
-        fcntl.flock(lock, fcntl.LOCK_EX)
-        result = shared / f"{name}.path"
-        if not result.exists():
-            result.write_text(str(build()))
-        return Path(result.read_text())
 
 
 @pytest.fixture(scope="session")

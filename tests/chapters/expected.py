@@ -9,6 +9,7 @@ import json
 import math
 import sys
 from collections.abc import Sequence
+from functools import cache
 from pathlib import Path
 
 import yaml
@@ -27,12 +28,18 @@ def promised(
         LookupError: there is no entry for this notebook and profile.
     """
     file = file or EXPECTED
-    table = yaml.safe_load(file.read_text(encoding="utf-8")) or {}
+    table = _parsed(file.read_text(encoding="utf-8"))
     try:
         entry = table[notebook][profile]
     except (KeyError, TypeError):
         raise LookupError(f"{file.name} has no entry {notebook}: {profile}") from None
     return {key: _value_and_tolerance(text) for key, text in entry.items()}
+
+
+@cache
+def _parsed(text: str) -> dict:
+    """What the file says; kept, for every chapter asks."""
+    return yaml.safe_load(text) or {}
 
 
 def _value_and_tolerance(text: str | float) -> tuple[float, float]:

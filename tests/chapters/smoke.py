@@ -1,15 +1,14 @@
 """Runs chapters with other parameters, as small as they go: what is written must get through.
 
 `python -m tests.chapters.smoke [WHICH]`, where WHICH is as in `tests.chapters.fingerprints`: each
-chapter with its profile `smoke` of book/profiles.yml, handed to papermill as `book/how-to-run.md`
-shows. Nothing is compared; a chapter whose text holds only for its own numbers stops here.
+chapter with its profile `smoke` of book/profiles.yml, by papermill, as `book/how-to-run.md` shows.
+Nothing is compared; a chapter whose text holds only for its own numbers stops here.
 """
 
 import os
-import subprocess
 import sys
 import tempfile
-from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures import ProcessPoolExecutor
 from datetime import date
 from pathlib import Path
 from typing import Any
@@ -25,19 +24,17 @@ PROFILES = ROOT / "book" / "profiles.yml"
 
 def run(notebook: Path, parameters: dict[str, Any]) -> str:
     """What papermill complains about, empty where it got through."""
+    import papermill  # here: whoever collects the tests need not wait for it
+
     with tempfile.TemporaryDirectory() as folder:
-        profile = Path(folder, "profile.yml")
-        profile.write_text(yaml.safe_dump(parameters), encoding="utf-8")
-        command = [sys.executable, "-m", "papermill", "--no-progress-bar", "-f", profile]
-        command += ["--cwd", notebook.parent, notebook, f"{folder}/run.ipynb"]
-        done = subprocess.run(
-            command,
-            env=os.environ | kernel_environment(),
-            stdout=subprocess.PIPE,
-            stderr=subprocess.STDOUT,
-            text=True,
-        )
-    return done.stdout[-3000:] if done.returncode else ""
+        copy = Path(folder, "run.ipynb")
+        try:
+            papermill.execute_notebook(
+                notebook, copy, parameters, progress_bar=False, cwd=notebook.parent
+            )
+        except Exception as error:  # of the cell, of its kernel, of the parameters
+            return str(error)[-3000:]
+    return ""
 
 
 def main(which: list[str]) -> int:
@@ -48,9 +45,12 @@ def main(which: list[str]) -> int:
         print(error)
         return 1
     profiles = yaml.safe_load(PROFILES.read_text(encoding="utf-8"))
+    paths = [ROOT / name for name in names]
+    parameters = [profiles[name]["smoke"] for name in names]
     failed = 0
-    with ThreadPoolExecutor(2) as pool:
-        complaints = pool.map(lambda name: run(ROOT / name, profiles[name]["smoke"]), names)
+    os.environ |= kernel_environment()
+    with ProcessPoolExecutor(2) as pool:
+        complaints = pool.map(run, paths, parameters)
         for name, complaint in zip(names, complaints, strict=True):
             failed += bool(complaint)
             print(f"  {name}: {f'FAILED, {complaint}' if complaint else 'runs'}", flush=True)

@@ -8,6 +8,7 @@ import builtins
 import html
 import re
 from collections.abc import Callable, Iterator
+from typing import NamedTuple
 
 from segedu.languages import BAR
 from tests.chapters.gates import (
@@ -187,25 +188,28 @@ def refers_by_number(chapter: Chapter) -> Iterator[Problem]:
 # ---- hidden cells and comments
 
 
-def bound_names(code: str) -> set[str]:
-    """Names that a cell binds at its top level or inside, imports included."""
-    names = set()
+class Names(NamedTuple):
+    """Names in the code of a cell."""
+
+    bound: set[str]  # at its top level or inside, imports included
+    read: set[str]
+
+
+def names_in(code: str) -> Names:
+    """The names that a cell binds and those that it reads."""
+    names = Names(set(), set())
     for node in ast.walk(ast.parse(code)):
         if isinstance(node, ast.Name) and isinstance(node.ctx, ast.Store):
-            names.add(node.id)
+            names.bound.add(node.id)
+        elif isinstance(node, ast.Name) and isinstance(node.ctx, ast.Load):
+            names.read.add(node.id)
         elif isinstance(node, ast.FunctionDef | ast.ClassDef):
-            names.add(node.name)
+            names.bound.add(node.name)
         elif isinstance(node, ast.Import | ast.ImportFrom):
-            names |= {(alias.asname or alias.name).split(".")[0] for alias in node.names}
+            names.bound.update((alias.asname or alias.name).split(".")[0] for alias in node.names)
         elif isinstance(node, ast.arg):
-            names.add(node.arg)
+            names.bound.add(node.arg)
     return names
-
-
-def read_names(code: str) -> set[str]:
-    """Names that a cell reads."""
-    nodes = ast.walk(ast.parse(code))
-    return {n.id for n in nodes if isinstance(n, ast.Name) and isinstance(n.ctx, ast.Load)}
 
 
 def plain_code(cell: dict) -> str:
@@ -218,16 +222,16 @@ def draws_only_in_hidden_cells(chapter: Chapter) -> Iterator[Problem]:
     shown: set[str] = set(dir(builtins)) | {"display", "get_ipython"}
     hidden: dict[str, int] = {}
     for index, cell in chapter.code_cells():
-        code = plain_code(cell)
+        bound, read = names_in(plain_code(cell))
         if {"setup", "parameters"} & tags(cell):
-            shown |= bound_names(code) if "parameters" in tags(cell) else set()
+            shown |= bound if "parameters" in tags(cell) else set()
         elif FOLDED & tags(cell) and "solution" not in tags(cell):
-            hidden |= dict.fromkeys(bound_names(code), index)
+            hidden |= dict.fromkeys(bound, index)
         else:
-            for name in sorted(read_names(code) - shown - bound_names(code)):
+            for name in sorted(read - shown - bound):
                 where = f"cell {hidden[name]}, which is folded" if name in hidden else "no cell"
                 yield index, f"reads {name!r}, which is defined in {where}"
-            shown |= bound_names(code)
+            shown |= bound
 
 
 def comments_in_both_languages(chapter: Chapter) -> Iterator[Problem]:

@@ -1,18 +1,25 @@
 """Each gate of teaching notices what it is for: the new chapter, broken in one way at a time."""
 
+from pathlib import Path
+
 import pytest
 
 from tests.chapters import template_chapter
 from tests.chapters.gates import Chapter, report
 from tests.chapters.teaching import TEACHING, gates_of, is_founded, numbers_in
+from tests.once import once
 
 pytestmark = pytest.mark.slow  # the new chapter is executed once in a kernel
 
 
 @pytest.fixture(scope="module")
 def chapter(tmp_path_factory) -> Chapter:
-    root = template_chapter.small_book(tmp_path_factory.mktemp("book"))
-    return template_chapter.executed(root)
+    def build() -> Path:
+        root = template_chapter.small_book(tmp_path_factory.mktemp("book"))
+        return template_chapter.executed(root).path
+
+    path = once("template_chapter", tmp_path_factory, build)
+    return Chapter(path, path.parents[2])
 
 
 def holding(notebook: dict, text: str) -> dict:

@@ -18,7 +18,7 @@ unexport PYTHONDONTWRITEBYTECODE
 unexport MPLBACKEND
 
 .DEFAULT_GOAL := help
-.PHONY: help venv book serve pdf test lint unit slow other-machine spread notebooks gates check-notebooks notebooks-elsewhere \
+.PHONY: help venv book serve pdf test lint unit slow weekly other-machine spread notebooks gates check-notebooks notebooks-elsewhere \
   smoke check-book bench clean
 
 help: ## list these targets
@@ -79,11 +79,15 @@ UNIT = $(TESTS) tests --ignore=tests/chapters --ignore=tests/book
 
 unit: $(STAMP) ## unit, property and parity tests
 	@echo "== Unit, property and parity tests =="
-	@$(UNIT) -m "not browser and not slow"
+	@$(UNIT) -m "not browser and not slow and not weekly"
 
-slow: $(STAMP) ## the unit tests that take long: every network trains, trainings are killed
+slow: $(STAMP) ## the unit tests that take long: networks train, trainings are killed
 	@echo "== Short trainings, killed trainings, installations =="
-	@$(UNIT) -m "slow and not browser"
+	@$(UNIT) -m "slow and not browser and not weekly"
+
+weekly: $(STAMP) ## compile, export and train the networks that unit and slow leave out
+	@echo "== The other networks: captured as one graph, exported, trained =="
+	@$(UNIT) -m weekly
 
 # The instruction sets of a processor of 2008, for torch's own code, oneDNN and MKL: other digits.
 OTHER_MACHINE = ATEN_CPU_CAPABILITY=default ONEDNN_MAX_CPU_ISA=SSE41 MKL_ENABLE_INSTRUCTIONS=SSE4_2

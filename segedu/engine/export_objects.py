@@ -103,12 +103,12 @@ def export_detector(
         for settings.box_score_thresh in (0.0, threshold):  # the file that is kept is the last
             data = _converted(model, sizes[0])
             shares.append(agreement(model, data, sizes))
+            if math.isnan(shares[0]):
+                raise ExportError(
+                    "the network finds nothing, however low the score: its weights are broken"
+                )
     finally:
         settings.box_score_thresh = threshold
-    if math.isnan(shares[0]):
-        raise ExportError(
-            "the network finds nothing, however low the score: its weights are broken"
-        )
     shares = [share for share in shares if not math.isnan(share)]
     if min(shares) < AGREE:
         raise ExportError(

@@ -58,9 +58,9 @@ def test_mistakes(tmp_path, capsys):
 
 
 def test_a_detector_is_exported_by_way_of_torchvision(tmp_path, capsys):
-    model = checkpoint(
-        tmp_path, "mask_rcnn_tiny", config={"task": "instance"}, box_score_thresh=0.3
-    )
+    narrow = {"base_width": 4, "channels": 8, "box_width": 8, "mask_width": 8}
+    settings = {"config": {"task": "instance"}, "box_score_thresh": 0.3} | narrow
+    model = checkpoint(tmp_path, "mask_rcnn_tiny", **settings)
     assert export(tmp_path, "--size", "96", "128") == 0
     assert "one image of any size" in capsys.readouterr().out
     file = tmp_path / "network.onnx"

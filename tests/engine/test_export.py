@@ -7,7 +7,7 @@ import torch
 from torch import nn
 
 from segedu.engine.export import ExportError, compare, export_onnx
-from tests.models.test_models import NAMES, narrow, wake
+from tests.models.test_models import EVERY_TIME, narrow, others_weekly, wake
 
 onnx = pytest.importorskip("onnx")
 pytest.importorskip("onnxruntime")
@@ -19,7 +19,7 @@ ONE_SIZE = ("setr_naive", "setr_pup", "setr_mla")
 SIZE = (64, 96)
 
 
-@pytest.mark.parametrize("name", NAMES)
+@pytest.mark.parametrize("name", others_weekly(EVERY_TIME))
 def test_every_network_exports_with_any_size_or_says_why_not(name, tmp_path, capfd):
     model, path = wake(narrow(name)).eval(), tmp_path / "network.onnx"
     if name in CANNOT:

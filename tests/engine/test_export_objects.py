@@ -10,6 +10,8 @@ from segedu.models import get_model
 pytest.importorskip("onnx")
 pytest.importorskip("onnxruntime")
 SIZES = [(96, 128), (128, 96), (64, 200)]
+BOXES = {"mask_width": 0, "base_width": 4, "channels": 8, "box_width": 8}  # the quickest
+OTHER = {"attention": True, "channels": 32, "mask_layers": 1, "max_size": 140}
 
 
 def detector(**settings):
@@ -19,8 +21,12 @@ def detector(**settings):
 
 @pytest.mark.parametrize(
     "settings",
-    [{}, {"mask_width": 0}, {"attention": True, "channels": 32, "mask_layers": 1, "max_size": 140}],
-    ids=["Mask R-CNN", "Faster R-CNN", "another backbone, and heads of other widths"],
+    [
+        BOXES,
+        pytest.param({}, marks=pytest.mark.weekly),  # the command line exports it every time
+        pytest.param(OTHER, marks=pytest.mark.weekly),
+    ],
+    ids=["Faster R-CNN", "Mask R-CNN", "another backbone, and heads of other widths"],
 )
 def test_the_file_finds_the_same(settings, tmp_path):
     model, path = detector(box_score_thresh=0.2, **settings), tmp_path / "network.onnx"
@@ -44,17 +50,17 @@ def test_torchvisions_network_shares_the_weights():
 
 
 def test_a_file_that_finds_something_else_is_not_kept(tmp_path, monkeypatch):
-    path, other = tmp_path / "network.onnx", detector(box_nms_thresh=0.1)
+    path, other = tmp_path / "network.onnx", detector(box_nms_thresh=0.1, **BOXES)
     monkeypatch.setattr(
         "segedu.engine.export_objects.as_torchvision", lambda _: as_torchvision(other)
     )
     with pytest.raises(ExportError, match="the file finds something else"):
-        export_detector(detector(), path, {}, SIZES)
+        export_detector(detector(**BOXES), path, {}, SIZES)
     assert not path.exists()
 
 
 def test_a_network_that_is_not_finite_is_not_kept(tmp_path):
-    path, model = tmp_path / "network.onnx", detector()
+    path, model = tmp_path / "network.onnx", detector(**BOXES)
     model.roi_heads.box_predictor.cls_score.bias.data.fill_(float("nan"))
     with pytest.raises(ExportError, match="its weights are broken"):
         export_detector(model, path, {}, SIZES)

@@ -119,12 +119,12 @@ def test_what_is_predicted_at_ignored_pixels_does_not_matter(name):
 
 @every_loss
 @pytest.mark.parametrize("channel", [0, slice(None)])
-@pytest.mark.parametrize("value", [-math.inf, math.inf, 1e30, math.nan])
-def test_what_is_no_number_at_an_ignored_pixel_does_not_matter_either(name, value, channel):
+def test_what_is_no_number_at_an_ignored_pixel_does_not_matter_either(name, channel):
     loss = EVERY[name].eval()
     logits, target = batch(name)
     broken = logits.clone()
-    broken.flatten(2)[0, channel, :4] = value  # a view: the four ignored pixels
+    values = torch.tensor([-math.inf, math.inf, 1e30, math.nan])
+    broken.flatten(2)[0, channel, :4] = values  # a view: the four ignored pixels
     for x in (logits, broken):
         x.requires_grad_()
     a, b = loss(logits, target), loss(broken, target)

@@ -10,13 +10,13 @@ import pytest
 import torch
 from torch import nn
 
-from tests.models.test_models import NAMES, narrow, wake, without_norms
+from tests.models.test_models import EVERY_TIME, narrow, others_weekly, wake, without_norms
 
 COMPILER = os.environ.get("CXX", "clang++" if sys.platform == "darwin" else "g++")  # as inductor
 HEADER = Path(sysconfig.get_path("include"), "Python.h")
 
 
-@pytest.mark.parametrize("name", NAMES)
+@pytest.mark.parametrize("name", others_weekly(EVERY_TIME))
 @torch.no_grad()
 def test_compiles_without_a_graph_break(name):
     torch.compiler.reset()

@@ -1,13 +1,14 @@
 """What holds for every network of `list_models`, most of it on narrow versions.
 
 What a network cannot do stands in `CANNOT`, and the tests hold it to exactly that. Capture as one
-graph is in test_compile.py, learning in test_overfit.py, CUDA in test_gpu.py; `torch.export` is
-for one size of the images.
+graph is in test_compile.py, ONNX in ../engine/test_export.py, learning in test_overfit.py, CUDA in
+test_gpu.py; `torch.export` is for one size of the images.
 """
 
 import copy
 import subprocess
 import sys
+from collections.abc import Collection
 from unittest import mock
 
 import pytest
@@ -106,6 +107,21 @@ LEAST_SIZE = {
     "segformer_b0": 32,
 }
 SAME_SIZE = [name for name in NAMES if name not in CANNOT["answer at the size of the images"]]
+# Networks of one paper share their code: what takes long, the first of each goes through every time
+# and the others every week; what takes longest, these: one that ONNX cannot hold, one that it holds
+# for images of one size, and one of any size by a layer that has to be exchanged.
+EVERY_TIME = ("enet", "setr_naive", "pspnet_resnet50")
+FIRST = {list_models()[name].paper: name for name in reversed(NAMES)}
+
+
+def others_weekly(chosen: Collection[str]) -> list:
+    """All names, to be parametrised by; those that are not chosen have their turn every week."""
+    return [
+        name if name in chosen else pytest.param(name, marks=pytest.mark.weekly) for name in NAMES
+    ]
+
+
+ONE_A_PAPER = others_weekly(FIRST.values())
 # The bias of a normalisation that the next one subtracts again: its gradient is exactly zero.
 CANCELLED = {"bisenet_v2": {"context.norm.bias"}}
 SEED = 0
@@ -158,7 +174,7 @@ def test_parameters_are_as_listed(name):
 
 
 @pytest.mark.parametrize("name", SAME_SIZE)
-@pytest.mark.parametrize("size", [(97, 131), (64, 64), (96, 65)])
+@pytest.mark.parametrize("size", [(67, 99), (96, 65)])
 @torch.no_grad()
 def test_logits_have_the_size_of_the_images(models, name, size):
     x = torch.randn(1, 3, *size)
@@ -187,23 +203,11 @@ def test_images_of_a_batch_do_not_see_each_other(models, name):
     assert torch.allclose(both[1:], models[name](x[1:]), atol=1e-4)
 
 
-@pytest.mark.parametrize("num_classes", [1, 20])
-@pytest.mark.parametrize("name", NAMES)
+@pytest.mark.parametrize("name", ONE_A_PAPER)
 @torch.no_grad()
-def test_one_channel_and_any_number_of_classes(name, num_classes):
-    model = narrow(name, num_classes, in_channels=1).eval()
-    assert model(torch.randn(1, 1, 76, 76)).shape[:2] == (1, num_classes)
-
-
-@pytest.mark.parametrize("name", NAMES)
-def test_training_returns_logits_and_auxiliary_logits(name):
-    x = torch.randn(2, 3, 76, 76)
-    model = narrow(name)
-    outputs = logits_of(model.train()(x))
-    assert {output.shape for output in outputs} == {outputs[0].shape}
-    assert outputs[0].shape[:2] == (2, 5)
-    assert len(list_models()[name].aux_weights or (1.0,)) == len(outputs)
-    assert isinstance(model.eval()(x), torch.Tensor)
+def test_one_channel_and_one_class(name):
+    model = narrow(name, 1, in_channels=1).eval()
+    assert model(torch.randn(1, 1, 76, 76)).shape[:2] == (1, 1)
 
 
 @pytest.mark.parametrize("name", NAMES)
@@ -218,10 +222,13 @@ def test_a_batch_of_one_trains_or_says_why_not(name):
 
 
 @pytest.mark.parametrize("name", NAMES)
-def test_a_gradient_reaches_every_parameter(name):
+def test_all_logits_of_training_have_one_shape_and_a_gradient_reaches_every_parameter(name):
     model = wake(narrow(name)).train()
     torch.manual_seed(SEED)
     outputs = logits_of(model(torch.randn(2, 3, 76, 76)))
+    assert {output.shape for output in outputs} == {outputs[0].shape}
+    assert outputs[0].shape[:2] == (2, 5)
+    assert len(list_models()[name].aux_weights or (1.0,)) == len(outputs)
     target = torch.randint(5, (2, *outputs[0].shape[-2:]))
     sum(F.cross_entropy(output, target) for output in outputs).backward()
     without = {
@@ -230,7 +237,7 @@ def test_a_gradient_reaches_every_parameter(name):
     assert without <= CANCELLED.get(name, set())
 
 
-@pytest.mark.parametrize("name", NAMES)
+@pytest.mark.parametrize("name", ONE_A_PAPER)
 @torch.no_grad()
 def test_a_state_dict_restores_the_network(models, name, tmp_path):
     torch.save(models[name].state_dict(), tmp_path / "model.pt")
@@ -240,7 +247,7 @@ def test_a_state_dict_restores_the_network(models, name, tmp_path):
     assert torch.equal(other(x), models[name](x))
 
 
-@pytest.mark.parametrize("name", NAMES)
+@pytest.mark.parametrize("name", ONE_A_PAPER)
 @torch.no_grad()
 def test_channels_last_changes_nothing(models, name):
     x = torch.randn(1, 3, 76, 76)
@@ -250,7 +257,7 @@ def test_channels_last_changes_nothing(models, name):
     assert torch.allclose(actual, expected, atol=1e-4 * max(1, expected.abs().max().item()))
 
 
-@pytest.mark.parametrize("name", NAMES)
+@pytest.mark.parametrize("name", ONE_A_PAPER)
 def test_bfloat16_autocast_trains(name):
     model = narrow(name).train()
     with torch.autocast("cpu", torch.bfloat16):
@@ -260,7 +267,7 @@ def test_bfloat16_autocast_trains(name):
     assert all(p.grad is None or p.grad.isfinite().all() for p in model.parameters())
 
 
-@pytest.mark.parametrize("name", NAMES)
+@pytest.mark.parametrize("name", others_weekly(EVERY_TIME))
 @torch.no_grad()
 def test_exports(name):
     model = without_norms(wake(narrow(name))).eval()
@@ -298,5 +305,4 @@ def test_importing_the_package_imports_no_network():
     )
     run = subprocess.run([sys.executable, "-c", code], check=True, capture_output=True, text=True)
     loaded = set(run.stdout.split())
-    files = ("catalogue", "counting", "kinds")
-    assert loaded == {f"segedu.models.{name}" for name in files}
+    assert loaded == {"segedu.models.catalogue", "segedu.models.counting"}

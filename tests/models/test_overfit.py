@@ -9,7 +9,7 @@ from torch import Tensor, nn
 
 from segedu.data.scenes import CLASSES, SceneConfig, SceneDataset
 from segedu.metrics import SemanticMetrics
-from tests.models.test_models import NAMES, logits_of, narrow
+from tests.models.test_models import ONE_A_PAPER, logits_of, narrow
 
 # All twelve classes; contours are void, as in Pascal VOC: a stride of 8 cannot draw them.
 SCENES = SceneConfig(48, void_border=2, scale_range=0, fine_detail=0, clutter=0, noise=0)
@@ -64,7 +64,7 @@ def mean_iou(logits: Tensor, target: Tensor) -> float:
 
 
 @pytest.mark.slow  # a short training for each network
-@pytest.mark.parametrize("name", NAMES)
+@pytest.mark.parametrize("name", ONE_A_PAPER)
 def test_four_scenes_are_learnt_by_heart(name, scenes):
     lr, steps, zoom, settings = RECIPES.get(name, Recipe())
     x, target = scenes

@@ -184,7 +184,7 @@ def test_a_seed_decides_everything(tiny):
     assert once() == first
 
 
-@pytest.mark.slow  # a training of 100 steps
+@pytest.mark.weekly  # a training of 100 steps; a few are in test_tasks.py
 def test_the_tiny_network_learns_scenes_by_heart():
     torch.manual_seed(0)
     things = {c.id: c.isthing for c in CLASSES}

@@ -11,6 +11,15 @@ Networks for objects compute their losses themselves. Those that tell things fro
 an attribute ``things``) learn from panoptic samples and give panoptic results; the others are
 detectors. Either kind learns from, and is judged on, either kind of sample: see `as_panoptic` and
 `as_instances`.
+
+Of several processes each takes the loss of its share of a batch, and the gradient is the mean over
+them, as in the reference implementations. It is that of the whole batch, and two processes learn
+what one does, where all shares divide by the same number: of images, of pixels that are not void,
+of positive anchors. Where objects fall unevenly on the shares, those of a share with fewer weigh
+more; MaskFormer and Mask2Former alone divide their mask losses by the number of segments of all
+processes. Besides, each process takes the statistics of batch normalisation, and Panoptic-DeepLab
+the hardest pixels, of its own share, and networks that draw anchors, proposals or points draw
+others.
 """
 
 from collections.abc import Mapping, Sequence

@@ -10,11 +10,13 @@ from segedu.data.scenes import CLASSES as scene_classes
 from segedu.data.scenes import SceneConfig, SceneDataset
 from segedu.data.transforms import instances
 from segedu.engine import evaluate, fit, load_checkpoint, make_loader
+from segedu.files import read_json
 from segedu.losses import CrossEntropyLoss
 from segedu.metrics import AveragePrecision, PanopticQuality, SemanticMetrics
-from segedu.models import get_model
+from segedu.models import get_model, list_models
 from segedu.models.sam import Masks
 from segedu.tasks import Instance, Panoptic, Promptable, Semantic, as_instances, as_panoptic
+from tests import sharing
 from tests.engine.test_resume import finish, result, start
 from tests.engine.toy_training import Stripes, toy_model
 from tests.toy_objects import Detector, Squares, train
@@ -180,19 +182,38 @@ def test_best_epoch_resume_average_and_patience_serve_instances(tmp_path):
     assert len(records) < 9
 
 
-@pytest.mark.slow  # starts a process that has to import torch, and forks
-def test_two_processes_equal_one_for_instances_and_agree_on_all_they_keep(tmp_path):
-    (tmp_path / "two").mkdir()
+@pytest.fixture(scope="module")
+def two(tmp_path_factory):
+    """What two processes leave behind; a third has to import torch for them, and forks."""
+    folder = tmp_path_factory.mktemp("two")
+    finish(start(folder, ("-m",), "tests.toy_objects"))
+    return folder
+
+
+@pytest.mark.slow
+def test_two_processes_equal_one_for_instances_and_agree_on_all_they_keep(two, tmp_path):
     records, model = train(tmp_path / "one")
-    finish(start(tmp_path / "two", ("-m",), "tests.toy_objects"))
-    got = result(tmp_path / "two")
+    got = result(two)
     weights = torch.cat([p.detach().flatten() for p in model.parameters()]).tolist()
     assert got["weights"] == pytest.approx(weights, rel=1e-4, abs=1e-6)
     for a, b in zip(records, got["records"], strict=True):
         for key in ("loss", "val_AP", "val_AP50", "val_AR100"):
             assert b[key] == pytest.approx(a[key], rel=1e-6), key
-    first, second = ((tmp_path / "two" / f"kept-{i}.json").read_text() for i in (0, 1))
-    assert first == second and "NaN" not in first
+    for what in ("kept", "networks"):
+        first, second = ((two / f"{what}-{i}.json").read_text() for i in (0, 1))
+        assert first == second and "NaN" not in first
+
+
+@pytest.mark.slow
+def test_two_processes_equal_one_for_every_network_of_objects(two):
+    expected, got = sharing.main(), read_json(two / "networks-0.json")
+    assert got.keys() == expected.keys()
+    # faster_rcnn is Mask R-CNN without masks; of the others some are wider, or on another backbone
+    builders = {info.builder.split(".")[0] for info in map(list_models().get, sharing.NETWORKS)}
+    objects = [info for info in list_models().values() if info.task in ("instance", "panoptic")]
+    assert {info.builder.split(".")[0] for info in objects} == builders
+    for name, numbers in expected.items():
+        assert got[name] == pytest.approx(numbers, rel=1e-10, abs=1e-12), name
 
 
 def test_semantic_judges_by_itself_and_names_what_is_missing():

@@ -1,7 +1,8 @@
 """A tiny detector and a training of it that tests start as a process of its own.
 
 ``python -m tests.toy_objects FOLDER`` trains for `Instance` in two processes and leaves scores and
-weights in ``FOLDER/result.json``, and what each process has in ``FOLDER/kept-RANK.json``.
+weights in ``FOLDER/result.json``, what each process has in ``FOLDER/kept-RANK.json``, and what it
+makes of the networks of `tests.sharing` in ``FOLDER/networks-RANK.json``.
 """
 
 import importlib
@@ -25,6 +26,7 @@ from segedu.losses import AdaptiveFocalLoss
 from segedu.models import get_model
 from segedu.ops import masks_to_boxes
 from segedu.tasks import Instance, Promptable
+from tests import sharing
 from tests.engine.toy_training import Stripes, toy_model
 
 
@@ -125,8 +127,7 @@ def main(folder: Path) -> None:
     records, model = train(folder)
     if rank() == 0:
         weights = torch.cat([p.detach().flatten() for p in model.parameters()]).tolist()
-        result = {"records": records, "weights": weights}
-        (folder / "result.json").write_text(json.dumps(result))
+        (folder / "result.json").write_text(json.dumps({"records": records, "weights": weights}))
     network = nn.Sequential(nn.Conv2d(3, 4, 3, padding=1), nn.BatchNorm2d(4), nn.Conv2d(4, 2, 1))
     task = Semantic(AdaptiveFocalLoss())
     loader = make_loader(Stripes(8, noise=True), 4, shuffle=True)
@@ -134,6 +135,7 @@ def main(folder: Path) -> None:
     kept = [b.tolist() for module in (network, task) for b in module.buffers()]
     kept += [uneven(*pair) for pair in NETWORKS]
     (folder / f"kept-{rank()}.json").write_text(json.dumps(kept))
+    (folder / f"networks-{rank()}.json").write_text(json.dumps(sharing.main()))
 
 
 def in_two_processes(work: Callable[[Path], None], folder: Path) -> bool:

@@ -14,7 +14,7 @@ from typing import Any, NamedTuple
 
 import torch
 import torch.nn.functional as F
-from torch import Tensor, nn
+from torch import Tensor, distributed, nn
 
 from segedu.models.mask_inference import (
     instance_inference,
@@ -144,14 +144,20 @@ def match(
 
 
 def set_losses(
-    criterion: Criterion, prediction: Prediction, segments: Sequence[Segments]
+    criterion: Criterion, prediction: Prediction, segments: Sequence[Segments], count: float
 ) -> dict[str, Tensor]:
     """Loss of the classes of all queries and of the masks of the matched ones (equation 2).
 
+    Args:
+        criterion: the losses.
+        prediction: of N images.
+        segments: of each image.
+        count: what sums over segments are divided by, see `count_segments`.
+
     Returns:
         ``loss_class``, ``loss_mask`` and ``loss_dice``, weighted. The class loss is the weighted
-        mean over queries, the other two are sums divided by the number of segments in the batch
-        (of this process), at least 1: without a segment they are 0 and everything is "no object".
+        mean over queries, the other two are sums over segments, divided by ``count``: without a
+        segment they are 0 and everything is "no object".
     """
     num_classes = prediction.class_logits.shape[2] - 1
     wanted = prediction.class_logits.new_full(
@@ -170,7 +176,6 @@ def set_losses(
     class_loss = F.cross_entropy(class_logits, wanted.flatten(), weight)
     mask_logits = full_precision(torch.cat(logits))  # (K, h, w)
     points = criterion.to_compare(mask_logits, torch.cat(masks))  # (K, P), (K, P)
-    count = max(sum(len(target.labels) for target in segments), 1)
     return {
         "loss_class": criterion.class_weight * class_loss,
         "loss_mask": criterion.mask_weight * criterion.mask_loss(*points).sum() / count,
@@ -182,11 +187,26 @@ def deep_losses(
     criterion: Criterion, predictions: Sequence[Prediction], segments: Sequence[Segments]
 ) -> dict[str, Tensor]:
     """`set_losses` of the last prediction and, with ``_0``, ``_1`` ... added, of those before."""
-    losses = set_losses(criterion, predictions[-1], segments)
+    count = count_segments(segments, predictions[-1].mask_logits.device)
+    losses = set_losses(criterion, predictions[-1], segments, count)
     for i, prediction in enumerate(predictions[:-1]):
-        for name, value in set_losses(criterion, prediction, segments).items():
+        for name, value in set_losses(criterion, prediction, segments, count).items():
             losses[f"{name}_{i}"] = value
     return losses
+
+
+def count_segments(segments: Sequence[Segments], device: torch.device) -> float:
+    """Number of segments in the batch, at least 1; of several processes that train, the mean.
+
+    With it the mean of the processes' losses, whose gradient they follow, is the loss of the whole
+    batch, however the segments fall on them (facebookresearch/detr, ``SetCriterion``).
+    """
+    count, processes = sum(len(target.labels) for target in segments), 1
+    if distributed.is_available() and distributed.is_initialized():
+        total, processes = torch.tensor(count, device=device), distributed.get_world_size()
+        distributed.all_reduce(total)
+        count = int(total)
+    return max(count, 1) / processes
 
 
 class MaskClassifier(nn.Module):

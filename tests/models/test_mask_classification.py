@@ -55,8 +55,8 @@ def test_every_segment_gets_the_query_that_shows_it():
 def test_a_perfect_prediction_costs_nothing_and_a_class_mistake_does():
     classes, masks = decided([0, 4], [(0, 0, 4, 4), (0, 0, 0, 0)])
     wanted = [Segments(torch.tensor([0]), (masks[:1] > 0).float())]
-    right = set_losses(CRITERION, Prediction(classes[None], masks[None]), wanted)
+    right = set_losses(CRITERION, Prediction(classes[None], masks[None]), wanted, 1)
     assert sum(right.values()) < 1e-3
     wanted = [Segments(torch.tensor([1]), wanted[0].masks)]
-    wrong = set_losses(CRITERION, Prediction(classes[None], masks[None]), wanted)
+    wrong = set_losses(CRITERION, Prediction(classes[None], masks[None]), wanted, 1)
     assert wrong["loss_class"] > 10

@@ -15,7 +15,7 @@ from segedu.data import find_splits, open_dataset
 from segedu.data.images import exif_orientation
 from segedu.data.layouts import ALL
 from segedu.files import atomic_write
-from segedu.viz import sheet, show_labels, show_pixels
+from segedu.viz import sheet, show_labels, show_pixels, shown_classes
 
 LEVELS = ("ok", "note", "warning", "error")  # by rising gravity
 VERDICTS = {"ok": "ok", "note": "ok", "warning": "warnings", "error": "errors"}
@@ -309,7 +309,7 @@ def _repeated(contents: Mapping[str, Mapping[str, Sequence[str]]]) -> list[Findi
 def draw_samples(
     dataset: Dataset, indices: Sequence[int], path: Path, *, count: int = 8, columns: int = 2
 ) -> None:
-    """Write a PNG of samples, each image beside itself with its labels, and a legend.
+    """Write a PNG of samples, each image beside itself with its labels, and what these are.
 
     Args:
         dataset: without transforms.
@@ -319,11 +319,11 @@ def draw_samples(
         columns: how many samples stand side by side.
     """
     spread = np.linspace(0, len(indices) - 1, min(count, len(indices))).round().astype(int)
-    rows = []
-    for place in spread:
-        sample = dataset[indices[place]]
+    rows, samples = [], [dataset[indices[place]] for place in spread]
+    for sample in samples:
         image = show_pixels(sample["image"])
         rows.append((image, show_labels(image, sample, dataset.colors)))
-    page = sheet(rows, dataset.classes, dataset.colors, columns=columns)
+    legend = {"titles": ("image", "labels"), "only": shown_classes(samples)}
+    page = sheet(rows, dataset.classes, dataset.colors, columns=columns, **legend)
     with atomic_write(path) as file:
         page.save(file, format="PNG")

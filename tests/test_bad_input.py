@@ -362,6 +362,11 @@ TABLE: dict[str, tuple[Callable[[], object], type[Exception], str]] = {
     "show_pixels": (lambda: viz.show_pixels(torch.zeros(4, 4)), ValueError, r"\(C, H, W\).*4, 4"),
     "show_labels": (lambda: viz.show_labels(IMAGE, {"label": 1}, COLORS), ValueError, "label"),
     "sheet": (lambda: viz.sheet([], ["a"], COLORS[:1]), ValueError, "rows is empty"),
+    "titles": (
+        lambda: viz.sheet([[IMAGE]], ["a"], COLORS[:1], titles=["a", "b"]),
+        ValueError,
+        "2 titles do not fit 1 pictures",
+    ),
     "frames": (lambda: viz.frames([IMAGE], ["one"], "a ｜ 甲"), ValueError, "2 to 12"),
     "explore": (lambda: viz.explore(lambda v: IMAGE, [1], "a ｜ 甲"), ValueError, "2 to 12"),
     "source": (lambda: viz.source(3), TypeError, "3|int"),

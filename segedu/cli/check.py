@@ -3,7 +3,7 @@
 import argparse
 
 from segedu.cli.datasets import TASKS, add_data, as_options, data_options
-from segedu.cli.options import Parser, find_root
+from segedu.cli.options import Parser, find_root, print_absent
 from segedu.files import user_path, write_json
 
 EXAMPLES = (
@@ -48,11 +48,15 @@ def run(options: argparse.Namespace) -> int:
             f"{split}: {count.usable} of {count.images} samples can be used, {shown}, "
             f"void {count.void:.1%}"
         )
-        total = max(1, sum(c.pixels for c in count.classes))
+        # Label 0 of instance data is the background, of which there are no objects.
+        classes = count.classes[1:] if found.task == "instance" else count.classes
+        rows = [c for c in classes if c.images]
+        total = max(1, sum(c.pixels for c in rows))
         print(f"{'images':>10}{'objects':>10}{'pixels':>12}{'share':>9}  class")
-        for c in count.classes:
+        for c in rows:
             share = c.pixels / total
             print(f"{c.images:>10}{c.objects or '–':>10}{c.pixels:>12}{share:>9.2%}  {c.name}")
+        print_absent([c.name for c in classes if not c.images])
         print()
     for finding in found.findings:
         examples = f" ({'; '.join(finding.examples)})" if finding.examples else ""

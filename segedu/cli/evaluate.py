@@ -11,8 +11,8 @@ from typing import TYPE_CHECKING, Any
 from segedu import machine
 from segedu.cli.datasets import TASKS, add_data, data_options, open_split
 from segedu.cli.networks import build_task, load_model, predictor, preprocessing
-from segedu.cli.options import AsTuple, Parser, add_prediction
-from segedu.cli.run_folder import compare
+from segedu.cli.options import AsTuple, Parser, add_prediction, print_absent
+from segedu.cli.run_folder import compare, draw_compared
 from segedu.files import read_json, user_path, write_json
 
 if TYPE_CHECKING:
@@ -160,7 +160,7 @@ def _judge_masks(options: argparse.Namespace) -> None:
     from segedu.metrics import SemanticMetrics
     from segedu.metrics.intervals import PerImage
     from segedu.tasks import Semantic
-    from segedu.viz import sheet, show_labels
+    from segedu.viz import sheet, show_labels, shown_classes
 
     if not options.truth:
         raise ValueError("--truth is missing: the folder of the true masks")
@@ -204,8 +204,10 @@ def _judge_masks(options: argparse.Namespace) -> None:
     def masks_of(index: int) -> Any:
         pred, truth = both(index)
         grey = torch.full((*truth.shape, 3), 128, dtype=torch.uint8).numpy()
-        shown = [show_labels(grey, {"mask": mask}, table.colors) for mask in (truth, pred)]
-        return sheet([shown], table.names, table.colors)
+        labels = [{"mask": truth}, {"mask": pred}]
+        shown = [show_labels(grey, sample, table.colors) for sample in labels]
+        legend = {"titles": ("truth", "prediction"), "only": shown_classes(labels)}
+        return sheet([shown], table.names, table.colors, **legend)
 
     task = Semantic(num_classes=len(table.names))
     _write(report, user_path(options.out), task.monitor, _worst(report, task, masks_of), options)
@@ -279,9 +281,9 @@ def _print(report: Report) -> None:
             ends = (row.get(f"{keys[0]}_low"), row.get(f"{keys[0]}_high"))
             rest = "".join(f"{_number(row[k]):>11}" for k in keys[1:])
             print(f"{_number(row[keys[0]])}  {_ends(ends)}{rest}  {row['class']}")
-        if absent := [row["class"] for row in report.rows if row not in seen]:
-            more = f", ... ({len(absent)} classes)" if len(absent) > 8 else ""
-            print(f"absent: {', '.join(absent[:8])}{more}")
+        shown = {row["class"] for row in seen}
+        first = int("AP" in report.scalars)  # of the background there are no objects
+        print_absent([n for c, n in report.names.items() if c >= first and n not in shown])
 
 
 def _number(value: float) -> str:
@@ -306,12 +308,8 @@ def _triple(
     model: nn.Module, task: Task, sample: Mapping[str, Any], config: Mapping[str, Any], dataset: Any
 ) -> Any:
     """Image, truth and prediction side by side."""
-    from segedu.viz import sheet, show_labels, show_pixels
-
-    image, truth, found = compare(model, task, sample, config)
-    pixels = show_pixels(image)
-    shown = [pixels, *(show_labels(pixels, s, dataset.colors) for s in (truth, found))]
-    return sheet([shown], dataset.classes, dataset.colors)
+    found = compare(model, task, sample, config)
+    return draw_compared([found], dataset.classes, dataset.colors)
 
 
 def _write(

@@ -21,6 +21,8 @@ USUAL = {
     "instance": "mask_rcnn_resnet50_fpn",
     "panoptic": "panoptic_fpn_resnet50",
 }
+# What builders raise where values do not fit together; kinds they are checked for before.
+_REFUSALS = (ArithmeticError, LookupError, RuntimeError, TypeError, ValueError)
 
 
 def choose(model: str, task: str | None) -> tuple[str, str]:
@@ -51,6 +53,13 @@ def choose(model: str, task: str | None) -> tuple[str, str]:
     return model, task
 
 
+def are_things(dataset: Any) -> list[bool]:
+    """Of each class of a data set of objects whether it is a thing, and not the background."""
+    if dataset.task == "instance":  # whose label 0 is no object
+        return [label > 0 for label in range(dataset.num_classes)]
+    return [dataset.isthing[category] for category in range(dataset.num_classes)]
+
+
 def build_model(
     name: str,
     dataset: Any,
@@ -72,23 +81,29 @@ def build_model(
     wanted: dict[str, Any] = {}
     kind = list_models()[name].task
     if kind == "panoptic":
-        things = getattr(dataset, "isthing", {})
-        instance = dataset.task == "instance"
-        wanted["things"] = tuple(
-            c for c in range(dataset.num_classes) if (c > 0 if instance else things[c])
-        )
+        wanted["things"] = tuple(c for c, thing in enumerate(are_things(dataset)) if thing)
+    images: dict[str, Any] = {}
     if statistics is not None and kind == "semantic":
-        wanted["in_channels"] = len(statistics.mean)
+        images["in_channels"] = len(statistics.mean)
     elif statistics is not None:
-        wanted |= {"image_mean": statistics.mean, "image_std": statistics.std}
-    wanted |= settings
+        images |= {"image_mean": statistics.mean, "image_std": statistics.std}
+    wanted |= images | settings
+    if "num_classes" in settings:
+        raise ValueError("--set: num_classes follows from the classes of the data: --classes")
     try:
-        if not backbone_weights:
-            return get_model(name, dataset.num_classes, **wanted)
-        weights = _weights(backbone_weights)
-    except TypeError as error:
-        what = "--channels" if statistics is not None and not settings else "--set"
-        raise ValueError(f"{what}: {name}: {error}") from error
+        model = get_model(name, dataset.num_classes, **wanted)
+    except _REFUSALS as error:
+        if any(f"'{argument}'" in str(error) for argument in images.keys() - settings.keys()):
+            raise ValueError(
+                f"--channels: {name} takes images of 3 channels only, got {len(statistics.mean)}"
+            ) from error
+        if not settings:
+            raise
+        given = ", ".join(f"{key}={value}" for key, value in settings.items())
+        raise ValueError(f"--set: {name} with {given}: {str(error).splitlines()[0]}") from error
+    if not backbone_weights:
+        return model
+    weights = _weights(backbone_weights)
     for argument in ("weights_backbone", "weights"):
         try:
             return get_model(name, dataset.num_classes, **wanted, **{argument: weights})
@@ -234,10 +249,10 @@ def load_model(
         state["network"] = {**state["network"], **settings}
     try:
         model = network_of(state, checkpoint)
-    except (TypeError, ValueError) as error:
+    except _REFUSALS as error:
         if not settings:
             raise
-        raise ValueError(f"--set {', '.join(settings)}: {error}") from error
+        raise ValueError(f"--set {', '.join(settings)}: {str(error).splitlines()[0]}") from error
     config = state["config"] or {}
     missing = [name for name in ("classes", "colors") if name not in config]
     if missing:

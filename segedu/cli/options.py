@@ -152,3 +152,10 @@ def add_prediction(parser: Parser, *, required: bool) -> None:
     )
     add_settings(parser, "a setting that holds no weights, such as min_size=512; may be repeated")
     add_device(parser)
+
+
+def print_absent(classes: Sequence[str]) -> None:
+    """Say which classes have no row in a table, if there are some."""
+    if classes:
+        more = f", ... ({len(classes)} classes)" if len(classes) > 8 else ""
+        print(f"absent: {', '.join(classes[:8])}{more}")

@@ -108,6 +108,7 @@ def draw_curves(folder: Path, records: Sequence[Mapping[str, Any]], monitor: str
 
     matplotlib.use("Agg", force=False)
     import matplotlib.pyplot as plt
+    from matplotlib.ticker import MaxNLocator
 
     from segedu import viz
 
@@ -118,6 +119,8 @@ def draw_curves(folder: Path, records: Sequence[Mapping[str, Any]], monitor: str
             viz.learning_curves(records, [monitor], ax=axes[1])
         else:
             axes[1].set_axis_off()
+        for ax in axes:  # there are no halves of epochs
+            ax.xaxis.set_major_locator(MaxNLocator(integer=True, min_n_ticks=1))
         with atomic_write(folder / "curves.svg") as file:
             figure.savefig(file, format="svg", metadata={"Date": None})
         plt.close(figure)
@@ -139,19 +142,28 @@ def example_drawer(
     samples = [dataset[index] for index in sorted(spread)]
 
     def draw(model: nn.Module) -> None:
-        from segedu.viz import sheet, show_labels, show_pixels
-
-        rows = []
-        for sample in samples:
-            image, truth, prediction = compare(model, task, sample, config)
-            pixels = show_pixels(image)
-            rows.append(
-                [pixels, *(show_labels(pixels, s, dataset.colors) for s in (truth, prediction))]
-            )
         with atomic_write(folder / "examples.png") as file:
-            sheet(rows, dataset.classes, dataset.colors).save(file, format="PNG")
+            compared = [compare(model, task, sample, config) for sample in samples]
+            page = draw_compared(compared, dataset.classes, dataset.colors)
+            page.save(file, format="PNG")
 
     return draw
+
+
+def draw_compared(
+    compared: Sequence[tuple[Any, dict[str, Any], dict[str, Any]]],
+    classes: Sequence[str],
+    colors: Sequence[Sequence[int]],
+) -> Any:
+    """Image, truth and prediction of `compare`, side by side, and which classes they show."""
+    from segedu.viz import sheet, show_labels, show_pixels, shown_classes
+
+    rows = []
+    for image, *labels in compared:
+        pixels = show_pixels(image)
+        rows.append([pixels, *(show_labels(pixels, sample, colors) for sample in labels)])
+    used = shown_classes(sample for _, *labels in compared for sample in labels)
+    return sheet(rows, classes, colors, titles=("image", "truth", "prediction"), only=used)
 
 
 def compare(

@@ -92,7 +92,7 @@ def run(options: argparse.Namespace) -> None:
     """Train, and say how it goes."""
     import torch
 
-    from segedu.data import LAYOUTS, channel_statistics, transforms
+    from segedu.data import LAYOUTS, ChannelStatistics, channel_statistics, transforms
     from segedu.data.views import Cached, Part, Transformed
     from segedu.engine import distributed, fit, make_loader, parameter_groups, seed_everything
     from segedu.engine.checks import at_least_one
@@ -119,8 +119,11 @@ def run(options: argparse.Namespace) -> None:
         split: open_split(layout, options.data, split, task_name, said, seed=config.seed)
         for split in ("train", "val")
     }
-    channels = said.get("channels", 3)
-    statistics = None if channels == 3 else channel_statistics(raw["train"])
+    channels, statistics = said.get("channels", 3), None
+    if channels != 3:  # every image is read; rather find out before whether a network takes them
+        settings, flat = dict(options.set), ChannelStatistics((0.5,) * channels, (0.5,) * channels)
+        networks.build_model(model_name, raw["train"], settings, flat)
+        statistics = channel_statistics(raw["train"])
     about = {
         **asdict(config),
         "model": model_name,
@@ -134,8 +137,8 @@ def run(options: argparse.Namespace) -> None:
         "mean": list(statistics.mean if statistics else transforms.MEAN),
         "std": list(statistics.std if statistics else transforms.STD),
     }
-    if hasattr(raw["train"], "isthing"):
-        about["isthing"] = [raw["train"].isthing[c] for c in range(len(raw["train"].isthing))]
+    if task_name != "semantic":
+        about["isthing"] = networks.are_things(raw["train"])
     kept = Cached(raw["train"]) if config.cache else raw["train"]
     train_set = Transformed(kept, _augmentation(about))
     every = range(0, len(raw["val"]), config.val_every_image)

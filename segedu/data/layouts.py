@@ -84,6 +84,11 @@ def open_dataset(
         )
     read = partial(read_image, channels=channels, white=white, max_pixels=max_pixels)
     shared = {"transforms": transforms, "read_image": read}
+    if layout == "scenes" and (channels, white, max_pixels) != (3, DEEP_WHITE, None):
+        raise ValueError(
+            "scenes are painted in 3 channels, not read from files: channels, white and "
+            "max_pixels do not apply"
+        )
     if layout != "scenes" and not str(root):
         raise ValueError(f"root is missing: the folder of the {layout} data set")
     root = Path(root)

@@ -41,6 +41,7 @@ from segedu.medical.preprocess import WINDOWS, normalize, window
 from segedu.medical.task import VolumeTask
 from segedu.medical.volume import Volume
 from segedu.models import get_model
+from segedu.models.kinds import check_kind
 
 OPTIMIZERS = ("adamw", "adam", "sgd")
 SCHEDULES = ("poly", "cosine", "step", "plateau", "constant")
@@ -111,7 +112,7 @@ class ProjectConfig:
             value = getattr(self, item.name)
             if isinstance(value, list):  # JSON knows no tuples
                 object.__setattr__(self, item.name, tuple(value))
-            _check_kind(item.name, getattr(self, item.name), item.default)
+            check_kind(item.name, value, item.type, item.default)
         allowed = {
             "optimizer": OPTIMIZERS,
             "schedule": SCHEDULES,
@@ -171,29 +172,6 @@ class ProjectConfig:
             return cls(**values)
         except (ValueError, TypeError) as error:
             raise ValueError(f"{path} is no configuration of a project: {error}") from error
-
-
-_KINDS = {int: "a whole number", float: "a number", str: "a word", bool: "True or False"}
-
-
-def _check_kind(name: str, value: Any, default: Any) -> None:
-    """Raise ValueError unless a setting is of the kind of its default, element by element."""
-
-    def is_a(kind: type, part: Any) -> bool:
-        if isinstance(part, bool) or kind is bool:  # True is no number here
-            return isinstance(part, bool) and kind is bool
-        return isinstance(part, (int, float) if kind is float else kind)
-
-    if isinstance(default, tuple):
-        kind = {"classes": str, "lesions": str, "patch": int, "flip": int}.get(name, float)
-        fits = isinstance(value, tuple) and all(is_a(kind, part) for part in value)
-        wanted = f"{_KINDS[kind]} for each place, in brackets"
-    else:
-        kind = bool if default is None else type(default)
-        fits = is_a(kind, value) or (default is None and value is None)
-        wanted = _KINDS[kind]
-    if not fits:
-        raise ValueError(f"{name} must be {wanted}, such as {default!r}, got {value!r}")
 
 
 def read_classes(folder: str | Path) -> tuple[str, ...]:

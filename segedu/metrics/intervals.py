@@ -25,7 +25,8 @@ class PerImage(Metric):
 
     Args:
         build: makes an empty metric.
-        draws: how often images are drawn; 0 gives no intervals.
+        draws: how often images are drawn; 0 gives no intervals. A single image, of which all draws
+            are alike, never has one.
         seed: of the draws.
     """
 
@@ -54,7 +55,8 @@ class PerImage(Metric):
             whole.merge(metric)
         result = whole.compute()
         result["images"] = [_scalars(metric.compute()) for metric in self._records]
-        drawn = list(_drawn(whole, self._records, self.draws, self.seed))
+        draws = self.draws if len(self._records) > 1 else 0
+        drawn = list(_drawn(whole, self._records, draws, self.seed))
         result["intervals"] = {
             key: _interval([d[key] for d in drawn]) for key in _scalars(result) if drawn
         }
@@ -75,7 +77,7 @@ def _drawn(whole: Metric, images: Sequence[Metric], draws: int, seed: int):  # n
     names = images[0]._sums if images else ()
     sums = {name: torch.stack([m._sums[name].cpu() for m in images]) for name in names}
     drawn = copy.copy(whole)
-    for _ in range(draws if images else 0):
+    for _ in range(draws):
         chosen = random.integers(len(images), size=len(images))
         times = torch.from_numpy(np.bincount(chosen, minlength=len(images)))
         drawn.reset()

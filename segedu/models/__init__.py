@@ -10,12 +10,14 @@ points, boxes or masks on them. Weights are random unless a builder is given som
 
 import difflib
 import importlib
-from typing import Any
+import inspect
+from typing import Any, get_type_hints
 
 from torch import nn
 
 from segedu.models.catalogue import MODELS, ModelInfo
 from segedu.models.counting import Cost, cost
+from segedu.models.kinds import check_kind
 
 __all__ = ["Cost", "ModelInfo", "cost", "get_model", "list_models"]
 
@@ -55,7 +57,7 @@ def get_model(name: str, num_classes: int | None = None, **settings: Any) -> nn.
         The network. Its attribute ``built_as`` holds the arguments that build it again.
 
     Raises:
-        ValueError: for an unknown name or fewer than one class.
+        ValueError: for an unknown name, fewer than one class, or a setting of another kind.
         TypeError: for a setting that the builder does not have.
 
     Example:
@@ -78,6 +80,16 @@ def get_model(name: str, num_classes: int | None = None, **settings: Any) -> nn.
         settings["num_classes"] = num_classes
     file, builder = info.builder.split(".")
     build = getattr(importlib.import_module(f"segedu.models.{file}"), builder)
+    hints = get_type_hints(build.__init__ if inspect.isclass(build) else build)
+    for setting, parameter in inspect.signature(build).parameters.items():
+        if setting in settings and setting in hints:
+            default = None if parameter.default is parameter.empty else parameter.default
+            check_kind(setting, settings[setting], hints[setting], default)
+    for setting in ("in_channels", "base_width"):  # which some builders hand on to another
+        if settings.get(setting) is not None:
+            check_kind(setting, settings[setting], int)
+            if settings[setting] < 1:
+                raise ValueError(f"{setting} must be at least 1, got {settings[setting]}")
     network = build(**(info.settings | settings))
     # What builds it again without the files of its first weights, for a checkpoint has newer ones.
     # Some builders do more with weights than to load them: they say what has the same effect.

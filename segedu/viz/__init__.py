@@ -23,7 +23,7 @@ from segedu.viz.overlays import (
     show_row,
 )
 from segedu.viz.scores import benchmark_ratios, class_bars, confusion_matrix
-from segedu.viz.sheets import sheet, show_labels, show_pixels
+from segedu.viz.sheets import sheet, show_labels, show_pixels, shown_classes
 from segedu.viz.tables import table
 
 __all__ = [
@@ -60,6 +60,7 @@ __all__ = [
     "show_instances",
     "show_labels",
     "show_pixels",
+    "shown_classes",
     "show_row",
     "source",
     "table",

@@ -1,6 +1,6 @@
 """Sheets of samples: images beside their labels, for every kind of sample, with a legend."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -52,12 +52,27 @@ def show_labels(image: Picture, sample: Mapping[str, Any], colors: Sequence[Colo
     return overlay_instances(image, sample["masks"], chosen) if chosen else image
 
 
+def shown_classes(samples: Iterable[Mapping[str, Any]]) -> list[int]:
+    """Numbers of the classes that occur in samples, as `show_labels` takes them, ascending."""
+    found: set[int] = set()
+    for sample in samples:
+        if "mask" in sample:
+            found |= set(np.unique(np.asarray(sample["mask"])).tolist()) - {255}
+        elif "panoptic_seg" in sample:
+            found |= {segment["category_id"] for segment in sample["segments_info"]}
+        else:
+            found |= set(sample["labels"].tolist())
+    return sorted(found)
+
+
 def sheet(
     rows: Sequence[Sequence[Picture]],
     classes: Sequence[str],
     colors: Sequence[Color],
     *,
     columns: int = 1,
+    titles: Sequence[str] = (),
+    only: Sequence[int] | None = None,
 ) -> Image.Image:
     """Put rows of pictures on one sheet, with a legend of the classes below.
 
@@ -66,22 +81,31 @@ def sheet(
         classes: names.
         colors: of the classes.
         columns: how many samples stand side by side.
+        titles: what the pictures of a sample are, said above them.
+        only: the classes that the legend explains, such as `shown_classes`; by default all.
 
     Raises:
-        ValueError: if there is no row, or names and colours do not pair up.
+        ValueError: if there is no row, or names and colours, or titles and pictures, do not pair
+            up.
     """
     if not rows:
         raise ValueError("rows is empty: there is nothing to show")
     if len(classes) != len(colors):
         raise ValueError(f"classes and colors must pair up, got {len(classes)} and {len(colors)}")
+    if titles and len(titles) != len(rows[0]):
+        raise ValueError(f"{len(titles)} titles do not fit {len(rows[0])} pictures of a sample")
     cells = [_cell(row) for row in rows]
     width = columns * (cells[0].width + _GAP) + _GAP
     lines = [cells[start : start + columns] for start in range(0, len(cells), columns)]
     heights = [max(cell.height for cell in line) for line in lines]
-    legend = _legend(classes, colors, width)
-    height = sum(heights) + _GAP * (len(heights) + 1) + legend.height
+    explained = range(len(classes)) if only is None else only
+    legend = _legend([classes[c] for c in explained], [colors[c] for c in explained], width)
+    top = _GAP + (_LINE if titles else 0)
+    height = top + sum(heights) + _GAP * len(heights) + legend.height
     page = Image.new("RGB", (width, height), "white")
-    top = _GAP
+    font, draw = ImageFont.truetype(FONT_FILE, 14), ImageDraw.Draw(page)
+    for place, title in enumerate([*titles] * columns):
+        draw.text((_GAP + place * (_CELL + _GAP), 2), title, fill="black", font=font)
     for line, height in zip(lines, heights, strict=True):
         for column, cell in enumerate(line):
             page.paste(cell, (_GAP + column * (cell.width + _GAP), top))

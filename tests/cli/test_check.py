@@ -43,6 +43,18 @@ def test_a_sound_data_set(tmp_path, capsys):
         assert picture.width > 400
 
 
+def test_many_classes_that_do_not_occur_take_one_line(tmp_path, capsys):
+    own, names = write(tmp_path / "data", 2), [f"c{number}" for number in range(40)]
+    start = ["check", "--data", str(own), "--picture", str(tmp_path / "x.png"), "--classes", *names]
+    main(start)
+    text = capsys.readouterr().out
+    assert "absent: c2, c3, c4, c5, c6, c7, c8, c9, ... (38 classes)\n" in text
+    assert len(text.splitlines()) < 10
+    main([*start[:5], "--task", "instance"])
+    text = capsys.readouterr().out
+    assert "background" not in text and "100.00%  object" in text  # of which there are no objects
+
+
 @pytest.mark.parametrize(("strict", "status"), [((), 0), (("--strict",), 1)])
 def test_warnings_count_when_asked_to(strict, status, tmp_path, capsys):
     own = write(tmp_path / "data", 6)

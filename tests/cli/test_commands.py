@@ -146,6 +146,18 @@ def test_interrupt(run, monkeypatch, tmp_path, capsys):
         ("train --layout camvid --data {run}/camvid --out {tmp}/x --model unett", "did you mean"),
         ("train --layout camvid --data {run}/camvid --out {tmp}/x --set widht=3", "--set: .*widht"),
         (
+            "train --layout camvid --data {run}/camvid --out {tmp}/x --set base_width=abc",
+            "--set: unet with base_width=abc: base_width must be a whole number, such as 64, got",
+        ),
+        (
+            "train --layout scenes --out {tmp}/x --model maskformer_tiny --set num_queries=-3",
+            "--set: maskformer_tiny with num_queries=-3: ",
+        ),
+        (
+            "train --layout camvid --data {run}/camvid --out {tmp}/x --set num_classes=3",
+            "--set: num_classes follows from the classes of the data",
+        ),
+        (
             "train --layout scenes --out {tmp}/x --model mask_rcnn_tiny --task semantic",
             "--model: mask_rcnn_tiny is for instance segmentation: --task instance",
         ),
@@ -163,7 +175,7 @@ def test_interrupt(run, monkeypatch, tmp_path, capsys):
         ),
         (
             "train --layout scenes --out {tmp}/x --model yolact_tiny --val-split 0.2 --channels 1",
-            "channels",
+            "scenes are painted in 3 channels, not read from files: channels, white and",
         ),
         ("train --layout nothing --data {run} --out {tmp}/x", "layout must be one of folders,"),
         ("train --data {run}/camvid --out {tmp}/x", "{run}/camvid/images: no such folder"),

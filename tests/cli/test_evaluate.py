@@ -14,6 +14,7 @@ from segedu.data.scenes import SceneConfig, SceneDataset
 from segedu.engine import fit, make_loader
 from segedu.losses import CrossEntropyLoss
 from segedu.models import get_model
+from segedu.report import Report
 from segedu.tasks import Panoptic
 from tests.cli.own_data import QUICK, narrow, write
 
@@ -181,3 +182,10 @@ def test_settings_without_weights_change_after_the_training(objects, capsys):
     assert "--set no_such: " in capsys.readouterr().err
     assert main([*command, "--set", "head_width=3"]) == 2
     assert "--set head_width: " in capsys.readouterr().err
+
+
+def test_all_classes_without_a_score_are_named(capsys):
+    """A metric of objects may leave them out, or give them none; the background has no objects."""
+    scores = {"AP": 0.5, "per_class": {1: {"AP": 0.5}, 3: {"AP": float("nan")}}}
+    evaluate._print(Report(scores, ["background", "car", "bus", "tram"]))
+    assert "absent: bus, tram\n" in capsys.readouterr().out

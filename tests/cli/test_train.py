@@ -9,6 +9,7 @@ import pytest
 import torch
 
 from segedu.cli import datasets, main, networks, run_folder
+from segedu.data.layouts import SCENE_SPLITS
 from segedu.engine import load_checkpoint
 from segedu.models import get_model
 from tests.cli.own_data import QUICK, TINY_SEMANTIC, narrow, write
@@ -101,6 +102,17 @@ def test_git_is_named_where_there_is_one(tmp_path):
     assert re.fullmatch("[0-9a-f]{40,64}", commit)
     (tmp_path / "a").write_text("b")
     assert run_folder.git_commit(tmp_path) == commit + "+"
+
+
+def test_a_network_that_takes_colours_only_refuses_grey_before_all_images_are_read(
+    tmp_path, capsys, monkeypatch
+):
+    monkeypatch.setattr("segedu.data.channel_statistics", lambda dataset: pytest.fail("read"))
+    own = write(tmp_path / "data", channels=1)
+    command = [*own_options(own, tmp_path / "run"), *narrow("yolact_tiny"), "--channels", "1"]
+    assert main([*command, "--task", "instance"]) == 2
+    text = capsys.readouterr().err
+    assert "error: --channels: yolact_tiny takes images of 3 channels only, got 1\n" in text
 
 
 @pytest.mark.parametrize("channels", [1, 4])
@@ -209,6 +221,21 @@ def test_objects_of_own_folders(model, task, score, own, tmp_path, capsys):
     assert main(["evaluate", "--checkpoint", best, "--tta"]) == 2
 
 
+@pytest.mark.parametrize("task", ["panoptic", "instance"])
+def test_scenes_of_things_and_stuff_need_no_files(task, tmp_path, monkeypatch):
+    """The things are those of the task, and either way the network is judged by both."""
+    for split, count in (("train", 4), ("val", 2)):
+        monkeypatch.setitem(SCENE_SPLITS, split, count)
+    command = ["train", "--layout", "scenes", *narrow("panoptic_deeplab_tiny"), "--task", task]
+    assert main([*command, *QUICK, "--crop", "32", "32", "--out", str(tmp_path)]) == 0
+    config = load_checkpoint(tmp_path / "best.pt")["config"]
+    things = {"tree", "car", "person", "sign", "animal"}
+    assert config["isthing"] == [name in things for name in config["classes"]]
+    for judge in ("panoptic", "instance"):
+        options = ["--task", judge, "--draws", "2"]
+        assert main(["evaluate", "--checkpoint", str(tmp_path / "best.pt"), *options]) == 0
+
+
 @pytest.mark.parametrize(
     ("model", "task", "found"),
     [
@@ -247,3 +274,15 @@ def test_two_processes_share_a_training_of_objects(own, tmp_path):
     assert entry["images"] == 2 and entry["pq"] > 0
     for key in ("pq", "sq", "rq"):
         assert entry[key] == pytest.approx(records[-1][f"val_{key}"], abs=1e-6)
+
+
+def test_the_curves_of_few_epochs_have_no_fractions_of_epochs(tmp_path):
+    records = [{"epoch": n, "loss": 1 / n, "val_mean_iou": 0.3} for n in (1, 2)]
+    for shown in (records[:1], records):
+        run_folder.draw_curves(tmp_path, shown, "val_mean_iou")
+        svg = (tmp_path / "curves.svg").read_text()
+        axes = re.findall('id="matplotlib.axis_[13]">.*?id="matplotlib.axis_', svg, re.DOTALL)
+        assert len(axes) == 2
+        for axis in axes:
+            ticks = re.findall(r"<text[^>]*>([^<]*)</text>", axis)
+            assert ticks[:-1] == [str(record["epoch"]) for record in shown] and "epoch" in ticks[-1]

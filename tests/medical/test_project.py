@@ -255,7 +255,7 @@ def test_files_beside_the_scans_are_counted(tmp_path):
         ({"spacing": ("a", 1, 1)}, "spacing must be a number for each place"),
         ({"classes": "lung"}, "classes must be a word for each place"),
         ({"augment": 1}, "augment must be True or False"),
-        ({"amp": "yes"}, "amp must be True or False, such as None"),
+        ({"amp": "yes"}, "amp must be True or False, got 'yes'"),
         ({"schedule": "linear"}, "schedule must be one of"),
         ({"intensity": "ct"}, "intensity must be one of"),
         ({"patch": (8, 8)}, "patch must be three"),

@@ -54,6 +54,13 @@ def test_without_draws_there_are_no_intervals():
         semantic(draws=-1)
 
 
+def test_a_single_image_has_none():
+    """All draws of it are alike: an interval without width would claim to be sure."""
+    found = semantic(HALF, draws=5).compute()
+    assert found["intervals"] == {} and "iou_low" not in found["per_class"][0]
+    assert semantic(draws=5).compute()["intervals"] == {}
+
+
 def test_objects_and_segments_have_intervals():
     mask = torch.zeros(1, 4, 4, dtype=torch.bool)
     mask[:, :2] = True

@@ -49,6 +49,7 @@ class SceneDataset(NamedDataset):
         colors: their display colours.
         labels: the names as figures need them, ``English ｜ 中文``.
         num_classes: how many there are.
+        isthing: category id of a panoptic data set -> whether it is a thing.
     """
 
     def __init__(
@@ -70,6 +71,7 @@ class SceneDataset(NamedDataset):
         if cache_bytes < 0:
             raise ValueError(f"cache_bytes must be >= 0; got {cache_bytes}")
         kept = _find_classes(classes)
+        self.isthing = {category: c.isthing for category, c in enumerate(kept)}
         shown = [(c.name, c.name_zh, c.color) for c in kept]
         if task == "instance":
             kept = _things(kept)

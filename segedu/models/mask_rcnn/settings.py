@@ -4,7 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import get_type_hints
 
+from segedu.models.kinds import check_kind
 from segedu.models.targets import IMAGE_MEAN, IMAGE_STD
 
 FRACTIONS = (
@@ -67,7 +69,8 @@ class Settings:
             halving goes one level finer (Lin et al. 2017, equation 1).
 
     Raises:
-        ValueError: for a share outside [0, 1], a count below 1, or lists that do not fit.
+        ValueError: for a value of another kind, a share outside [0, 1], a count below 1, or lists
+            that do not fit.
     """
 
     # transform
@@ -101,6 +104,8 @@ class Settings:
     canonical_scale: float = 224.0
 
     def __post_init__(self) -> None:
+        for name, hint in get_type_hints(type(self)).items():
+            check_kind(name, getattr(self, name), hint, getattr(type(self), name))
         for name in FRACTIONS:
             if not 0 <= getattr(self, name) <= 1:
                 raise ValueError(f"{name} must be in [0, 1], got {getattr(self, name)}")

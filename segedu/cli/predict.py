@@ -25,7 +25,11 @@ MAX_PIXELS = 1_000_000_000
 def add_options(parser: Parser) -> None:
     """What to segment, and where to put it."""
     parser.usage = "%(prog)s INPUT --checkpoint FILE --out FOLDER [options]"
-    parser.add_argument("input", help="file, folder, or pattern in quotes, such as 'a/*.jpg'")
+    parser.add_argument(
+        "input",
+        help="file, pattern in quotes such as 'a/*.jpg', or folder, of which masks/, labels/, "
+        "SegmentationClass/, annotations/ and the like are left out",
+    )
     parser.add_argument(
         "--out", required=True, help="folder; in it mask/, overlay/, named as the input"
     )
@@ -76,6 +80,8 @@ def run(options: argparse.Namespace) -> int:
         except (OSError, ValueError) as error:
             failed.append(f"{error}")
     writer.close()
+    if found.labels:
+        print(f"{found.labels} masks were left out: pictures in folders of labels, by their names")
     if found.left_out:
         print(f"{found.left_out} other files were left out: neither images nor videos")
     if failed and not writer.written:

@@ -280,7 +280,7 @@ class Writer:
             )
             _save_png(self._path("overlay", name), Image.fromarray(drawn))
         self.written += 1
-        return f"{len(segments)} segments"
+        return f"{len(segments)} segment{'' if len(segments) == 1 else 's'}"
 
     def close(self) -> None:
         """Write the json of the objects of all pictures."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import glob
+import os
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple
@@ -12,6 +13,12 @@ if TYPE_CHECKING:
 
 VIDEO_SUFFIXES = frozenset({".avi", ".m4v", ".mkv", ".mov", ".mp4", ".mpeg", ".mpg", ".webm"})
 _MAGIC = frozenset("*?[")
+#: Names of folders that hold labels in the layouts of `segedu.data`, without regard to case.
+LABEL_FOLDERS = frozenset(
+    ("annotations", "label", "labels", "mask", "masks")
+    + ("segmentationclass", "segmentationobject", "pedmasks", "gtfine", "gtcoarse")
+    + ("trainannot", "valannot", "testannot")
+)
 
 
 class Found(NamedTuple):
@@ -19,8 +26,10 @@ class Found(NamedTuple):
 
     files: dict[str, Path]
     """Of each file its path from the input's folder, without its ending, and where it is."""
-    left_out: int
+    left_out: int = 0
     """How many other files the input named."""
+    labels: int = 0
+    """How many pictures it named that are labels, by the name of their folder."""
 
 
 class Picture(NamedTuple):
@@ -38,22 +47,20 @@ def find_files(text: str) -> Found:
     """The files that a path or a pattern names.
 
     Args:
-        text: a file; a folder, of which images and videos count, in the folders below as well; or
-            a pattern such as ``photos/**/*.jpg``.
+        text: a file; a folder, of which images and videos count, in the folders below as well, but
+            not in those called as `LABEL_FOLDERS`; or a pattern such as ``photos/**/*.jpg``, which
+            means every file that it fits.
 
     Raises:
         FileNotFoundError: if there is no such file.
         ValueError: if two files would have the same results.
     """
-    root, paths, left_out = Path(text), [Path(text)], 0
+    root, paths, left_out, labels = Path(text), [Path(text)], 0, 0
     if root.is_dir():
-        visible = [
-            path
-            for path in sorted(root.rglob("*"))
-            if path.is_file() and not any(p.startswith(".") for p in path.relative_to(root).parts)
-        ]
-        paths = [path for path in visible if _is_picture(path)]
-        left_out = len(visible) - len(paths)
+        visible = sorted(_visible(root))
+        shown = [path for path in visible if _is_picture(path)]
+        paths = [path for path in shown if not _is_label(path.relative_to(root))]
+        left_out, labels = len(visible) - len(shown), len(shown) - len(paths)
     elif not root.exists() and _MAGIC & set(text):
         paths = map(Path, sorted(glob.glob(text, recursive=True)))
         paths = [path for path in paths if path.is_file()]
@@ -62,6 +69,11 @@ def find_files(text: str) -> Found:
         root = Path(*parts[:fixed])
     else:
         root = root.parent
+    if not paths and labels:
+        raise FileNotFoundError(
+            f"{text}: only labels there, {labels} pictures in folders called as folders of masks "
+            "are; to segment them, name such a folder itself"
+        )
     if not paths:
         others = f", only {left_out} other files" if left_out else ""
         raise FileNotFoundError(f"{text}: no image or video there{others}")
@@ -74,7 +86,7 @@ def find_files(text: str) -> Found:
                 "rename one of them"
             )
         files[name] = path
-    return Found(files, left_out)
+    return Found(files, left_out, labels)
 
 
 def pictures(name: str, path: Path, channels: int, max_pixels: int) -> Iterator[Picture]:
@@ -135,6 +147,24 @@ def read_video(path: Path) -> Iterator[Tensor]:
                 yield turned.permute(2, 0, 1).contiguous()
     except (av.error.FFmpegError, IndexError) as error:
         raise ValueError(f"{path}: not a readable video ({error})") from None
+
+
+def _visible(root: Path) -> Iterator[Path]:
+    """The files below a folder and below what is linked into it, but for hidden ones."""
+    known = set()
+    for folder, below, names in os.walk(root, followlinks=True):
+        real = os.path.realpath(folder)
+        if real in known:  # a link that leads back
+            below.clear()
+            continue
+        known.add(real)
+        below[:] = sorted(name for name in below if not name.startswith("."))
+        yield from (Path(folder, name) for name in names if not name.startswith("."))
+
+
+def _is_label(path: Path) -> bool:
+    """Whether a path below the folder that was named leads through a folder of labels."""
+    return any(part.lower() in LABEL_FOLDERS for part in path.parts[:-1])
 
 
 def _is_picture(path: Path) -> bool:

@@ -3,6 +3,7 @@
 import json
 import shutil
 import tracemalloc
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -97,6 +98,42 @@ def test_a_folder_keeps_its_names_and_its_folders(work, capsys):
     predict("in", "--save", "mask")
     assert written(work / "out") == ["mask/a.png", "mask/b/a.png", "mask/b/c.png"]
     assert "1 other files were left out" in capsys.readouterr().out
+
+
+def test_linked_folders_are_entered_and_links_in_a_circle_are_not(work):
+    checkpoint(work)
+    picture(work, "elsewhere/a.png")
+    (work / "in").mkdir()
+    (work / "in" / "linked").symlink_to(work / "elsewhere")
+    (work / "elsewhere" / "back").symlink_to(work / "in")
+    predict("in", "--save", "mask")
+    assert written(work / "out") == ["mask/linked/a.png"]
+
+
+@pytest.mark.parametrize(
+    ("image", "label"),
+    [
+        ("1/images/a.png", "1/masks/b.png"),  # objects
+        ("images/a.png", "masks/a.png"),  # folders
+        ("VOC2012/JPEGImages/a.jpg", "VOC2012/SegmentationClass/a.png"),
+        ("PNGImages/a.png", "PedMasks/a_mask.png"),
+        ("leftImg8bit/val/b/a.png", "gtFine/val/b/a.png"),
+        ("train/a.png", "trainannot/a.png"),
+        ("val2017/a.jpg", "annotations/panoptic_val2017/a.png"),
+    ],
+)
+def test_the_images_of_a_data_set_and_not_its_masks(image, label, work, capsys):
+    checkpoint(work)
+    for name in (image, label):
+        picture(work, f"in/{name}")
+    predict("in", "--save", "mask")
+    assert written(work / "out") == [f"mask/{Path(image).with_suffix('.png')}"]
+    assert "1 masks were left out" in capsys.readouterr().out
+    folder = Path("in", label).parent
+    predict(str(folder), "--save", "mask", "--force")  # named by itself, it is a folder of images
+    assert (work / "out" / "mask" / Path(label).name).exists()
+    Path("in", image).unlink()
+    assert "in: only labels there, 1 pictures" in refused(capsys, "in")
 
 
 def test_a_pattern(work):

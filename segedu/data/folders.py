@@ -21,7 +21,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from segedu.data.classes import class_table
+from segedu.data.classes import class_names, class_table
 from segedu.data.images import (
     ReadImage,
     Skipped,
@@ -159,7 +159,13 @@ class FolderObjects(SegmentDataset):
         transforms: Transforms | None = None,
         read_image: ReadImage = read_image,
     ):
-        table = class_table(classes, "binary")
+        names = ("background", "object") if classes is None else class_names(classes)
+        if len(names) != 2:
+            raise ValueError(
+                "a map that numbers objects knows two classes, the background and that of all "
+                f"objects; got {len(names)}: {', '.join(names)}"
+            )
+        table = class_table(names, "binary")
         rows = zip(table.names, table.names, table.colors, strict=True)
         categories = [Category(*row, isthing=label > 0) for label, row in enumerate(rows)]
         pairs, skipped = find_pairs(
@@ -207,15 +213,13 @@ def find_pairs(
     if root.suffix.lower() == ".csv":
         return read_csv(root, split), []
     skipped: list[Skipped] = []
+    places = split_folders(root, split, folders)
     images, masks = (
-        _by_key(folder, suffix, endings, skipped)
-        for folder, suffix, endings in zip(
-            split_folders(root, split, folders),
-            suffixes,
-            known,
-            strict=True,
-        )
+        _by_key(*place, skipped) for place in zip(places, suffixes, known, strict=True)
     )
+    for place, found in zip(places, (images, masks), strict=True):
+        if not found and not any(entry.path.parent == place for entry in skipped):
+            raise FileNotFoundError(f"{place}: holds no image, at most folders of them")
     skipped += [Skipped(path, "no mask") for key, path in images.items() if key not in masks]
     skipped += [
         Skipped(path, "a mask without an image") for key, path in masks.items() if key not in images

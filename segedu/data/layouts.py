@@ -109,7 +109,13 @@ def open_dataset(
     if split == ALL and not own:
         return open_part(None)
     if own:
-        raise ValueError(f"{root}: split must be one of {', '.join(own)}; got {split!r}")
+        more = f", ... ({len(own)})" if len(own) > 5 else ""
+        cure = ""
+        if layout == "folders" and not {"train", "val", "test"} & set(own):
+            cure = "; if each of these folders is one image with its objects, the layout is objects"
+        raise ValueError(
+            f"{root}: split must be one of {', '.join(own[:5])}{more}; got {split!r}{cure}"
+        )
     raise ValueError(
         f"{root}: has no splits of its own; give val_split=0.2 for the splits train and val, or "
         f"take the split {ALL!r}; got {split!r}"

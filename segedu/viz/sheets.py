@@ -42,8 +42,7 @@ def show_labels(image: Picture, sample: Mapping[str, Any], colors: Sequence[Colo
     Raises:
         ValueError: if the sample has no labels.
     """
-    if not {"mask", "masks", "panoptic_seg"} & set(sample):
-        raise ValueError(f"sample must have mask, masks or panoptic_seg, got {[*sample]}")
+    _check(sample)
     if "mask" in sample:
         return overlay(image, sample["mask"], colors)
     if "panoptic_seg" in sample:
@@ -52,10 +51,20 @@ def show_labels(image: Picture, sample: Mapping[str, Any], colors: Sequence[Colo
     return overlay_instances(image, sample["masks"], chosen) if chosen else image
 
 
+def _check(sample: Mapping[str, Any]) -> None:
+    if not {"mask", "masks", "panoptic_seg"} & set(sample):
+        raise ValueError(f"sample must have mask, masks or panoptic_seg, got {[*sample]}")
+
+
 def shown_classes(samples: Iterable[Mapping[str, Any]]) -> list[int]:
-    """Numbers of the classes that occur in samples, as `show_labels` takes them, ascending."""
+    """Numbers of the classes that occur in samples, as `show_labels` takes them, ascending.
+
+    Raises:
+        ValueError: if a sample has no labels.
+    """
     found: set[int] = set()
     for sample in samples:
+        _check(sample)
         if "mask" in sample:
             found |= set(np.unique(np.asarray(sample["mask"])).tolist()) - {255}
         elif "panoptic_seg" in sample:

@@ -79,6 +79,16 @@ def test_sizes_must_agree(folders, capsys):
     assert "a.png: is 4 x 5 pixels, but its image" in capsys.readouterr().err
 
 
+def test_a_folder_of_folders_is_not_one_of_masks(folders, capsys):
+    """Such as that of a prediction, in which mask/ and overlay/ lie."""
+    (folders / "both").mkdir()
+    (folders / "pred").rename(folders / "both" / "mask")
+    command = ["evaluate", "--pred", str(folders / "both"), "--truth", str(folders / "truth")]
+    assert main([*command, "--classes", "a", "b"]) == 2
+    text = capsys.readouterr().err
+    assert text == f"segedu: error: {folders / 'both'}: holds no image, at most folders of them\n"
+
+
 def test_masks_without_a_partner_are_counted(folders):
     Image.fromarray(np.zeros((4, 4), np.uint8)).save(folders / "pred" / "c.png")
     with pytest.warns(UserWarning, match=r"1 left out \(c.png: no mask"):

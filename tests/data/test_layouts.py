@@ -196,6 +196,22 @@ def test_masks_of_three_kinds(tmp_path):
         open_dataset("folders", tmp_path / "rgb", "all", classes=["a", "b"])[0]
 
 
+def test_folders_of_single_images_are_another_layout(tmp_path):
+    for name in "abcdefg":
+        for folder in ("images", "masks"):
+            (tmp_path / name / folder).mkdir(parents=True)
+    message = r"split must be one of a, b, c, d, e, ... \(7\); got 'train'; .*layout is objects"
+    with pytest.raises(ValueError, match=message):
+        open_dataset("folders", tmp_path, "train", classes=["x", "y"], val_split=0.2)
+
+
+def test_a_map_of_objects_knows_one_class_of_them(tmp_path):
+    own_data(tmp_path, "ab", "images/{}.png", "masks/{}.png")
+    message = "numbers objects knows two classes, .* got 3: ground, car, bus"
+    with pytest.raises(ValueError, match=message):
+        open_dataset("folders", tmp_path, "all", task="instance", classes=["ground", "car", "bus"])
+
+
 def test_channels_and_16_bits(tmp_path):
     own_data(tmp_path, "ab")
     Image.fromarray(np.full((4, 5), 65535, dtype=np.uint16)).save(tmp_path / "images/a.png")

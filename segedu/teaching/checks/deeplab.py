@@ -32,8 +32,8 @@ def window_and_padding(answer):
     )
     expect(
         width == 25,
-        "the width is not right: how many gaps lie between 5 taps, and how wide is each? "
-        "｜ 窗口宽度不对：5 个采样点之间有几个间隔，每个间隔多宽？",
+        "the width is not right: how many steps lead from the first of 5 taps to the last, and how long are they? "
+        "｜ 窗口宽度不对：从 5 个采样点的第一个到最后一个要走几步，每步多长？",
     )
     expect(
         padding == 12,
@@ -179,7 +179,13 @@ def _not_normalized(z: Tensor, brightness: Tensor) -> Tensor:
     return z + weights @ z.softmax(1)
 
 
+def _nothing_added(z: Tensor, brightness: Tensor) -> Tensor:
+    return z.softmax(1)
+
+
 MISTAKES = {
+    _nothing_added: "these are the old probabilities: nothing has arrived "
+    "｜ 这还是原来的概率：什么也没有收到",
     _with_itself: "a pixel must not send to itself: its own weight is 0 "
     "｜ 像素不给自己传递：自己的权重为 0",
     _without_scores: "the pixel's own scores z are missing ｜ 漏掉了像素自己的得分 z",
@@ -189,7 +195,7 @@ MISTAKES = {
 }
 
 
-@exercise(5, wrong=[*MISTAKES, lambda z, brightness: z.softmax(1), lambda z, brightness: None])
+@exercise(5, wrong=[*MISTAKES, lambda z, brightness: None])
 def one_step_of_a_crf(answer):
     """A step of mean-field inference in a fully connected CRF, on a row of pixels."""
     generator = torch.Generator().manual_seed(0)

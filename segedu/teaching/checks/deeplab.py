@@ -32,7 +32,8 @@ def window_and_padding(answer):
     )
     expect(
         width == 25,
-        "the width is not right: how many steps lead from the first of 5 taps to the last, and how long are they? "
+        "the width is not right: how many steps lead from the first of 5 taps to the "
+        "last, and how long are they? "
         "｜ 窗口宽度不对：从 5 个采样点的第一个到最后一个要走几步，每步多长？",
     )
     expect(

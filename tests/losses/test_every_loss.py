@@ -224,7 +224,7 @@ def test_backward_twice_gives_the_same_gradient(name):
 
 @every_loss
 def test_descent_finds_the_target(name):
-    """A hundred steps on the logits themselves must raise the share of right pixels to all."""
+    """At most a hundred steps on the logits themselves raise the share of right pixels to all."""
     torch.manual_seed(0)
     loss = EVERY[name].train()
     logits, target = batch(name, (1, 6, 6), torch.float32, ignored=0)
@@ -234,7 +234,9 @@ def test_descent_finds_the_target(name):
         optimizer.zero_grad()
         loss(logits, target).backward()
         optimizer.step()
-    pred = (logits[:, 0] > 0).long() if name in BINARY else logits.argmax(1)
+        pred = (logits[:, 0] > 0).long() if name in BINARY else logits.argmax(1)
+        if torch.equal(pred, target):
+            break
     if name == "BoundaryLoss":  # alone it only pulls towards the region, as its paper says
         assert (pred == target).float().mean() > 0.5
     else:

@@ -3,6 +3,7 @@ import pytest
 from matplotlib.colors import to_rgba
 
 from segedu import viz
+from segedu.languages import BAR
 from segedu.ops import receptive_fields
 
 TAP, UNIT = to_rgba("#56B4E9"), to_rgba("#E69F00")
@@ -29,6 +30,9 @@ def test_effective_receptive_field_draws_both_squares():
     assert [patch.get_width() for patch in ax.patches] == [15, 9]
     middles = [patch.get_x() + patch.get_width() / 2 for patch in ax.patches]
     assert middles == pytest.approx([9, 9])
+    theoretical, effective = (line.split(BAR) for line in ax.get_title().splitlines())
+    assert all("15" in half for half in theoretical)  # an edition shows one half
+    assert all("9" in half.replace("95", "") for half in effective)
     ax.figure.canvas.draw()
     with pytest.raises(ValueError, match="not all 0"):
         viz.effective_receptive_field(np.zeros((4, 4)))

@@ -2,7 +2,7 @@
 
 import math
 
-from segedu.teaching.checking import exercise, expect, expect_number
+from segedu.teaching.checking import NOTHING, exercise, expect, expect_function, expect_number
 
 TOLERANCE = 2e-4
 
@@ -35,15 +35,39 @@ def idle_weight(answer):
     expect_number(answer, 0.9999**100, tolerance=6e-4, near=near)
 
 
-@exercise(3, wrong=[0.99, 1.00002, 0.998, 1.002, 0.01])
-def first_step_of_adam(answer):
-    """The weight after Adam's first step."""
+def momentum_step(
+    w: float, u: float, gradient: float, rate: float, mu: float
+) -> tuple[float, float]:
+    """The reference of exercise 3."""
+    u = mu * u + gradient
+    return w - rate * u, u
+
+
+@exercise(
+    3,
+    wrong=[
+        lambda w, u, g, rate, mu: (w - rate * u, mu * u + g),
+        lambda w, u, g, rate, mu: (w + rate * (mu * u + g), mu * u + g),
+        lambda w, u, g, rate, mu: (w - rate * (mu * u + (1 - mu) * g), mu * u + (1 - mu) * g),
+        lambda w, u, g, rate, mu: (mu * u + g, w - rate * (mu * u + g)),
+        lambda w, u, g, rate, mu: w - rate * (mu * u + g),
+        lambda w, u, g, rate, mu: None,
+        0.6,
+    ],
+)
+def step_with_momentum(answer):
+    """New weight and new memory."""
+    cases = [(1.0, 2.0, 3.0, 0.1, 0.5), (4.0, 0.0, 8.0, 0.25, 0.9), (2.0, -1.0, 0.0, 0.1, 0.9)]
     near = {
-        0.99: "the step goes against the gradient ｜ 更新的方向与梯度相反",
-        1.00002: "that is the step of SGD ｜ 那是 SGD 的更新量",
-        0.01: "that is the step; add it to the weight ｜ 那是更新量；还要加到权重上",
+        (0.8, 4.0): "the weight must step along the new memory ｜ 权重应沿新的累积走一步",
+        (1.4, 4.0): "the step goes against the memory ｜ 更新的方向与累积相反",
+        (0.75, 2.5): "the gradient is added whole ｜ 梯度要整个加上",
+        (4.0, 0.6): "the weight comes first ｜ 权重在前，累积在后",
     }
-    expect_number(answer, 1.01, tolerance=TOLERANCE, near=near)
+    if callable(answer) and isinstance(found := answer(*cases[0]), tuple):
+        seen = tuple(round(float(number), 6) for number in found)
+        expect(seen not in near, near.get(seen, ""))
+    expect_function(answer, momentum_step, cases)
 
 
 @exercise(
@@ -53,16 +77,25 @@ def first_step_of_adam(answer):
         lambda t, milestones: 0.1 if t >= milestones[0] else 1.0,
         lambda t, milestones: 1 - 0.1 * sum(t >= milestone for milestone in milestones),
         lambda t, milestones: 0.1 ** len(milestones),
+        lambda t, milestones: None,
+        0.1,
     ],
 )
 def schedule_of_stairs(answer):
     """Factor of a step schedule."""
-    expect(callable(answer), "a function is wanted ｜ 需要一个函数")
+    expect(
+        callable(answer),
+        f"a function is wanted, got {type(answer).__name__}"
+        f" ｜ 需要一个函数，得到的是 {type(answer).__name__}",
+    )
     cases = [(t, [50, 80]) for t in (0, 49, 50, 79, 80, 99)]
     for t, milestones in [*cases, (7, []), (7, [3, 5, 7])]:
+        found, wanted = answer(t, milestones), stairs(t, milestones)
+        expect(found is not None, NOTHING)
         expect(
-            math.isclose(answer(t, milestones), stairs(t, milestones), abs_tol=1e-6),
-            f"stairs({t}, {milestones}) is not right ｜ stairs({t}, {milestones}) 不对",
+            math.isclose(found, wanted, abs_tol=1e-6),
+            f"stairs({t}, {milestones}) is {found:g}, wanted is {wanted:g}"
+            f" ｜ stairs({t}, {milestones}) 是 {found:g}，应为 {wanted:g}",
         )
 
 

@@ -1,6 +1,7 @@
 """Write a trained network as an ONNX file, checked against PyTorch."""
 
 import argparse
+from pathlib import Path
 
 from segedu.cli.networks import load_model
 from segedu.cli.options import Parser
@@ -82,8 +83,8 @@ def run(options: argparse.Namespace) -> None:
         sizes = [size, (size[0] + 32, size[1]), (size[0], size[1] + 64)]
         share = export_detector(model, out, metadata, sizes)
         print(
-            f"{out}: one image of any size, {out.stat().st_size / 2**20:.1f} MiB; it agrees with "
-            f"PyTorch on {share:.1%} of the objects"
+            f"{out}: one image of any size, {_size(out)}; it agrees with PyTorch on {share:.1%} of "
+            "the objects"
         )
         return
     metadata |= {
@@ -95,6 +96,12 @@ def run(options: argparse.Namespace) -> None:
     what = "images of any size" if written.dynamic else f"images of {size[0]} x {size[1]} pixels"
     what += "" if written.several else ", one at a time"
     print(
-        f"{out}: {what}, {out.stat().st_size / 2**20:.1f} MiB; the logits differ from PyTorch's by "
+        f"{out}: {what}, {_size(out)}; the logits differ from PyTorch's by "
         f"{written.difference:.1e} of the largest at most"
     )
+
+
+def _size(file: Path) -> str:
+    """How large a file is, for people."""
+    size = file.stat().st_size
+    return f"{size / 2**20:.1f} MiB" if size >= 2**20 else f"{size / 2**10:.0f} KiB"

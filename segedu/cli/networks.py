@@ -244,6 +244,8 @@ def load_model(
     from segedu.engine.checkpoint import network_of
     from segedu.models import list_models
 
+    if user_path(checkpoint).is_dir():
+        raise FileNotFoundError(f"{checkpoint} is a folder: name a file in it, such as best.pt")
     state = load_checkpoint(user_path(checkpoint))
     if settings and state.get("network"):
         state["network"] = {**state["network"], **settings}

@@ -250,6 +250,7 @@ def test_interrupt(run, monkeypatch, tmp_path, capsys):
         ("train --layout camvid --data {run}/camvid --out {tmp}/x --device gpu", "device"),
         ("train --layout camvid --data {run}/camvid --out {run}/camvid/val.txt/x", "val.txt"),
         ("predict {image} --checkpoint {tmp}/no.pt --out {tmp}/o", "no checkpoint at"),
+        ("predict {image} --checkpoint {tmp} --out {tmp}/o", "{tmp} is a folder: .* best.pt"),
         ("predict {image} --checkpoint {run}/camvid/val.txt --out {tmp}/o", "too short|damaged"),
         ("evaluate --checkpoint {best} --split dev", "split must be one of"),
         ("evaluate --checkpoint {best} --layout scenes", "the model knows the classes"),

@@ -331,6 +331,11 @@ TABLE: dict[str, tuple[Callable[[], object], type[Exception], str]] = {
     ),
     "benchmark_ratios": (lambda: viz.benchmark_ratios({}), ValueError, "rows .* got none"),
     "architecture": (lambda: viz.architecture(MODEL, 0), ValueError, "size .*0"),
+    "architecture's dashed lines": (
+        lambda: viz.architecture(MODEL, 8, dashed="places"),
+        ValueError,
+        "English ｜ 中文.*'places'",
+    ),
     "shapes": (lambda: viz.shapes(MODEL, (4, 4, 4, 4)), ValueError, r"size .*\(4, 4, 4, 4\)"),
     "table": (lambda: viz.table([[1, 2]], ["a"]), ValueError, r"1 cells.*\[1, 2\]"),
     "binary_errors": (

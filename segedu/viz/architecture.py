@@ -18,8 +18,8 @@ COLORS = {
     "upsampled ｜ 上采样": "#009E73",
 }
 NOTE = (
-    "Box: name and number of channels. Row: resolution, as a part of the input's. "
-    "Dashed: skip connection. ｜ 方框：名称与通道数。行：分辨率与输入之比。虚线：跳跃连接。"
+    "Box: name and number of channels. Row: resolution, as a part of the input's. Dashed: {}. ｜ "
+    "方框：名称与通道数。行：分辨率与输入之比。虚线：{}。"
 )
 ENDS = {"input": "input ｜ 输入", "output": "output ｜ 输出"}
 
@@ -31,6 +31,7 @@ class Architecture:
     svg: str
     name: str
     stages: tuple[Stage, ...]
+    dashed: tuple[str, str]  # what the dashed lines mean, in English and in Chinese
 
     def _repr_html_(self) -> str:
         swatch = "display:inline-block;width:1em;height:1em;vertical-align:-0.1em;opacity:0.45"
@@ -43,7 +44,7 @@ class Architecture:
             '<div class="segedu-architecture">'
             f'<div style="overflow-x:auto" tabindex="0">{self.svg}</div>'
             f'<div style="font-size:0.9em">{legend}</div>'
-            f'<div style="font-size:0.9em">{NOTE}</div></div>'
+            f'<div style="font-size:0.9em">{NOTE.format(*map(escape, self.dashed))}</div></div>'
         )
 
     def __repr__(self) -> str:
@@ -51,7 +52,12 @@ class Architecture:
 
 
 def architecture(
-    model: nn.Module, size: int | tuple[int, int], *, in_channels: int = 3, name: str = ""
+    model: nn.Module,
+    size: int | tuple[int, int],
+    *,
+    in_channels: int = 3,
+    name: str = "",
+    dashed: str = "skip connection ｜ 跳跃连接",
 ) -> Architecture:
     """Draw the stages of a network, their resolutions and channels, and how the maps flow.
 
@@ -63,13 +69,19 @@ def architecture(
         size: (H, W) or one number for a square image.
         in_channels: C.
         name: of the network; its class if not given.
+        dashed: what passes along the dashed lines, which lead past other stages,
+            ``English ｜ 中文``.
 
     Raises:
-        ValueError: if the size is wrong, or no map of logits comes out.
+        ValueError: if the size is wrong, ``dashed`` is not in two languages, or no map of logits
+            comes out.
     """
+    english, separator, chinese = dashed.partition(" ｜ ")
+    if not separator:
+        raise ValueError(f"dashed must read 'English ｜ 中文', got {dashed!r}")
     stages = find_stages(model, size, in_channels)
     name = name or type(model).__name__
-    return Architecture(_Drawing(stages).svg(name), name, tuple(stages))
+    return Architecture(_Drawing(stages).svg(name), name, tuple(stages), (english, chinese))
 
 
 def shapes(model: nn.Module, size: int | tuple[int, int], *, in_channels: int = 3) -> Table:

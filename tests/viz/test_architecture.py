@@ -83,3 +83,11 @@ def test_shapes_are_a_table_of_the_stages():
     assert table.rows[2] == ("encoder.1", "16 × 32 × 16", "1/2", "3,520")
     assert table.rows[-1] == ("output ｜ 输出", "5 × 64 × 32", "1/1", "–")
     assert volumes.head[1] == "output C × D × H × W ｜ 输出 C × D × H × W"
+
+
+def test_the_legend_says_what_the_dashed_lines_carry():
+    model = get_model("segnet_basic", 2, base_width=2)
+    assert "Dashed: skip connection." in viz.architecture(model, 32)._repr_html_()
+    html = viz.architecture(model, 32, dashed="places ｜ 位置")._repr_html_()
+    assert "Dashed: places. ｜ " in html and "虚线：位置。" in html
+    assert "skip connection" not in html and "跳跃连接" not in html

@@ -148,6 +148,8 @@ def two_pulls(answer):
             "the signs are turned round: the pull goes up ｜ 符号反了：拉力是向上的": -parts,
             "the loss has the factor 1/2: it is a mean over two classes ｜ "
             "损失里有因子 1/2：它是两个类别的平均": 2 * parts,
+            "the background has a part, too: where object gets more probable, it gets less ｜ "
+            "背景也有一份：物体的概率升高，背景的概率就降低": torch.tensor([0.0181, 0.0]).double(),
             "multiply the slope by p (1 - p), the slope of softmax ｜ "
             "还要乘以 p (1 - p)，即 softmax 函数的导数": parts / (0.75 * 0.25),
         }

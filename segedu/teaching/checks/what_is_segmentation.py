@@ -4,7 +4,6 @@ import numpy as np
 
 from segedu.data import scenes
 from segedu.teaching.checking import (
-    WrongAnswerError,
     exercise,
     expect,
     expect_function,
@@ -123,27 +122,53 @@ def paste(answer):
     expect_function(integers, _paste, [*cases, (masks[1:], np.array([0.3, 0.7]))])
 
 
-@exercise(4, wrong=[0, 115, "1", 1.5, -1])
-def right_by_accident(answer):
-    """Number of a scene whose trees are as many as their components, though two share one."""
+def _trees(n):
+    """Trees of scene ``n``, components of their class, and whether two trees share one."""
     from scipy import ndimage
 
-    if isinstance(answer, bool) or not isinstance(answer, int | np.integer) or answer < 0:
-        raise WrongAnswerError(
-            f"the number of a scene is wanted, 0 or larger, got {answer!r} ｜ "
-            f"需要一个场景的编号（0 或更大的整数），得到的是 {answer!r}"
-        )
-    scene = scenes.generate(int(answer), scenes.SceneConfig(size=128))
+    scene = scenes.generate(n, scenes.SceneConfig(size=128))
     components, count = ndimage.label(scene.semantic == TREE, np.ones((3, 3)))
     trees = scene.instances.masks[scene.instances.labels == TREE]  # (N, H, W)
-    expect(
-        count == len(trees),
-        f"scene {answer} has {len(trees)} trees and {count} components ｜ "
-        f"场景 {answer} 有 {len(trees)} 棵树、{count} 个连通分量",
-    )
     held = [number for tree in trees for number in np.unique(components[tree])]
+    return len(trees), count, len(held) > len(set(held))
+
+
+def _equal(n):
+    trees, components, _ = _trees(n)
+    return trees == components
+
+
+@exercise(
+    4,
+    wrong=[
+        _equal,
+        lambda n: _trees(n)[2],
+        lambda n: not (_equal(n) and _trees(n)[2]),
+        lambda n: True,
+        lambda n: n,
+        lambda n: None,
+        1,
+    ],
+)
+def right_by_accident(answer):
+    """Whether a scene has as many trees as their components, though two trees share one."""
     expect(
-        len(held) > len(set(held)),
-        f"in scene {answer} no component holds two trees ｜ "
-        f"场景 {answer} 中没有哪个连通分量含有两棵树",
+        callable(answer),
+        f"a function is wanted, got {type(answer).__name__} ｜ "
+        f"需要一个函数，得到的是 {type(answer).__name__}",
     )
+    for n in (0, 1, 4, 18, 29):  # all four cases: 29 has equal numbers, and no tree shares
+        trees, components, shared = _trees(n)
+        found = answer(n)
+        expect(
+            isinstance(found, bool | np.bool_),
+            f"the function must return true or false, got {type(found).__name__} ｜ "
+            f"函数应返回真或假，得到的是 {type(found).__name__}",
+        )
+        expect(
+            bool(found) == (trees == components and shared),
+            f"scene {n}: {trees} trees, {components} components, two trees share a component: "
+            f"{shared}; by_accident({n}) is {bool(found)} ｜ "
+            f"场景 {n}：{trees} 棵树，{components} 个连通分量，有两棵树同在一个分量里："
+            f"{shared}；by_accident({n}) 是 {bool(found)}",
+        )

@@ -15,7 +15,7 @@ ROOT = Path(__file__).resolve().parents[2]
 sys.path[:0] = [str(ROOT / "book"), str(ROOT / "book" / "ext")]
 
 from browser import FLAGS, find_chromium  # noqa: E402
-from editions import build_site  # noqa: E402
+from editions import build_edition, build_site  # noqa: E402
 
 from tests.once import once  # noqa: E402
 
@@ -86,6 +86,19 @@ def miniature(miniature_source: Path, tmp_path_factory: pytest.TempPathFactory) 
         return build_site(miniature_source, tmp_path_factory.mktemp("miniature"))
 
     return once("miniature", tmp_path_factory, build)
+
+
+@pytest.fixture(scope="session")
+def fork(miniature_source: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The English miniature as somebody publishes it from a repository of their own."""
+
+    def build() -> Path:
+        with pytest.MonkeyPatch.context() as patch:
+            patch.setenv("SEGEDU_REPOSITORY_URL", "https://github.com/teacher/fork")
+            patch.setenv("SEGEDU_SITE_URL", "https://teacher.example/fork/")
+            return build_edition(miniature_source, tmp_path_factory.mktemp("fork"), "en")
+
+    return once("fork", tmp_path_factory, build)
 
 
 @pytest.fixture(scope="session")

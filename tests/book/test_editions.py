@@ -90,9 +90,8 @@ def test_without_a_repository_there_is_no_launch_button(pages):
     assert "_sources/chapters/01-part/01-first.ipynb" in pages["en"]
 
 
-def test_a_fork_gets_its_own_colab_link(miniature_source, tmp_path, monkeypatch):
-    monkeypatch.setenv("SEGEDU_REPOSITORY_URL", "https://github.com/teacher/fork")
-    page = (build_edition(miniature_source, tmp_path, "en") / FIRST).read_text(encoding="utf-8")
+def test_a_fork_gets_its_own_colab_link(fork):
+    page = (fork / FIRST).read_text(encoding="utf-8")
     path = "chapters/01-part/01-first.ipynb"
     assert f"https://colab.research.google.com/github/teacher/fork/blob/main/{path}" in page
 

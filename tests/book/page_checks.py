@@ -1,7 +1,9 @@
 """What must hold on every page of a built edition; each check yields its complaints.
 
-A page is opened once and looked at in three `VIEWS`, one after the other: wide and light, then
-dark, then as narrow as a phone. A new check is a function of a `Visit` in one of these lists.
+A page is opened once and looked at in one of the `VIEWS` after the other: wide, less wide, as
+narrow as a phone; then, without its drawings, by axe, light and dark. A new check is a function of
+a `Visit` in one of these lists. All pages are opened in one `Tab`: a new one would start a process
+that knows none of the scripts and fonts.
 """
 
 import gzip
@@ -14,7 +16,7 @@ from urllib.parse import unquote, urlsplit
 
 import axe_playwright_python
 import yaml
-from playwright.sync_api import BrowserContext, Page
+from playwright.sync_api import Page
 
 from tests.book.layout_checks import complaints
 
@@ -25,43 +27,69 @@ MAX_FIGURES = 800_000  # bytes
 AXE = (Path(axe_playwright_python.__file__).parent / "axe.min.js").read_text(encoding="utf-8")
 # With `preload`, axe would itself ask for the style sheets' imports, at wrong addresses.
 AXE_OPTIONS = {"resultTypes": ["violations"], "preload": False}
-COLOUR_RULES = ("color-contrast", "link-in-text-block")
+COLOUR_RULES = {"color-contrast": "*", "link-in-text-block": "a[href]"}  # and their elements
 # Violations in the theme's own parts, which no page of ours can mend: (rule, part of the element).
 KNOWN_IN_THEME = (
     ("region", "logo__title"),  # the title in the side bar stands outside a landmark
 )
 
-# Colours come from style sheets: elements with the same tags and classes around them look alike,
-# odd and even rows of tables apart. Of those with text of their own the first that shows is marked,
-# unless an earlier page of the edition had its like, and the kinds that were marked are returned.
+# Axe looks at every element several times, and needs no drawings: those of formulas, which are
+# hidden from readers of the screen, and of charts. Texts stay, those of formulas in one piece.
+WITHOUT_DRAWINGS = """() => {
+    const drawn = "mjx-math, svg :is(path, use, line, polyline)";
+    for (const e of document.querySelectorAll(drawn)) e.remove();
+    for (const e of document.querySelectorAll("mjx-assistive-mml")) e.textContent = e.textContent;
+}"""
+# Elements of the same tag and class, the same colours and ground look alike, if both are large or
+# none is. Of those with text of their own the first that shows is marked, unless an earlier page
+# had its like, and the kinds that were marked are returned.
 # Code is thousands of elements; those that look like an earlier one become plain text.
 MARK_KINDS = """(known) => {
-    const kinds = new Map(), seen = new Set(), alike = [], before = new Set(known);
-    const kind = (e) => {
+    const grounds = new Map(), seen = new Set(), alike = [], before = new Set(known);
+    const ground = (e) => {  // of the element itself and of those around it
         if (!e) return "";
-        if (!kinds.has(e)) {
-            const row = e.tagName === "TR" ? e.rowIndex % 2 : "";
-            const own = `${e.tagName}${row} ${e.getAttribute("class")} ${e.getAttribute("style")}`;
-            kinds.set(e, `${kind(e.parentElement)} > ${own}`);
+        if (!grounds.has(e)) {
+            const s = getComputedStyle(e);
+            const own = [s.backgroundColor, s.backgroundImage.slice(0, 99), s.opacity].join(" ");
+            const clear = own === "rgba(0, 0, 0, 0) none 1";
+            grounds.set(e, (clear ? "" : `${own} / `) + ground(e.parentElement));
         }
-        return kinds.get(e);
+        return grounds.get(e);
+    };
+    const kind = (e) => {
+        const s = getComputedStyle(e), size = parseFloat(s.fontSize);
+        const large = size >= 24 || (size >= 18.6 && s.fontWeight >= 700);  // may be paler
+        const own = [e.tagName, e.getAttribute("class"), s.color, s.textShadow, large];
+        if (e.tagName === "A") {  // must differ from the text around it
+            const t = getComputedStyle(e.parentElement);
+            own.push(s.textDecorationLine, s.fontWeight, t.color, t.fontWeight);
+        }
+        return [...own, ground(e)].join(" ");
     };
     for (const e of [...document.body.querySelectorAll("*")]) {
+        delete e.dataset.kind;
         if (![...e.childNodes].some((node) => node.nodeType === 3 && node.data.trim())) continue;
-        if (!seen.has(kind(e)) && e.checkVisibility()) {
-            seen.add(kind(e));
-            if (!before.has(kind(e))) e.dataset.kind = "";
+        const own = kind(e);
+        if (!seen.has(own) && e.checkVisibility()) {
+            seen.add(own);
+            if (!before.has(own)) e.dataset.kind = "";
         } else if (e.matches(".highlight pre span")) alike.push(e);
     }
     for (const e of alike) e.replaceWith(e.textContent);  // at the end: each change costs a layout
     return [...seen].filter((kind) => !before.has(kind));
 }"""
-RUN_AXE = "([context, options]) => axe.run(context, options)"
+JUDGE_MARKED = """(rules) => axe.configure(
+    {rules: rules.map(([id, selector]) => ({id, selector: `${selector}[data-kind]`}))})"""
+RUN_AXE = "(options) => axe.run(options)"
 UNSET_MATH = """() => [...document.querySelectorAll("article .math")]
     .filter((e) => !e.querySelector("mjx-container") || e.querySelector("mjx-merror"))
     .map((e) => e.textContent.slice(0, 60))"""
 MATH_READY = "async () => { await window.MathJax?.startup?.promise; }"
 AT_ONCE = "*, *::before, *::after { transition: none !important; }"  # the theme fades to dark
+NAMELESS = """() => [...document.querySelectorAll("a[href], button, [role=img], img:not([alt])")]
+    .filter((e) => ![e.textContent, e.ariaLabel, e.title, e.querySelector("img")?.alt]
+        .some((text) => text?.trim()))
+    .map((e) => e.outerHTML.slice(0, 120))"""
 OVERFLOW = """() => [document.documentElement.scrollWidth, window.innerWidth]"""
 CUT_CODE = """() => [...document.querySelectorAll("article div.highlight pre")]
     .filter((e) => e.scrollWidth > e.clientWidth + 1)
@@ -91,16 +119,62 @@ def pages_in(contents: Path) -> list[str]:
 
 
 @dataclass
+class Tab:
+    """Where one page after the other is opened."""
+
+    page: Page
+    address: str
+    requested: list[str] = field(default_factory=list)  # since it was emptied
+    faults: list[str] = field(default_factory=list)  # external and failed requests, errors
+
+    def __post_init__(self) -> None:
+        self.page.on("request", self._request)
+        self.page.on("response", self._response)
+        self.page.on("requestfailed", self._failed)
+        self.page.on("console", self._console)
+        self.page.on("pageerror", lambda error: self.faults.append(f"script error: {error}"))
+
+    def _request(self, sent) -> None:
+        self.requested.append(sent.url)
+        if not sent.url.startswith((self.address, "data:")):
+            self.faults.append(f"external request {sent.url}")
+
+    def _response(self, received) -> None:
+        if received.status >= 400:
+            self.faults.append(f"{received.status} for {received.url}")
+
+    def _failed(self, failed) -> None:
+        if failed.url in self.requested:  # not one that an earlier page left
+            self.faults.append(f"failed request {failed.url}")
+
+    def _console(self, message) -> None:
+        if message.type in ("error", "warning"):
+            self.faults.append(f"console {message.type}: {message.text}")
+
+    def open(self, name: str) -> None:
+        """Open a page of the site, with its formulas set."""
+        self.requested.clear()
+        self.faults.clear()
+        self.page.goto(self.address + name, wait_until="load")
+        self.page.evaluate(MATH_READY)
+
+
+@dataclass
 class Visit:
     """An open page."""
 
-    page: Page
+    tab: Tab
     site: Path
-    address: str
     name: str  # path from the top of the site
     language: str  # what <html lang> must say
-    requested: list[str] = field(default_factory=list)
-    kinds: list[str] = field(default_factory=list)  # of elements whose colours are to be judged
+    judged: set[str]  # kinds of elements whose colours were good on other pages
+    kinds: set[str] = field(default_factory=set)  # of elements whose colours are judged on this one
+    has_axe: bool = False
+
+    @property
+    def page(self) -> Page:
+        """The page in the browser."""
+        return self.tab.page
 
     @cached_property
     def edition(self) -> Path:
@@ -108,29 +182,23 @@ class Visit:
         first = self.name.split("/")[0]
         return self.site / first if first in ("en", "zh") else self.site
 
+    def mark_new_kinds(self) -> bool:
+        """Mark an element of each kind that was not judged before; whether there is one."""
+        new = self.page.evaluate(MARK_KINDS, [*self.judged])
+        self.kinds.update(new)
+        return bool(new)
 
-def watch(page: Page, address: str) -> list[str]:
-    """A list that fills with the external and failed requests and the errors of `page`."""
-    seen: list[str] = []
-
-    def request(sent) -> None:
-        if not sent.url.startswith((address, "data:")):
-            seen.append(f"external request {sent.url}")
-
-    def response(received) -> None:
-        if received.status >= 400:
-            seen.append(f"{received.status} for {received.url}")
-
-    def console(message) -> None:
-        if message.type in ("error", "warning"):
-            seen.append(f"console {message.type}: {message.text}")
-
-    page.on("request", request)
-    page.on("response", response)
-    page.on("requestfailed", lambda failed: seen.append(f"failed request {failed.url}"))
-    page.on("console", console)
-    page.on("pageerror", lambda error: seen.append(f"script error: {error}"))
-    return seen
+    def violations(self, options: dict) -> Iterator[str]:
+        """The complaints of axe-core, apart from what is known of the theme."""
+        if not self.has_axe:
+            self.page.evaluate(AXE)
+            self.page.evaluate(JUDGE_MARKED, [*COLOUR_RULES.items()])
+            self.has_axe = True
+        for rule in self.page.evaluate(RUN_AXE, AXE_OPTIONS | options)["violations"]:
+            for node in rule["nodes"]:
+                known = any(rule["id"] == r and part in node["html"] for r, part in KNOWN_IN_THEME)
+                if not known:
+                    yield f"axe {rule['id']}: {node['html'][:120]}"
 
 
 # ---- wide and light
@@ -153,6 +221,11 @@ def loads_figures_late(visit: Visit) -> Iterator[str]:
     yield from (f"not loaded lazily: {image}" for image in visit.page.evaluate(EAGER))
 
 
+def names_what_can_be_followed(visit: Visit) -> Iterator[str]:
+    """No link, button or picture lost its name when the other language was left out."""
+    yield from (f"has no name: {element}" for element in visit.page.evaluate(NAMELESS))
+
+
 def is_light(visit: Visit) -> Iterator[str]:
     """A page with its scripts, styles and fonts is small, and so are its figures."""
     total, figures = weight(visit)
@@ -165,8 +238,9 @@ def is_light(visit: Visit) -> Iterator[str]:
 def weight(visit: Visit) -> tuple[int, int]:
     """Compressed bytes of a page with its scripts, styles and fonts; bytes of its figures."""
     document = visit.site / visit.name
-    body, own = document.read_bytes(), visit.address + visit.name
-    asked = {url for url in visit.requested if url.startswith(visit.address)} - {own}
+    address, own = visit.tab.address, visit.tab.address + visit.name
+    body = document.read_bytes()
+    asked = {url for url in visit.tab.requested if url.startswith(address)} - {own}
     files = {visit.site / unquote(urlsplit(url).path).lstrip("/") for url in asked}
     pictures = {visit.edition / "_images" / name.decode() for name in PICTURE.findall(body)}
     total = sum(packed_size(file) for file in files if file.parent.name != "_images")
@@ -181,29 +255,6 @@ def packed_size(file: Path) -> int:
     """Bytes of a file as a server sends it."""
     data = file.read_bytes() if file.exists() else b""
     return len(data if file.suffix in (".woff", ".woff2", ".png") else gzip.compress(data))
-
-
-def is_accessible(visit: Visit) -> Iterator[str]:
-    """What axe-core finds by all rules but those that look at colours."""
-    rules = {rule: {"enabled": False} for rule in COLOUR_RULES}
-    yield from violations(visit.page, {"include": ["html"]}, {"rules": rules})
-
-
-def has_contrast(visit: Visit) -> Iterator[str]:
-    """What axe-core finds by the rules that look at colours, for one element of each new kind."""
-    if not visit.kinds:
-        return
-    marked = {"include": ["[data-kind]"]}
-    yield from violations(visit.page, marked, {"runOnly": list(COLOUR_RULES)})
-
-
-def violations(page: Page, context: dict, options: dict) -> Iterator[str]:
-    """The complaints of axe-core, apart from what is known of the theme."""
-    for rule in page.evaluate(RUN_AXE, [context, AXE_OPTIONS | options])["violations"]:
-        for node in rule["nodes"]:
-            known = any(rule["id"] == r and part in node["html"] for r, part in KNOWN_IN_THEME)
-            if not known:
-                yield f"axe {rule['id']}: {node['html'][:120]}"
 
 
 # ---- as narrow as a phone
@@ -227,7 +278,26 @@ def shows_that_code_goes_on(visit: Visit) -> Iterator[str]:
 def is_well_laid_out(visit: Visit) -> Iterator[str]:
     """Nothing is torn, broken, cut or blank."""
     width = visit.page.viewport_size["width"]
-    yield from (f"{problem} ({width} px)" for problem in complaints(visit.page, visit.address))
+    yield from (f"{problem} ({width} px)" for problem in complaints(visit.page, visit.tab.address))
+
+
+# ---- by axe
+
+
+def is_accessible(visit: Visit) -> Iterator[str]:
+    """What axe-core finds in the bilingual edition, whose pages have all that the others have."""
+    visit.page.evaluate(WITHOUT_DRAWINGS)
+    if visit.edition == visit.site:
+        visit.mark_new_kinds()
+        yield from visit.violations({})
+    else:
+        yield from has_contrast(visit)
+
+
+def has_contrast(visit: Visit) -> Iterator[str]:
+    """What axe-core finds by the rules that look at colours, if a kind of element is new."""
+    if visit.mark_new_kinds():
+        yield from visit.violations({"runOnly": [*COLOUR_RULES]})
 
 
 Check = Callable[[Visit], Iterator[str]]
@@ -239,48 +309,37 @@ VIEWS: tuple[tuple[tuple[int, int], str, tuple[Check, ...]], ...] = (
             speaks_its_language,
             sets_its_formulas,
             loads_figures_late,
-            is_accessible,
-            has_contrast,
+            names_what_can_be_followed,
             is_well_laid_out,
         ),
     ),
-    ((1360, 900), "dark", (has_contrast,)),
     ((1280, 800), "light", (is_well_laid_out,)),
     ((390, 844), "light", (fits_a_phone, shows_that_code_goes_on, is_well_laid_out, is_light)),
+    ((1360, 900), "light", (is_accessible,)),
+    ((1360, 900), "dark", (has_contrast,)),
 )
 
 
-def look_at(
-    context: BrowserContext,
-    site: Path,
-    address: str,
-    name: str,
-    language: str,
-    judged: set[str],
-) -> list[str]:
+def look_at(tab: Tab, site: Path, name: str, language: str, judged: set[str]) -> list[str]:
     """Opens a page, looks at it in all views, and says what is wrong with it.
 
-    `judged` are the kinds of elements whose colours were good on another page of the edition;
-    those of a good page are added.
+    `judged` are the kinds of elements whose colours were good on another page; those of a good page
+    are added.
     """
-    page = context.new_page()
-    problems = watch(page, address)
-    visit = Visit(page, site, address, name, language)
-    page.on("request", lambda request: visit.requested.append(request.url))
-    page.set_viewport_size({"width": 1360, "height": 900})
-    page.emulate_media(color_scheme="light")
-    page.goto(address + name, wait_until="load")
-    page.evaluate(MATH_READY)
-    page.add_style_tag(content=AT_ONCE)
-    page.evaluate(AXE)
-    visit.kinds = page.evaluate(MARK_KINDS, list(judged))
-    for (width, height), scheme, checks in VIEWS:
+    page, visit = tab.page, Visit(tab, site, name, language, judged)
+    problems: list[str] = []
+    for number, ((width, height), scheme, checks) in enumerate(VIEWS):
+        if scheme == "dark" and not visit.kinds:
+            continue  # what looks like other pages when it is light does so when it is dark
         page.set_viewport_size({"width": width, "height": height})
         page.emulate_media(color_scheme=scheme)
+        if number == 0:
+            tab.open(name)
+            page.add_style_tag(content=AT_ONCE)
         found = [problem for check in checks for problem in check(visit)]
         problems += [f"{problem} ({scheme}, {width} px)" for problem in found]
-    page.wait_for_load_state("networkidle")  # late requests and errors are in `problems`, too
-    page.close()
+    page.wait_for_load_state("networkidle")  # late requests and errors are among the faults, too
+    problems += tab.faults
     if not problems:
         judged.update(visit.kinds)
     return problems

@@ -10,7 +10,7 @@ from browser import serve
 from editions import ROOT
 from playwright.sync_api import Browser, BrowserContext, Page
 
-from tests.book.page_checks import look_at, pages_in, pages_of, watch
+from tests.book.page_checks import Tab, look_at, pages_in, pages_of
 
 pytestmark = pytest.mark.browser
 
@@ -58,23 +58,29 @@ def page(browser: Browser) -> Iterator[Page]:
 
 @pytest.fixture(scope="module")
 def context(browser: Browser) -> Iterator[BrowserContext]:
-    """One for all pages, so that what they share is fetched once."""
+    """One for all tabs, so that what they share is fetched once."""
     context = browser.new_context()
     yield context
     context.close()
 
 
 @pytest.fixture(scope="module")
-def judged() -> dict[str, set[str]]:
-    """For each edition the kinds of elements whose colours were found good."""
-    return {folder: set() for folder in EDITIONS}
+def tab(built: Built, context: BrowserContext) -> Iterator[Tab]:
+    page = context.new_page()
+    yield Tab(page, built.address)
+    page.close()
+
+
+@pytest.fixture(scope="module")
+def judged() -> set[str]:
+    """The kinds of elements whose colours were found good; all editions share the style sheets."""
+    return set()
 
 
 @pytest.mark.parametrize(("built", "folder", "name"), PAGES, indirect=["built"])
-def test_a_page_is_sound(built, context, judged, folder, name):
+def test_a_page_is_sound(built, tab, judged, folder, name):
     path = f"{folder}/{name}" if folder else name
-    language, known = EDITIONS[folder], judged[folder]
-    problems = look_at(context, built.folder, built.address, path, language, known)
+    problems = look_at(tab, built.folder, path, EDITIONS[folder], judged)
     assert not problems, f"{path}: " + "\n".join(problems)
 
 
@@ -127,19 +133,19 @@ def test_the_switcher_at_the_top_adds_nothing(built, page):
 def test_search_finds_words(built, page, folder, word):
     if folder == "en" and word != "mask":
         pytest.skip("the English edition has no Chinese words")
-    seen = watch(page, built.address)
+    tab = Tab(page, built.address)
     prefix = f"{folder}/" if folder else ""
     page.goto(f"{built.address}{prefix}search.html?q={word}", wait_until="load")
     page.wait_for_selector("ul.search li a", timeout=20_000)
     page.wait_for_load_state("networkidle")
     links = page.eval_on_selector_all("ul.search li a", "(all) => all.map((a) => a.href)")
     assert any("/chapters/" in link for link in links), links
-    assert not seen
+    assert not tab.faults
 
 
 @pytest.mark.parametrize("folder", EDITIONS)
 def test_an_explorer_follows_the_mouse(built, page, folder):
-    seen = watch(page, built.address)
+    tab = Tab(page, built.address)
     prefix = f"{folder}/" if folder else ""
     page.goto(f"{built.address}{prefix}{built.chapter}", wait_until="networkidle")
     explorer = page.locator(".segedu-frames").first
@@ -167,7 +173,7 @@ def test_an_explorer_follows_the_mouse(built, page, folder):
     last, loaded = explorer.evaluate(shown)
     count = explorer.locator(".segedu-frame").count()
     assert last == count - 1 != first and loaded
-    assert not seen
+    assert not tab.faults
 
 
 def test_a_kind_of_element_is_judged_on_the_first_page_that_has_it(context, tmp_path):
@@ -179,12 +185,13 @@ def test_a_kind_of_element_is_judged_on_the_first_page_that_has_it(context, tmp_
         )
     judged: set[str] = set()
     with serve(tmp_path) as address:
-        assert look_at(context, tmp_path, address, "good.html", "en", judged) == []
+        tab = Tab(context.new_page(), address)
+        assert look_at(tab, tmp_path, "good.html", "en", judged) == []
         assert [kind for kind in judged if "P good" in kind]
-        assert look_at(context, tmp_path, address, "good.html", "en", judged) == []
+        assert look_at(tab, tmp_path, "good.html", "en", judged) == []
         before = set(judged)
         for _ in range(2):  # a page with a fault is judged again, wherever its like is met
-            found = look_at(context, tmp_path, address, "pale.html", "en", judged)
+            found = look_at(tab, tmp_path, "pale.html", "en", judged)
             assert any("axe color-contrast" in fault for fault in found)
     assert judged == before
 
@@ -207,7 +214,8 @@ def test_a_bad_page_is_noticed(context, tmp_path):
         '<script src="heavy.js"></script></article></main></html>'
     )
     with serve(tmp_path) as address:
-        problems = "\n".join(look_at(context, tmp_path, address, "bad.html", "en", set()))
+        tab = Tab(context.new_page(), address)
+        problems = "\n".join(look_at(tab, tmp_path, "bad.html", "en", set()))
     for complaint in (
         *("external request", "404 for", "script error", "lang='de'", "formula not set"),
         *("not loaded lazily", "axe image-alt", "scrolls sideways", "kB, allowed 700"),

@@ -5,7 +5,8 @@ A notebook keeps both languages. For a page the extension
 - splits comments ``# English ｜ 中文`` and strings ``"English ｜ 中文"`` of code cells, also where
   neighbouring strings make one text, so that the code that is copied is the code that is shown;
 - splits the lines of printed text and the texts of HTML and SVG outputs;
-- ties the parts of names and ranges in tables: a browser may break them at their dashes;
+- ties the parts of names and ranges in tables and in captions of pictures: a browser may break them
+  at their dashes;
 - sets charts (``image/svg+xml``, alone or as the pictures of a slider) into the page itself: black
   becomes the colour of the text, the white ground is left out, and ids get the chart's own prefix.
 """
@@ -105,7 +106,7 @@ def inline_slider_charts(html: str, edition: str) -> str:
 
 
 def unbroken(match: re.Match[str]) -> str:
-    """A text of a table whose names and ranges stay on one line."""
+    """A text of a table or a caption whose names and ranges stay on one line."""
     text = match[1]
     for pattern in (NAME, RANGE):
         text = pattern.sub(r'<span class="unbroken">\g<0></span>', text)
@@ -129,7 +130,7 @@ def convert_cell(cell: dict[str, Any], edition: str) -> None:
         ):
             if kind in data:
                 data[kind] = convert("".join(data[kind]), edition)
-        if "segedu-table" in data.get("text/html", ""):
+        if re.search("segedu-(?:table|pictures)", data.get("text/html", "")):
             data["text/html"] = TEXT.sub(unbroken, data["text/html"])
         if svg := data.pop("image/svg+xml", None):
             data["text/html"] = inline_chart("".join(svg), options, edition)

@@ -150,7 +150,11 @@ def test_a_notebook_is_converted(chart):
     table = viz.table(
         [["U-Net++, depth 1 ｜ U-Net++，深度 1", "31.6 (30.5–32.3)"]], ["x–1", "1–2 ｜ 1–2"]
     )._repr_html_()
-    cell["outputs"].append({"output_type": "display_data", "data": {"text/html": [table]}})
+    pictures = (
+        '<div class="segedu-pictures"><figcaption>FCN-32s ｜ FCN-32s，正确</figcaption></div>'
+    )
+    for html in (table, pictures):
+        cell["outputs"].append({"output_type": "display_data", "data": {"text/html": [html]}})
     env = SimpleNamespace(doc2path=lambda docname: f"{docname}.ipynb")
     app = SimpleNamespace(env=env, config=SimpleNamespace(bilingual_edition="zh"))
     source = [json.dumps({"cells": [cell]})]
@@ -159,7 +163,8 @@ def test_a_notebook_is_converted(chart):
     assert converted["source"] == "x  # 一"
     assert converted["outputs"][0]["text"] == "一\n"
     assert list(converted["outputs"][1]["data"]) == ["text/html"]
-    ranges = re.findall(
-        '<span class="unbroken">(.*?)</span>', converted["outputs"][2]["data"]["text/html"]
-    )
-    assert ranges == ["1–2", "U-Net++", "(30.5–32.3)"]
+    whole = [
+        re.findall('<span class="unbroken">(.*?)</span>', output["data"]["text/html"])
+        for output in converted["outputs"][2:]
+    ]
+    assert whole == [["1–2", "U-Net++", "(30.5–32.3)"], ["FCN-32s"]]

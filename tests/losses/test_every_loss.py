@@ -101,18 +101,23 @@ def test_all_ignored_batch_costs_nothing_and_moves_nothing(name):
     assert torch.equal(logits.grad, torch.zeros_like(logits))
 
 
-@every_loss
-def test_what_is_predicted_at_ignored_pixels_does_not_matter(name):
-    loss = EVERY[name].eval()
-    logits, target = batch(name)
-    other = torch.where((target == 255)[:, None], 7 * torch.randn_like(logits), logits)
+def assert_the_same_for(logits, other, loss, target):
+    """Value and gradient of a loss do not depend on which of two predictions it is given."""
     for x in (logits, other):
         x.requires_grad_()
     a, b = loss(logits, target), loss(other, target)
     a.backward()
     b.backward()
-    torch.testing.assert_close(a, b)
-    torch.testing.assert_close(logits.grad, other.grad)
+    torch.testing.assert_close(b, a)
+    torch.testing.assert_close(other.grad, logits.grad)
+
+
+@every_loss
+def test_what_is_predicted_at_ignored_pixels_does_not_matter(name):
+    loss = EVERY[name].eval()
+    logits, target = batch(name)
+    other = torch.where((target == 255)[:, None], 7 * torch.randn_like(logits), logits)
+    assert_the_same_for(logits, other, loss, target)
     ignored = (target == 255)[:, None].expand_as(logits)
     assert (logits.grad[ignored] == 0).all()
 
@@ -125,13 +130,7 @@ def test_what_is_no_number_at_an_ignored_pixel_does_not_matter_either(name, chan
     broken = logits.clone()
     values = torch.tensor([-math.inf, math.inf, 1e30, math.nan])
     broken.flatten(2)[0, channel, :4] = values  # a view: the four ignored pixels
-    for x in (logits, broken):
-        x.requires_grad_()
-    a, b = loss(logits, target), loss(broken, target)
-    a.backward()
-    b.backward()
-    torch.testing.assert_close(b, a)
-    torch.testing.assert_close(broken.grad, logits.grad)
+    assert_the_same_for(logits, broken, loss, target)
 
 
 @every_loss
@@ -183,13 +182,7 @@ def test_channels_last_logits(name):
     loss = EVERY[name].eval()
     logits, target = batch(name)
     strided = logits.contiguous(memory_format=torch.channels_last)
-    for x in (logits, strided):
-        x.requires_grad_()
-    a, b = loss(logits, target), loss(strided, target)
-    torch.testing.assert_close(a, b)
-    a.backward()
-    b.backward()
-    torch.testing.assert_close(logits.grad, strided.grad)
+    assert_the_same_for(logits, strided, loss, target)
 
 
 @every_loss

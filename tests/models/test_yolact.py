@@ -210,7 +210,7 @@ def test_bad_targets_and_settings_are_named():
         small(1)
 
 
-@pytest.mark.slow  # a training of 60 steps
+@pytest.mark.weekly  # a training of 60 steps; a few are in test_tasks.py
 def test_the_tiny_network_learns_scenes_by_heart():
     torch.manual_seed(0)
     scenes = instance_scenes(2, min_area=16, config=PLAIN_64)

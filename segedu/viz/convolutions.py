@@ -110,9 +110,9 @@ def effective_receptive_field(
             square = Rectangle(corner, side, side, fill=False, ec=color, ls=style, lw=1.6)
             ax.add_patch(square)
     ax.set_axis_off()
-    lines = [f"theoretical: {size} ｜ 理论：{size}"] if size else []
-    lines.append(f"effective (95 %): {effective.size} ｜ 有效（95 %）：{effective.size}")
-    ax.set_title("\n".join(lines), fontsize=9)
+    english, chinese = (f"theoretical {size}, ", f"理论 {size}，") if size else ("", "")
+    used = effective.size
+    ax.set_title(f"{english}effective {used} pixels ｜ {chinese}有效 {used} 像素", fontsize=9)
     return ax
 
 

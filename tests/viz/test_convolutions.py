@@ -1,3 +1,5 @@
+import re
+
 import numpy as np
 import pytest
 from matplotlib.colors import to_rgba
@@ -30,9 +32,8 @@ def test_effective_receptive_field_draws_both_squares():
     assert [patch.get_width() for patch in ax.patches] == [15, 9]
     middles = [patch.get_x() + patch.get_width() / 2 for patch in ax.patches]
     assert middles == pytest.approx([9, 9])
-    theoretical, effective = (line.split(BAR) for line in ax.get_title().splitlines())
-    assert all("15" in half for half in theoretical)  # an edition shows one half
-    assert all("9" in half.replace("95", "") for half in effective)
+    for half in ax.get_title().split(BAR):  # an edition shows one of them
+        assert re.findall(r"\d+", half) == ["15", "9"]
     ax.figure.canvas.draw()
     with pytest.raises(ValueError, match="not all 0"):
         viz.effective_receptive_field(np.zeros((4, 4)))

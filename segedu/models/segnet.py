@@ -33,13 +33,13 @@ class SegNet(nn.Module):
         require_size(images, 2 ** len(self.encoder))
         x, pooled = images, []
         for stage in self.encoder:
-            x = stage(x)  # (N, w, H, W), (N, 2w, H/2, W/2), (N, 4w, H/4, W/4), ...
+            x = stage(x)  # first (N, w, H, W), then (N, 2w, H/2, W/2), ...
             size = x.shape[-2:]
             x, indices = F.max_pool2d(x, 2, return_indices=True)
             pooled.append((indices, size))
         for stage, (indices, size) in zip(self.decoder, reversed(pooled), strict=True):
             # an odd size lost a row in pooling, so the size must be given
-            x = F.max_unpool2d(x, indices, 2, output_size=size)  # (N, 8w, H/16, W/16), ...
+            x = F.max_unpool2d(x, indices, 2, output_size=size)  # as large as before pooling
             x = stage(x)
         return x  # (N, C, H, W)
 

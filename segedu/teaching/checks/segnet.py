@@ -90,7 +90,7 @@ def packed_places(answer):
         )
         expect(
             len(places) > 4 or not torch.equal(found, _backwards(places)),
-            "the first place belongs into the lowest two bits, factor 1 ｜ "
+            "the first place belongs in the lowest two bits, factor 1 ｜ "
             "第一个位置应放在最低的两个比特，乘 1",
         )
         expect_tensor(found, pack(places))

@@ -98,13 +98,22 @@ def widest_without_holes(answer):
     )
 
 
-def _pair(second: int, *, copied: bool = True, evaluate: bool = True) -> tuple:
+def _pair(
+    second: int,
+    *,
+    copied: bool = True,
+    evaluate: bool = True,
+    dilation: int = 2,
+    padding: int = 2,
+) -> tuple:
     """A model of stride 16 and another one, for the wrong answers."""
     small = {"rates": (), "base_width": 4, "layers": (1, 1, 1, 1)}
     coarse = deeplab_v3_resnet(50, 3, output_stride=16, **small).eval()
     fine = deeplab_v3_resnet(50, 3, output_stride=second, **small)
     if copied:
         fine.load_state_dict(coarse.state_dict())
+    conv = fine.classifier[1]
+    conv.dilation, conv.padding = (dilation, dilation), (padding, padding)
     return coarse, fine.eval() if evaluate else fine
 
 
@@ -116,11 +125,14 @@ def _pair(second: int, *, copied: bool = True, evaluate: bool = True) -> tuple:
         _pair(32),
         _pair(8, copied=False),
         _pair(8, evaluate=False),
+        _pair(8, dilation=1, padding=1),
+        _pair(8, padding=1),
+        _pair(8, dilation=4, padding=4),
         tuple(reversed(_pair(8))),
     ],
 )
 def a_finer_model(answer):
-    """A network of stride 8 with the weights of one of stride 16."""
+    """A network of stride 8 with the weights of one of stride 16, doubled rate in the head."""
     expect(
         isinstance(answer, tuple | list)
         and len(answer) == 2
@@ -146,6 +158,24 @@ def a_finer_model(answer):
     expect(
         ours.keys() == theirs.keys() and all(torch.equal(ours[k], theirs[k]) for k in ours),
         "the weights differ: copy all of them ｜ 权重不同：要全部复制过去",
+    )
+    convs = [layer for layer in fine.classifier.modules() if isinstance(layer, nn.Conv2d)]
+    rates = {layer.dilation for layer in convs if layer.kernel_size == (3, 3)}
+    paddings = {layer.padding for layer in convs if layer.kernel_size == (3, 3)}
+    expect(
+        rates != {(1, 1)},
+        "the weights are right, but a 3x3 convolution of the head still has rate 1 "
+        "｜ 权重对了，但头部还有一个 3x3 卷积的膨胀率仍为 1",
+    )
+    expect(
+        rates == {(2, 2)},
+        "one stride was removed, so the rate in the head doubles once, from 1 to 2 "
+        "｜ 只去掉了一个步幅，所以头部的膨胀率只加倍一次，从 1 变为 2",
+    )
+    expect(
+        paddings == {(2, 2)},
+        "the rate is right; now the padding of this layer must double, too "
+        "｜ 膨胀率对了；这一层的填充也要加倍",
     )
 
 
@@ -180,6 +210,12 @@ def _not_normalized(z: Tensor, brightness: Tensor) -> Tensor:
     return z + weights @ z.softmax(1)
 
 
+def _variance_not_squared(z: Tensor, brightness: Tensor) -> Tensor:
+    difference = brightness[:, None] - brightness
+    weights = torch.exp(-(difference**2) / (2 * 0.1)).fill_diagonal_(0)
+    return (z + weights @ z.softmax(1)).softmax(1)
+
+
 def _nothing_added(z: Tensor, brightness: Tensor) -> Tensor:
     return z.softmax(1)
 
@@ -189,6 +225,7 @@ MISTAKES = {
     "｜ 这还是原来的概率：什么也没有收到",
     _with_itself: "a pixel must not send to itself: its own weight is 0 "
     "｜ 像素不给自己传递：自己的权重为 0",
+    _variance_not_squared: "the 0.1 in the weight must be squared ｜ 权重中的 0.1 要平方",
     _without_scores: "the pixel's own scores z are missing ｜ 漏掉了像素自己的得分 z",
     _sends_scores: "pixels send probabilities, not scores ｜ 传递的是概率，不是得分",
     _not_normalized: "the last softmax is missing: the result must be probabilities "

@@ -7,7 +7,7 @@ import pytest
 
 from segedu.cli import parser, specs
 from segedu.medical.__main__ import command_parser
-from segedu.models import list_models
+from segedu.models import cost, get_model, list_models
 from tests.book.conftest import ROOT
 
 FILES = ("camvid", "instance", "medical")
@@ -44,3 +44,12 @@ def test_a_record_names_the_commands_that_repeat_it(name, monkeypatch):
     specs.parse(train.schedule, "--schedule", specs.SCHEDULES)
     recorded = record["training"].get("losses", [])
     assert len(recorded) in (0, train.epochs)
+
+
+def test_the_networks_compared_on_scenes_are_those_of_the_package():
+    recorded = json.loads((ROOT / "book/results/semantic.json").read_text(encoding="utf-8"))
+    size = recorded["budget"]["size"]
+    for entry in recorded["networks"].values():
+        network = get_model(entry["model"], 12, **entry["settings"])
+        price = cost(network, (size, size))
+        assert (price.parameters, price.macs) == (entry["parameters"], entry["macs"])

@@ -153,6 +153,7 @@ class Tab:
 
     def open(self, name: str) -> None:
         """Open a page of the site, with its formulas set."""
+        self.page.goto("about:blank")  # ends what an earlier page still asks for
         self.requested.clear()
         self.faults.clear()
         self.page.goto(self.address + name, wait_until="load")

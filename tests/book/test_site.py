@@ -153,9 +153,12 @@ def test_an_explorer_follows_the_mouse(built, page, folder):
     slider.scroll_into_view_if_needed()
     page.wait_for_load_state("networkidle")
     shown = """(explorer) => {
-        const of = [...explorer.querySelectorAll(".segedu-frame")].findIndex((e) => !e.hidden);
-        const image = explorer.querySelectorAll(".segedu-frame img")[of];
-        return [of, image.complete && image.naturalWidth > 0];
+        const frames = [...explorer.querySelectorAll(".segedu-frame")];
+        const of = frames.findIndex((frame) => !frame.hidden);
+        const picture = frames[of].querySelector("img, svg");
+        const loaded = picture.tagName === "IMG" ? picture.complete && picture.naturalWidth > 0
+                                                 : picture.getBBox().width > 0;
+        return [of, loaded];
     }"""
     arrived = f"(explorer) => ({shown})(explorer)[1]"
     page.wait_for_function(arrived, arg=explorer.element_handle())

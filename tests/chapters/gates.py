@@ -206,6 +206,13 @@ def keeps_code_narrow(chapter: Chapter) -> Iterator[Problem]:
                 yield index, f"a line of {len(line)} characters, allowed are 100: {line[:40]} ..."
 
 
+def hides_results_by_the_last_character(chapter: Chapter) -> Iterator[Problem]:
+    """Nothing after a closing semicolon: before a comment some kernels heed it, and some do not."""
+    for index, cell in chapter.code_cells():
+        if match := re.search(r";[ \t]*#.*\Z", source(cell).rstrip()):
+            yield index, f"put the comment on a line of its own, before the semicolon: {match[0]}"
+
+
 def code_lines(code: str) -> int:
     """Lines that hold anything but white space and comments."""
     ignored = {
@@ -566,6 +573,7 @@ def is_stored_by_make(chapter: Chapter) -> Iterator[Problem]:
 GATES: tuple[Callable[[Chapter], Iterator[Problem]], ...] = (
     is_valid,
     keeps_code_narrow,
+    hides_results_by_the_last_character,
     starts_with_the_setup_cell,
     declares_typed_parameters,
     uses_known_tags,

@@ -64,6 +64,11 @@ BROKEN = [
         lambda n: first(n, "results")["metadata"].update(execution={}),
         "holds 'execution'",
     ),
+    (
+        "hides_results_by_the_last_character",
+        lambda n: append(n, code("print(1);  # one")),
+        "put the comment on a line of its own",
+    ),
     ("keeps_code_narrow", lambda n: append(n, code(f"x = {'1' * 100}")), "104 characters"),
     (
         "starts_with_the_setup_cell",

@@ -1,8 +1,7 @@
 """The semantic networks side by side: the same scenes, the same steps, about the same arithmetic.
 
-    python benchmarks/semantic.py                    # 8 networks, 3 seeds; about 40 minutes
-    python benchmarks/semantic.py --only unet segnet
-    python benchmarks/semantic.py --quick            # one short training each, no file
+    python benchmarks/semantic.py             # 8 networks, 3 seeds; half an hour of one processor
+    python benchmarks/semantic.py --quick     # one short training each, no file
 
 Every network is narrowed until an image costs it about as many multiplications and additions as
 the others, and is trained from random weights for the same number of steps. What differs between
@@ -73,6 +72,11 @@ def build(entry: Entry, num_classes: int) -> nn.Module:
     return get_model(entry.name, num_classes, **entry.settings)
 
 
+def build_task(entry: Entry, num_classes: int) -> Semantic:
+    weights = list_models()[entry.name].aux_weights
+    return Semantic(CrossEntropyLoss(), num_classes, aux_weights=weights)
+
+
 class Budget(NamedTuple):
     size: int = 96
     train: int = 192
@@ -91,12 +95,11 @@ def data(budget: Budget, seed: int) -> tuple[scenes.SceneDataset, scenes.SceneDa
 def run(entry: Entry, budget: Budget, seed: int, lr: float) -> dict[str, float]:
     """One training, judged on scenes that it has not seen."""
     train_set, val_set = data(budget, seed)
-    weights = list_models()[entry.name].aux_weights
     start = time.process_time()
     model, _ = train(
         lambda: build(entry, train_set.num_classes),
         train_set,
-        task=Semantic(CrossEntropyLoss(), train_set.num_classes, aux_weights=weights),
+        task=build_task(entry, train_set.num_classes),
         epochs=budget.epochs,
         batch_size=budget.batch_size,
         lr=lr,
@@ -114,11 +117,7 @@ def run(entry: Entry, budget: Budget, seed: int, lr: float) -> dict[str, float]:
 
 def training_step(entry: Entry, budget: Budget) -> Callable[[], None]:
     train_set, _ = data(budget, budget.seeds[0])
-    task = Semantic(
-        CrossEntropyLoss(),
-        train_set.num_classes,
-        aux_weights=list_models()[entry.name].aux_weights,
-    )
+    task = build_task(entry, train_set.num_classes)
     model = build(entry, train_set.num_classes).train()
     batch = task.collate([train_set[i] for i in range(budget.batch_size)])
 
@@ -155,19 +154,18 @@ def compare(entry: Entry, budget: Budget) -> dict[str, Any]:
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--quick", action="store_true", help="one short training each, no file")
-    parser.add_argument("--only", nargs="+", choices=NETWORKS, default=list(NETWORKS))
-    arguments, _ = parser.parse_known_args()
+    quick = parser.parse_args().quick
     torch.set_num_threads(1)  # the same sums in the same order on every machine of a kind
     budget = Budget()
-    if arguments.quick:
+    if quick:
         budget = Budget(size=64, train=8, val=4, epochs=1, seeds=(0,), rates=(5e-3,))
     rows = {}
-    for key in arguments.only:
-        rows[key] = compare(NETWORKS[key], budget)
+    for key, entry in NETWORKS.items():
+        rows[key] = compare(entry, budget)
         race.show(
             key, {f"seed {s}": r for s, r in zip(budget.seeds, rows[key]["runs"], strict=True)}
         )
-    if not arguments.quick:
+    if not quick:
         result = {
             "command": "python benchmarks/semantic.py",
             "machine": describe("cpu"),

@@ -8,53 +8,48 @@ from playwright.sync_api import Page
 
 ICON_FONT = "_static/vendor/fontawesome/webfonts/fa-solid-900.woff2"
 
+
+def broken_over_lines(roots: str, pattern: str, *, but: str) -> str:
+    """A check for matches of a regular expression that begin on one line and end on another."""
+    return f"""() => {{
+        const broken = [];
+        for (const root of document.querySelectorAll("{roots}")) {{
+            const walker = document.createTreeWalker(root, NodeFilter.SHOW_TEXT);
+            while (walker.nextNode()) {{
+                const node = walker.currentNode;
+                if (node.parentElement.closest("{but}")) continue;
+                for (const match of node.data.matchAll({pattern})) {{
+                    const range = document.createRange();
+                    range.setStart(node, match.index);
+                    range.setEnd(node, match.index + match[0].length);
+                    const tops = [...range.getClientRects()].map((r) => Math.round(r.top));
+                    if (new Set(tops).size > 1) broken.push(match[0]);
+                }}
+            }}
+        }}
+        return broken;
+    }}"""
+
+
 # Each gives texts or elements that break its rule, in their own words.
 CHECKS = {
     "lines may be torn by justification": """() =>
         [...document.querySelectorAll("article :is(p, li, td, dd)")]
             .filter((e) => getComputedStyle(e).textAlign === "justify")
             .map((e) => e.textContent.slice(0, 30))""",
-    "a name is broken at its hyphen": r"""() => {
-        const name = /(?<![\w-])(?:\w{0,3}[A-Z]-[A-Z][\w+]*|[A-Z]\w+-\d\w*)(?![\w-])/g;
-        const roots = document.querySelectorAll("article, .bd-links, .page-toc");
-        const broken = [];
-        for (const root of roots) {
-            const walker = document.createTreeWalker(root, NodeFilter.SHOW_TEXT);
-            while (walker.nextNode()) {
-                const node = walker.currentNode;
-                if (node.parentElement.closest("pre, code, script, mjx-container, svg")) continue;
-                for (const match of node.data.matchAll(name)) {
-                    const range = document.createRange();
-                    range.setStart(node, match.index);
-                    range.setEnd(node, match.index + match[0].length);
-                    const tops = [...range.getClientRects()].map((r) => Math.round(r.top));
-                    if (new Set(tops).size > 1) broken.push(match[0]);
-                }
-            }
-        }
-        return broken;
-    }""",
+    "a name is broken at its hyphen": broken_over_lines(
+        "article, .bd-links, .page-toc",
+        r"/(?<![\w-])(?:\w{0,3}[A-Z]-[A-Z][\w+]*|[A-Z]\w+-\d\w*)(?![\w-])/g",
+        but="pre, code, script, mjx-container, svg",
+    ),
     "a table is cut": """() => [...document.querySelectorAll("article table:not(.dataframe)")]
         .filter((e) => e.offsetWidth > e.parentElement.clientWidth + 1)
         .map((e) => `${e.textContent.trim().slice(0, 30)} (${e.offsetWidth} px)`)""",
-    "a word of a table is broken": r"""() => {
-        const broken = [];
-        for (const cell of document.querySelectorAll("article table:not(.dataframe) :is(td, th)")) {
-            const walker = document.createTreeWalker(cell, NodeFilter.SHOW_TEXT);
-            while (walker.nextNode()) {
-                const node = walker.currentNode;
-                if (node.parentElement.closest("a, code, mjx-container")) continue;
-                for (const match of node.data.matchAll(/[A-Za-z]{2,}|\d[\d.,–]*\d/g)) {
-                    const range = document.createRange();
-                    range.setStart(node, match.index);
-                    range.setEnd(node, match.index + match[0].length);
-                    const tops = [...range.getClientRects()].map((r) => Math.round(r.top));
-                    if (new Set(tops).size > 1) broken.push(match[0]);
-                }
-            }
-        }
-        return broken;
-    }""",
+    "a word of a table is broken": broken_over_lines(
+        "article table:not(.dataframe) :is(td, th)",
+        r"/[A-Za-z]{2,}|\d[\d.,–]*\d/g",
+        but="a, code, mjx-container",
+    ),
     "the number of a wide formula is out of sight": """() =>
         [...document.querySelectorAll("article div.math .eqno")].filter((e) => {
             const box = e.closest("div.math"), left = box.getBoundingClientRect().left;

@@ -1,5 +1,6 @@
 """Every page of every edition in a real browser: the miniature book, then the book itself."""
 
+import os
 import random
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -10,7 +11,7 @@ from browser import serve
 from editions import ROOT
 from playwright.sync_api import Browser, BrowserContext, Page
 
-from tests.book.page_checks import Tab, look_at, pages_in, pages_of
+from tests.book.page_checks import MAX_PAGE, Tab, look_at, pages_in, pages_of
 
 pytestmark = pytest.mark.browser
 
@@ -197,6 +198,33 @@ def test_a_kind_of_element_is_judged_on_the_first_page_that_has_it(context, tmp_
             found = look_at(tab, tmp_path, "pale.html", "en", judged)
             assert any("axe color-contrast" in fault for fault in found)
     assert judged == before
+
+
+def test_a_page_weighs_the_same_after_others(context, tmp_path):
+    """A font that only an earlier page uses is not among what a page needs."""
+    face = (ROOT / "book/static/fonts/BookSans.woff2").read_bytes()
+    families = [f"face{number}" for number in range(MAX_PAGE // len(face) + 1)]
+    for family in families:
+        (tmp_path / f"{family}.woff2").write_bytes(face)
+    declared = [f"@font-face {{ font-family: {f}; src: url({f}.woff2) }}" for f in families]
+    (tmp_path / "fonts.css").write_text("".join(declared))
+    for file in tmp_path.iterdir():  # of old files a browser keeps copies
+        os.utime(file, (0, 0))
+    for name, used in (("first", families), ("second", ["serif"])):
+        (tmp_path / f"{name}.html").write_text(
+            "<!doctype html><html lang=en><link rel=icon href=data:,><title>x</title>"
+            "<link rel=stylesheet href=fonts.css><main><h1>x</h1>"
+            + "".join(f"<p style='font-family:{family}'>x</p>" for family in used)
+            + "</main></html>"
+        )
+    with serve(tmp_path) as address:
+        tab = Tab(context.new_page(), address)
+        first, *seconds = [
+            look_at(tab, tmp_path, name, "en", set())
+            for name in ("first.html", "second.html", "second.html")
+        ]
+    assert any("kB, allowed 700" in problem for problem in first)
+    assert seconds == [[], []]
 
 
 def test_a_bad_page_is_noticed(context, tmp_path):

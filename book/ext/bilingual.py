@@ -331,11 +331,22 @@ def split_attributes(
     context["root_title"] = plain(context.get("root_title", ""), edition)
 
     def split(match: re.Match[str]) -> str:
-        parts = (plain(part, edition) for part in match[2].split(": "))
+        parts = (plain(part, edition) for part in bilingual_parts(match[2]))
         return f'{match[1]}="{": ".join(parts)}"'
 
     if BAR in context.get("body", ""):
         context["body"] = ATTRIBUTE.sub(split, context["body"])
+
+
+def bilingual_parts(text: str) -> list[str]:
+    """Title and label of a picture; a colon before the bar is part of the English half."""
+    parts: list[str] = []
+    for piece in text.split(": "):
+        if parts and BAR not in parts[-1]:
+            parts[-1] += f": {piece}"
+        else:
+            parts.append(piece)
+    return parts
 
 
 def add_switcher(

@@ -7,7 +7,6 @@
 - The Chinese font for machines without one is cut down to the characters of the pages.
 - Source maps are removed. Figures get their size and are loaded when they come into view; the
   frames of an explorer, which stand inside the notebook's HTML, become files for that.
-- The theme's user interface texts that lack a Chinese translation get one.
 """
 
 from __future__ import annotations
@@ -21,8 +20,6 @@ from pathlib import Path
 from typing import Any
 
 import imagesize
-from babel.messages.mofile import write_mo
-from babel.messages.pofile import read_po
 from fontTools import subset
 from sphinx.application import Sphinx
 from sphinx.errors import ExtensionError
@@ -136,22 +133,8 @@ def finish(app: Sphinx, exception: Exception | None) -> None:
         source_map.unlink()
 
 
-def add_translations(app: Sphinx) -> None:
-    """Compiles ``locale/<language>.po`` and adds it to Sphinx's own texts."""
-    catalogue = Path(__file__).parent / "locale" / f"{app.config.language}.po"
-    if not catalogue.exists():
-        return
-    folder = Path(app.doctreedir, "locale")
-    compiled = folder / app.config.language / "LC_MESSAGES" / "sphinx.mo"
-    compiled.parent.mkdir(parents=True, exist_ok=True)
-    with catalogue.open("rb") as source, compiled.open("wb") as target:
-        write_mo(target, read_po(source, locale=app.config.language))
-    app.add_message_catalog("sphinx", str(folder))
-
-
 def setup(app: Sphinx) -> dict[str, Any]:
     """Registers the extension and the book's own style sheet and script."""
-    add_translations(app)
     app.add_css_file("book.css")
     app.add_js_file("book.js", loading_method="defer")
     app.connect("html-page-context", lazy_figures, priority=900)

@@ -90,6 +90,14 @@ NAMELESS = """() => [...document.querySelectorAll("a[href], button, [role=img], 
     .filter((e) => ![e.textContent, e.ariaLabel, e.title, e.querySelector("img")?.alt]
         .some((text) => text?.trim()))
     .map((e) => e.outerHTML.slice(0, 120))"""
+# What a screen reader says or the mouse shows, apart from what names another language or a source.
+FOREIGN_NAMES = """(lang) => [...document.querySelectorAll("[title], [aria-label]")]
+    .filter((e) => !e.closest(".edition-switch, .bibtex-citation, svg"))
+    .filter((e) => lang.startsWith(e.closest("[lang]").lang.slice(0, 2)))
+    .flatMap((e) => [e.title, e.ariaLabel]).filter((text) => text?.trim())
+    .filter((text) => lang === "en" ? /\\p{Script=Han}/u.test(text)
+        : !/\\p{Script=Han}/u.test(text) && /[a-z]{4} [a-z]{3}|^[A-Z]?[a-z]{3,}$/.test(text))
+    .map((text) => text.slice(0, 120))"""
 OVERFLOW = """() => [document.documentElement.scrollWidth, window.innerWidth]"""
 CUT_CODE = """() => [...document.querySelectorAll("article div.highlight pre")]
     .filter((e) => e.scrollWidth > e.clientWidth + 1)
@@ -227,6 +235,13 @@ def names_what_can_be_followed(visit: Visit) -> Iterator[str]:
     yield from (f"has no name: {element}" for element in visit.page.evaluate(NAMELESS))
 
 
+def names_in_its_language(visit: Visit) -> Iterator[str]:
+    """What buttons and pictures are called is said in the language of a monolingual edition."""
+    if visit.edition != visit.site:
+        foreign = visit.page.evaluate(FOREIGN_NAMES, visit.language)
+        yield from (f"named in another language: {text}" for text in foreign)
+
+
 def is_light(visit: Visit) -> Iterator[str]:
     """A page with its scripts, styles and fonts is small, and so are its figures."""
     total, figures = weight(visit)
@@ -330,6 +345,7 @@ VIEWS: tuple[tuple[tuple[int, int], str, tuple[Check, ...]], ...] = (
             sets_its_formulas,
             loads_figures_late,
             names_what_can_be_followed,
+            names_in_its_language,
             is_well_laid_out,
         ),
     ),

@@ -2,6 +2,7 @@ import json
 
 import pytest
 from bilingual import (
+    bilingual_parts,
     blocks,
     halves,
     plain,
@@ -142,6 +143,12 @@ def test_plain_texts():
     assert halves("a ｜ 甲") == {"en": "a", "zh": "甲"}
     assert [plain("a ｜ 甲", edition) for edition in ("both", "en", "zh")] == ["a · 甲", "a", "甲"]
     assert plain("a", "zh") == "a"
+
+
+def test_a_colon_before_the_bar_belongs_to_the_english_half():
+    assert bilingual_parts("Grids: a map ｜ 方格：一幅图") == ["Grids: a map ｜ 方格：一幅图"]
+    assert bilingual_parts("Rate ｜ 空洞率: 2") == ["Rate ｜ 空洞率", "2"]
+    assert bilingual_parts("By: a ｜ 甲: on: b ｜ 乙") == ["By: a ｜ 甲", "on: b ｜ 乙"]
 
 
 def test_blocks_inside_fences_are_text():

@@ -59,7 +59,7 @@ def table(
 
     Args:
         rows: the cells of each row; the first one names it. Floats are rounded, integers get
-            thousands separators, NaN and None are "–".
+            thousands separators, negative numbers a minus sign, NaN and None are "–".
         head: one text per column, ``English ｜ 中文``.
         digits: decimals of floats.
         caption: a text above the table, ``English ｜ 中文``.
@@ -94,8 +94,8 @@ def _text(value: Any, digits: int) -> str:
     if isinstance(value, bool):
         return "yes ｜ 是" if value else "no ｜ 否"
     if isinstance(value, int):
-        return f"{value:,}"
-    return f"{value:.{digits}f}" if isinstance(value, float) else str(value)
+        return f"{value:,}".replace("-", "−")
+    return f"{value:z.{digits}f}".replace("-", "−") if isinstance(value, float) else str(value)
 
 
 def _width(text: str) -> int:

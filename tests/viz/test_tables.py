@@ -36,6 +36,16 @@ def test_table_is_aligned_text_in_a_terminal():
     ]
 
 
+def test_table_writes_a_minus_where_a_number_is_negative():
+    rows = [["a-b", -1234], ["c", -0.5], ["zero", -0.0001]]
+    assert [row[1] for row in viz.table(rows, ["name", "value"]).rows] == [
+        "−1,234",
+        "−0.500",
+        "0.000",
+    ]
+    assert viz.table(rows, ["name", "value"]).rows[0][0] == "a-b"
+
+
 def test_table_gives_the_same_bytes():
     assert viz.table(ROWS, HEAD)._repr_html_() == viz.table(ROWS, HEAD)._repr_html_()
 

@@ -32,6 +32,8 @@ HEADS = {
     "pixel_accuracy": "pixel accuracy ｜ 像素准确率",
     "mean_accuracy": "mean accuracy ｜ 平均准确率",
     "frequency_weighted_iou": "frequency-weighted IoU ｜ 频率加权 IoU",
+    "boundary_iou": "boundary IoU ｜ 边界交并比",
+    "mean_boundary_iou": "mean boundary IoU ｜ 平均边界交并比",
 }
 INTERVALS = (
     "Intervals: images drawn with replacement, judged anew. They tell what other images of the "

@@ -18,6 +18,7 @@ from segedu.files import read_json, user_path, write_json
 if TYPE_CHECKING:
     from torch import nn
 
+    from segedu.metrics import SemanticMetrics
     from segedu.report import Report
     from segedu.tasks import Task
 
@@ -58,6 +59,12 @@ def add_options(parser: Parser) -> None:
     )
     parser.add_argument("--results", metavar="FILE", help="JSON that collects scores of many runs")
     parser.add_rare("--entry", metavar="NAME", help="in --results (default: NETWORK/SPLIT)")
+    parser.add_rare(
+        "--boundary",
+        type=float,
+        metavar="SHARE",
+        help="also give the boundary IoU, within this share of the diagonal (semantic)",
+    )
     parser.add_rare("--draws", type=int, default=200, metavar="N", help="of images, for intervals")
     parser.add_rare("--workers", type=int, default=0, metavar="N", help="that load images")
 
@@ -112,7 +119,9 @@ def _judge_checkpoint(options: argparse.Namespace) -> None:
         )
     start = time.perf_counter()
     loader = make_loader(dataset, 1, num_workers=options.workers, collate_fn=task.collate)
-    metric = PerImage(task.metric, draws=options.draws, seed=0)
+    count = len(config["classes"])
+    build = task.metric if trained != "semantic" else lambda: _semantic_metric(count, options)
+    metric = PerImage(build, draws=options.draws, seed=0)
     scores = evaluate(judged, loader, metric, device, task=task)
     seconds = time.perf_counter() - start
     names = getattr(dataset, "names", None) or [str(i) for i in range(len(dataset))]
@@ -135,7 +144,7 @@ def _judge_checkpoint(options: argparse.Namespace) -> None:
         **{key: score for key, score in flat.items() if score is None or isinstance(score, float)},
         **{
             key: dict(zip(classes, flat[key], strict=True))
-            for key in ("iou", "dice")
+            for key in ("iou", "dice", "boundary_iou")
             if key in flat
         },
         "training": {
@@ -157,7 +166,6 @@ def _judge_masks(options: argparse.Namespace) -> None:
     from segedu.data.folders import MASK_SUFFIXES, find_pairs
     from segedu.data.images import check_size, read_colors, read_image, read_values
     from segedu.data.pairs import PairDataset
-    from segedu.metrics import SemanticMetrics
     from segedu.metrics.intervals import PerImage
     from segedu.tasks import Semantic
     from segedu.viz import sheet, show_labels, shown_classes
@@ -192,7 +200,7 @@ def _judge_masks(options: argparse.Namespace) -> None:
             raise ValueError(f"{files[0]}: has no class in some pixels, where {files[1]} has one")
         return pred, truth
 
-    metric = PerImage(lambda: SemanticMetrics(len(table.names)), draws=options.draws)
+    metric = PerImage(lambda: _semantic_metric(len(table.names), options), draws=options.draws)
     for index in range(len(reader)):
         pred, truth = both(index)
         metric.update(pred[None], truth[None])
@@ -211,6 +219,12 @@ def _judge_masks(options: argparse.Namespace) -> None:
 
     task = Semantic(num_classes=len(table.names))
     _write(report, user_path(options.out), task.monitor, _worst(report, task, masks_of), options)
+
+
+def _semantic_metric(num_classes: int, options: argparse.Namespace) -> SemanticMetrics:
+    from segedu.metrics import SemanticMetrics
+
+    return SemanticMetrics(num_classes, boundary=options.boundary)
 
 
 def _data_of(
@@ -255,7 +269,8 @@ def _in_view(dataset: Any, options: argparse.Namespace, config: Mapping[str, Any
 
 
 def _refuse_semantic_options(options: argparse.Namespace, task: str) -> None:
-    for option, value in (("--window", options.window), ("--tta", options.tta)):
+    said = {"--window": options.window, "--tta": options.tta, "--boundary": options.boundary}
+    for option, value in said.items():
         if value:
             cure = "; --tiles H W judges large images part by part" if option == "--window" else ""
             raise ValueError(f"{option} is for semantic networks; this one is for {task}{cure}")
@@ -275,11 +290,13 @@ def _print(report: Report) -> None:
     if report.rows:
         keys = [k for k, v in report.rows[0].items() if isinstance(v, float)]
         keys = [k for k in keys if not k.endswith(("_low", "_high"))]
-        print(f"\n{keys[0]:>8}  {'95 % interval':^18}" + "".join(f"{k:>11}" for k in keys[1:]))
+        wide = {key: max(11, len(key) + 2) for key in keys[1:]}
+        head = "".join(f"{key:>{width}}" for key, width in wide.items())
+        print(f"\n{keys[0]:>8}  {'95 % interval':^18}{head}")
         seen = [row for row in report.rows if any(row[k] == row[k] for k in keys)]
         for row in seen:
             ends = (row.get(f"{keys[0]}_low"), row.get(f"{keys[0]}_high"))
-            rest = "".join(f"{_number(row[k]):>11}" for k in keys[1:])
+            rest = "".join(f"{_number(row[key]):>{width}}" for key, width in wide.items())
             print(f"{_number(row[keys[0]])}  {_ends(ends)}{rest}  {row['class']}")
         shown = {row["class"] for row in seen}
         first = int("AP" in report.scalars)  # of the background there are no objects

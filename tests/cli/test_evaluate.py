@@ -60,6 +60,25 @@ def test_two_folders_of_masks_are_judged_without_a_network(folders, capsys):
     assert "http" not in page
 
 
+def test_the_boundary_is_judged_where_that_is_wanted(folders, capsys):
+    """Half of 12 x 12 pixels is the object, predicted with one column too many."""
+    for folder, columns in (("truth", 6), ("pred", 7)):
+        mask = np.zeros((12, 12), np.uint8)
+        mask[:, :columns] = 1
+        for name in "ab":
+            Image.fromarray(mask).save(folders / folder / f"{name}.png")
+    out = folders / "scores"
+    assert main(judge(folders, "--out", str(out), "--boundary", "0.06")) == 0  # one pixel
+    scores = json.loads((out / "scores.json").read_text())
+    # rings of 32 and 34 pixels share the left column and 6 pixels of the top and bottom rows
+    assert scores["classes"][1]["boundary_iou"] == pytest.approx(22 / 44)
+    assert scores["classes"][1]["iou"] == pytest.approx(72 / 84)
+    assert "mean_boundary_iou" in scores["scalars"]
+    assert "  boundary_iou  " in capsys.readouterr().out
+    assert main(judge(folders, "--out", str(out))) == 0
+    assert "mean_boundary_iou" not in json.loads((out / "scores.json").read_text())["scalars"]
+
+
 def test_the_same_command_gives_the_same_files(folders):
     for name in ("one", "two"):
         assert main(judge(folders, "--out", str(folders / name), "--draws", "20")) == 0
@@ -114,6 +133,12 @@ def test_a_network_that_fit_trained_is_judged_and_called_by_its_name(tmp_path):
     told += ["--results", str(results)]
     assert main(["evaluate", "--checkpoint", str(tmp_path / "last.pt"), *told]) == 0
     assert json.loads(results.read_text())["unet/all"]["images"] == 4
+    command = ["evaluate", "--checkpoint", str(tmp_path / "last.pt"), *told, "--boundary", "0.05"]
+    assert main(command) == 0
+    entry = json.loads(results.read_text())["unet/all"]
+    scores = entry["boundary_iou"]
+    assert list(scores) == ["ground", "thing"]
+    assert entry["mean_boundary_iou"] == pytest.approx(sum(scores.values()) / 2)
 
 
 def test_a_panoptic_network_that_fit_trained_is_judged(tmp_path):
@@ -183,6 +208,8 @@ def test_objects_are_judged_as_a_panoptic_map(objects, tmp_path, capsys):
     assert "pq_things" in json.loads(results.read_text())["panoptic_deeplab_tiny/val"]
     assert main(["evaluate", "--checkpoint", str(objects), "--task", "semantic"]) == 2
     assert "--task: a network for instance segmentation" in capsys.readouterr().err
+    assert main(["evaluate", "--checkpoint", str(objects), "--boundary", "0.02"]) == 2
+    assert "--boundary is for semantic networks" in capsys.readouterr().err
 
 
 def test_settings_without_weights_change_after_the_training(objects, capsys):

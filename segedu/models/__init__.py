@@ -18,8 +18,9 @@ from torch import nn
 from segedu.models.catalogue import MODELS, ModelInfo
 from segedu.models.counting import Cost, cost
 from segedu.models.kinds import check_kind
+from segedu.models.live_memory import Memory, memory
 
-__all__ = ["Cost", "ModelInfo", "cost", "get_model", "list_models"]
+__all__ = ["Cost", "Memory", "ModelInfo", "cost", "get_model", "list_models", "memory"]
 
 
 def list_models(task: str | None = None) -> dict[str, ModelInfo]:

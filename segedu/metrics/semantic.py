@@ -300,10 +300,10 @@ def boundary_region(mask: Tensor, distance: int) -> Tensor:
 
     A step goes to one of the 8 (26) neighbours; beyond the frame nothing belongs to the mask.
     """
-    pool = {2: F.max_pool2d, 3: F.max_pool3d}[mask.ndim - 1]
-    outside = F.pad((~mask).float(), [distance] * (2 * (mask.ndim - 1)), value=1.0)
-    reached = pool(outside[:, None], 2 * distance + 1, stride=1)[:, 0] > 0
-    return mask & reached
+    outside = F.pad(~mask, [distance] * (2 * (mask.ndim - 1)), value=True)
+    for axis in range(1, mask.ndim):  # a box is reached one axis after the other
+        outside = outside.unfold(axis, 2 * distance + 1, 1).any(-1)
+    return mask & outside
 
 
 def _margins(matrix: Tensor) -> tuple[Tensor, Tensor, Tensor]:

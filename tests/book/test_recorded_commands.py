@@ -5,6 +5,7 @@ import shlex
 
 import pytest
 
+from benchmarks import camvid, semantic
 from segedu.cli import parser, specs
 from segedu.medical.__main__ import command_parser
 from segedu.models import cost, get_model, list_models
@@ -53,3 +54,14 @@ def test_the_networks_compared_on_scenes_are_those_of_the_package():
         network = get_model(entry["model"], 12, **entry["settings"])
         price = cost(network, (size, size))
         assert (price.parameters, price.macs) == (entry["parameters"], entry["macs"])
+
+
+@pytest.mark.parametrize("network", semantic.NETWORKS)
+def test_the_networks_on_camvid_are_those_compared_on_scenes(network):
+    entry = semantic.NETWORKS[network]
+    train = parsed(camvid.training(entry, 1, 0.02))
+    judge = parsed(camvid.judgement(entry, 1, 0.02, "test"))
+    assert (train.model, dict(train.set)) == (entry.name, entry.settings)
+    assert (train.seed, train.lr) == (1, 0.02)
+    assert judge.checkpoint == f"{train.out}/last.pt"
+    assert judge.entry == f"{entry.name}/seed1/test"

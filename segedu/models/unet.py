@@ -9,10 +9,10 @@ from segedu.models.blocks import center_crop, require_size
 
 
 def double_conv(in_channels: int, out_channels: int, padded: bool, batch_norm: bool) -> nn.Module:
-    """Twice: 3x3 convolution, (batch normalisation,) ReLU. Without padding a map loses 4 pixels."""
+    """Twice: 3x3 convolution, (batch normalization,) ReLU. Without padding a map loses 4 pixels."""
     layers: list[nn.Module] = []
     for channels in (in_channels, out_channels):
-        # batch normalisation has its own shift, so a bias before it would be a useless parameter
+        # batch normalization has its own shift, so a bias before it would be a useless parameter
         layers.append(
             nn.Conv2d(channels, out_channels, 3, padding=int(padded), bias=not batch_norm)
         )
@@ -35,24 +35,24 @@ class UpBlock(nn.Module):
         self.conv = double_conv(2 * width if skip_connections else width, width, padded, batch_norm)
 
     def forward(self, x: Tensor, skip: Tensor) -> Tensor:
-        """(N, 2w, h, w'), skip (N, w, ~2h, ~2w') -> (N, w, ~2h, ~2w')."""
-        x = self.up(x)  # (N, w, 2h, 2w')
+        """(N, 2C, h, w), skip (N, C, ~2h, ~2w) -> (N, C, ~2h, ~2w)."""
+        x = self.up(x)  # (N, C, 2h, 2w)
         if self.padded:
             x = center_crop(x, skip.shape)  # adds a row of zeros where pooling lost an odd pixel
         else:
-            skip = center_crop(skip, x.shape)  # the paper's crop of the border lost to valid convs
+            skip = center_crop(skip, x.shape)  # the paper's crop: what was lost without padding
         return self.conv(torch.cat([skip, x], dim=1) if self.skip_connections else x)
 
 
 class UNet(nn.Module):
-    """U-Net, in the padded and batch-normalised form of today (default) or as in the paper.
+    """U-Net, in the padded and batch-normalized form of today (default) or as in the paper.
 
     Faithful: two 3x3 convolutions per level, 2x2 max pooling, channels doubled on the way down,
     2x2 up-convolutions that halve them, skips concatenated (not added), 1x1 classifier.
     ``padded=False, batch_norm=False, dropout=0.5`` is the paper's network (`unet_valid`): valid
     convolutions, cropped skips, dropout at the end of the contracting path; 572 x 572 -> 388 x 388.
     Different by default: padding keeps the size, so the output covers the input and any size
-    works, from ``2 ** depth`` pixels on; batch normalisation replaces dropout.
+    works, from ``2 ** depth`` pixels on; batch normalization replaces dropout.
 
     Parameters: 31,037,698 (3 channels, 2 classes); the paper's form 31,030,658 (1 channel,
     2 classes).
@@ -63,7 +63,7 @@ class UNet(nn.Module):
         base_width: channels of the first level, doubled at each of the ``depth`` levels below.
         depth: number of poolings; 4 is the paper's.
         padded: pad the convolutions; if False, the size must fit (`forward` says which do).
-        batch_norm: batch normalisation after each 3x3 convolution.
+        batch_norm: batch normalization after each 3x3 convolution.
         dropout: probability at the end of the contracting path.
         skip_connections: if False, the decoder sees only the map from below (for an ablation).
 

@@ -98,7 +98,7 @@ class UNetPlusPlus(nn.Module):
         self.heads = nn.ModuleDict({str(j): nn.Conv2d(base_width, num_classes, 1) for j in heads})
 
     def _upsample(self, x: Tensor, row: Tensor, name: str) -> Tensor:
-        """The node below, (N, 2w, h, w'), at the size of its row: (N, w or 2w, ~2h, ~2w')."""
+        """The node below, (N, 2C, h, w), at the size of its row: (N, C or 2C, ~2h, ~2w)."""
         if name in self.ups:
             return center_crop(self.ups[name](x), row.shape)
         return resize(x, row, align_corners=True)

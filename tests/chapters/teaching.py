@@ -203,8 +203,8 @@ def names_in(code: str) -> Names:
             names.bound.add(node.id)
         elif isinstance(node, ast.Name) and isinstance(node.ctx, ast.Load):
             names.read.add(node.id)
-        elif isinstance(node, ast.FunctionDef | ast.ClassDef):
-            names.bound.add(node.name)
+        elif isinstance(node, ast.FunctionDef | ast.ClassDef | ast.ExceptHandler):
+            names.bound.update({node.name} - {None})
         elif isinstance(node, ast.Import | ast.ImportFrom):
             names.bound.update((alias.asname or alias.name).split(".")[0] for alias in node.names)
         elif isinstance(node, ast.arg):

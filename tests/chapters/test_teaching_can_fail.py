@@ -6,7 +6,7 @@ import pytest
 
 from tests.chapters import template_chapter
 from tests.chapters.gates import Chapter, report
-from tests.chapters.teaching import TEACHING, gates_of, is_founded, numbers_in
+from tests.chapters.teaching import TEACHING, gates_of, is_founded, names_in, numbers_in
 from tests.once import once
 
 pytestmark = pytest.mark.slow  # the new chapter is executed once in a kernel
@@ -143,3 +143,9 @@ def test_a_number_is_founded_by_what_rounds_to_it(claim, found, expected):
 def test_numbers_of_html_are_what_is_shown():
     text = '<td style="x">0.5</td><img src="data:image/png;base64,AA77+/=="><path d="M 3.25"/> −2'
     assert numbers_in(text) == [0.5, 2.0]
+
+
+def test_a_caught_exception_binds_its_name_where_it_has_one():
+    names = names_in("try:\n    a\nexcept KeyError as error:\n    error\nexcept ValueError:\n    b")
+    assert names.bound == {"error"}
+    assert names.read == {"a", "b", "error", "KeyError", "ValueError"}

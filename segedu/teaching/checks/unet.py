@@ -64,6 +64,18 @@ def _with_other_skips(model, images):
     return labels
 
 
+def _with_other_deep_maps(model, images, blocks):
+    def shift(block, inputs):
+        deep, skip = inputs
+        return deep.roll(1, 0), skip
+
+    handles = [block.register_forward_pre_hook(shift) for block in model.decoder[:blocks]]
+    labels = _plain(model, images)
+    for handle in handles:
+        handle.remove()
+    return labels
+
+
 def _plain(model, images):
     with torch.no_grad():
         return model(images).argmax(1)
@@ -81,6 +93,8 @@ def _and_leaves_its_hooks(model, images):
         _plain,
         lambda model, images: _plain(model, images).roll(1, 0),
         lambda model, images: _with_other_skips(model, images.flip(0)).flip(0),
+        lambda model, images: _with_other_deep_maps(model, images, blocks=1),
+        lambda model, images: _with_other_deep_maps(model, images, blocks=2),
         _and_leaves_its_hooks,
     ],
 )
@@ -95,12 +109,19 @@ def labels_with_other_skips(answer):
     expect(found is not None, "the function returns nothing ｜ 函数没有返回结果")
     left = [block for block in model.decoder if block._forward_pre_hooks]
     expect(not left, "the hooks are still there: remove them ｜ 钩子还在：请撤掉")
-    messages = {
-        "these are the labels without any exchange ｜ 这是没有交换时的标签": _plain(model, images),
-        "the skips come from the image after, not before ｜ 跳跃连接来自后一幅，而不是前一幅": (
-            _with_other_skips(model, images.flip(0)).flip(0)
+    backwards = _with_other_skips(model, images.flip(0)).flip(0)
+    deep = "you exchanged the deep maps, not the skips ｜ 换的是深层特征图，而不是跳跃连接"
+    for message, wrong in (
+        (
+            "these are the labels without any exchange ｜ 这是没有交换时的标签",
+            _plain(model, images),
         ),
-    }
-    for message, wrong in messages.items():
+        (
+            "the skips come from the image after, not before ｜ 跳跃连接来自后一幅，而不是前一幅",
+            backwards,
+        ),
+        (deep, _with_other_deep_maps(model, images, blocks=1)),
+        (deep, _with_other_deep_maps(model, images, blocks=2)),
+    ):
         expect(not torch.equal(torch.as_tensor(found), wrong), message)
     expect_tensor(found, expected)

@@ -42,3 +42,13 @@ const near = new IntersectionObserver(
   { rootMargin: "400px" },
 );
 for (const explorer of document.querySelectorAll(".segedu-frames")) near.observe(explorer);
+
+// A drawing of a network that is wider than the page says that it can be moved.
+const widths = new ResizeObserver((entries) => {
+  for (const { target } of entries) {
+    target.parentElement.classList.toggle("is-wide", target.scrollWidth > target.clientWidth);
+  }
+});
+for (const drawing of document.querySelectorAll(".segedu-architecture > [tabindex]")) {
+  widths.observe(drawing);
+}

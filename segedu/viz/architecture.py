@@ -34,10 +34,11 @@ class Architecture:
     dashed: tuple[str, str]  # what the dashed lines mean, in English and in Chinese
 
     def _repr_html_(self) -> str:
-        swatch = "display:inline-block;width:1em;height:1em;vertical-align:-0.1em;opacity:0.45"
         legend = "".join(
             f'<span style="white-space:nowrap;margin-right:1.2em">'
-            f'<span style="{swatch};background:{color}"></span> <span>{text}</span></span>'
+            '<svg aria-hidden="true" width="14" height="14" style="vertical-align:-0.15em">'
+            f'<rect x="1" y="1" width="12" height="12" {_paint(color)}/></svg> '
+            f"<span>{text}</span></span>"
             for text, color in COLORS.items()
         )
         return (
@@ -301,7 +302,7 @@ class _Drawing:
         fill = "none" if stage.kind in ENDS else self._color(stage)
         frame = (
             f'<rect x="{_n(x)}" y="{_n(y)}" width="{_n(2 * box.half)}" height="{BOX}" rx="5" '
-            f'fill="{fill}" fill-opacity="0.28" stroke="currentColor" stroke-opacity="0.7"/>'
+            f"{_paint(fill)}/>"
         )
         font = "" if stage.kind in ENDS else 'font-family="monospace" '
         channels = _text(
@@ -350,6 +351,10 @@ def _skips(stages: list[Stage]) -> set[tuple[int, int]]:
             if on_the_way or depth[s] + 2 < depth[number]:
                 skips.add((s, number))
     return skips
+
+
+def _paint(fill: str) -> str:
+    return f'fill="{fill}" fill-opacity="0.28" stroke="currentColor" stroke-opacity="0.7"'
 
 
 def _text(x: float, y: float, text: str, style: str) -> str:

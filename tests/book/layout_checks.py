@@ -68,6 +68,11 @@ CHECKS = {
             const left = e.getBoundingClientRect().left - e.scrollLeft;
             return first && first.getBoundingClientRect().left < left - 1;
         }).map((e) => e.textContent.slice(0, 30))""",
+    "a wide drawing does not say that it scrolls": """() =>
+        [...document.querySelectorAll("article .segedu-architecture > [tabindex]")].filter((e) => {
+            const hint = getComputedStyle(e.parentElement, "::before").content;
+            return e.scrollWidth > e.clientWidth && hint === "none";
+        }).map((e) => e.textContent.slice(0, 30))""",
     "a space beside a full-width mark": r"""() => {
         const stray = /.{0,8}(?:[，。；：！？、）][ \n]+(?=\S)|[ \n][，。；：！？、）]).{0,8}/;
         return [...document.querySelectorAll("article :is(p, li, h1, h2, h3, td, th, figcaption)")]

@@ -23,6 +23,8 @@ BROKEN = {
     "a wide formula begins out of sight": '<div class="math" style="width:60px;display:flex;'
     'flex-direction:row-reverse;overflow:auto;background:linear-gradient(red, white)">'
     '<span style="flex:none;width:90px">x</span></div>',
+    "a wide drawing does not say that it scrolls": '<div class="segedu-architecture">'
+    '<div tabindex="0" style="width:60px;overflow:auto"><svg width="90"></svg></div></div>',
     "a space beside a full-width mark": "<p><b>标题。</b> 正文</p>",
     "the other language in code, output or figure": "<script>document.body.dataset.edition = 'en'"
     '</script><div class="cell_output"><pre>轮次</pre></div>',

@@ -1,6 +1,7 @@
 """The drawing of a network, judged as a picture: nothing overlaps, nothing lies outside."""
 
 import itertools
+import re
 import xml.etree.ElementTree as ElementTree
 
 import pytest
@@ -91,3 +92,11 @@ def test_the_legend_says_what_the_dashed_lines_carry():
     html = viz.architecture(model, 32, dashed="places ｜ 位置")._repr_html_()
     assert "Dashed: places. ｜ " in html and "虚线：位置。" in html
     assert "skip connection" not in html and "跳跃连接" not in html
+
+
+def test_the_legend_paints_its_squares_like_the_boxes():
+    drawing = viz.architecture(get_model("segnet_basic", 2, base_width=2), 32)
+    rect = re.compile(r'<rect[^>]*(fill="#[^>]*)/>')
+    legend = drawing._repr_html_().replace(drawing.svg, "")
+    assert set(rect.findall(drawing.svg)) <= set(rect.findall(legend))
+    assert len(rect.findall(legend)) == 3

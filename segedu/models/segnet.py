@@ -11,7 +11,8 @@ class SegNet(nn.Module):
     """An encoder that remembers where each maximum was, and a decoder that puts it back there.
 
     Pooling stores the index of every maximum; unpooling places the values at these indices and
-    zeros elsewhere, and convolutions fill the gaps. Nothing else crosses from encoder to decoder.
+    zeros elsewhere, and convolutions fill the gaps. Nothing else crosses from encoder to decoder
+    but the size of each map: pooling drops the last row or column of an odd one.
 
     Args:
         encoder: stages without pooling; a map is pooled by 2 after each.
@@ -33,13 +34,12 @@ class SegNet(nn.Module):
         require_size(images, 2 ** len(self.encoder))
         x, pooled = images, []
         for stage in self.encoder:
-            x = stage(x)  # first (N, w, H, W), then (N, 2w, H/2, W/2), ...
-            size = x.shape[-2:]
-            x, indices = F.max_pool2d(x, 2, return_indices=True)
+            x = stage(x)
+            size = x.shape[-2:]  # (H, W)
+            x, indices = F.max_pool2d(x, 2, return_indices=True)  # (N, C, H // 2, W // 2)
             pooled.append((indices, size))
         for stage, (indices, size) in zip(self.decoder, reversed(pooled), strict=True):
-            # an odd size lost a row in pooling, so the size must be given
-            x = F.max_unpool2d(x, indices, 2, output_size=size)  # as large as before pooling
+            x = F.max_unpool2d(x, indices, 2, output_size=size)  # (N, C, H, W)
             x = stage(x)
         return x  # (N, C, H, W)
 

@@ -1,6 +1,7 @@
 """Every result was recorded by commands that still exist: training and judging."""
 
 import json
+import re
 import shlex
 
 import pytest
@@ -65,3 +66,16 @@ def test_the_networks_on_camvid_are_those_compared_on_scenes(network):
     assert (train.seed, train.lr) == (1, 0.02)
     assert judge.checkpoint == f"{train.out}/last.pt"
     assert judge.entry == f"{entry.name}/seed1/test"
+
+
+def test_the_tables_of_the_chapter_on_segnet_are_those_of_its_long_trainings():
+    recorded = json.loads((ROOT / "book/results/segnet.json").read_text(encoding="utf-8"))
+    assert recorded["vessels"].keys() >= recorded["streets"].keys()
+    chapter = json.loads((ROOT / "chapters/02-semantic/03-segnet.ipynb").read_text("utf-8"))
+    text = "\n".join("".join(cell["source"]) for cell in chapter["cells"])
+    rows = re.findall(r"^\| (.*) \| [\d., ]+ \| ([\d., ]+) \|$", text, re.M)
+    expected = [(f"*{name}*", values) for name, values in recorded["vessels"].items()]
+    for key, score in (("mean_boundary_iou", "boundary IoU"), ("mean_iou", "mean IoU")):
+        for name, values in recorded["streets"].items():
+            expected.append((f"{score} | *{name}*", values[key]))
+    assert rows == [(name, ", ".join(f"{v:.3f}" for v in values)) for name, values in expected]

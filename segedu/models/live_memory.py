@@ -29,6 +29,7 @@ def memory(run: Callable[[], Any]) -> Memory:
         the working space inside an operation. Memory that several tensors share counts once.
 
     Example:
+        >>> import torch
         >>> memory(lambda: torch.zeros(256) + 1)
         Memory(kept=1024, peak=2048)
     """

@@ -479,15 +479,20 @@ def cites_what_exists(chapter: Chapter) -> Iterator[Problem]:
 
 
 def links_to_what_exists(chapter: Chapter) -> Iterator[Problem]:
-    """Links to pages of the book lead to files, and links to other places are https."""
+    """Links to pages of the book lead to files, their anchors to figures or formulas.
+
+    Links to other places are https.
+    """
     for index, cell in enumerate(chapter.cells):
         for link in sorted(parse(source(cell)).links) if cell["cell_type"] == "markdown" else ():
-            target = link.partition("#")[0]
+            target, _, anchor = link.partition("#")
             if "://" in link:
                 if not link.startswith("https://"):
                     yield index, f"link is not https: {link}"
             elif target and not (chapter.path.parent / target).is_file():
                 yield index, f"link to a file that does not exist: {link}"
+            elif anchor and not anchor.startswith(("fig-", "eq-")):
+                yield index, f"headings have no anchors, link to the page or a figure: {link}"
 
 
 # ---- outputs

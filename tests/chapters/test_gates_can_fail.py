@@ -229,6 +229,7 @@ BROKEN = [
     ),
     ("links_to_what_exists", in_english("02-other", "09-other"), "does not exist: 09-other.ipynb"),
     ("links_to_what_exists", in_english("02-other.ipynb", "http://example.org"), "not https"),
+    ("links_to_what_exists", in_english("02-other.ipynb", "#exercises"), "headings have no anchors"),
     (
         "stores_clean_outputs",
         lambda n: holding(n, "draw()").update(execution_count=99),

@@ -55,6 +55,9 @@ def test_the_networks_compared_on_scenes_are_those_of_the_package():
         network = get_model(entry["model"], 12, **entry["settings"])
         price = cost(network, (size, size))
         assert (price.parameters, price.macs) == (entry["parameters"], entry["macs"])
+        scores = {float(lr): score for lr, score in entry["mean_iou_by_lr"].items()}
+        assert entry["lr"] == max(scores, key=scores.get)
+        assert min(scores) < entry["lr"] < max(scores)  # else others might do better
 
 
 @pytest.mark.parametrize("network", semantic.NETWORKS)

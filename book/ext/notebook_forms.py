@@ -10,7 +10,6 @@ a cell tagged ``caption`` after a figure        its caption
 ``[Fig.](#fig-x)``, ``[图](#fig-x)``            "Fig. 2.1", "图 2.1"
 ``[Eq.](#eq-x)``, ``[式](#eq-x)``               "Eq. (3)", "式 (3)"
 ``$$ … $$ <!-- eq-x -->``                       numbered formula
-``# Exercise 2`` above a solution               "# 练习 2" in Chinese
 ================================================  ================================
 """
 
@@ -40,7 +39,6 @@ REFERENCE = re.compile(rf"[(（]{_WORKS}[)）]|{_WORKS}")
 FIGURE = re.compile(r"\[([^\]\n]+)\]\([^)\s#]*#(fig-[\w-]+)\)")
 EQUATION = re.compile(r"\[([^\]\n]+)\]\([^)\s#]*#(eq-[\w-]+)\)")
 NUMBER = re.compile("((?:{numref}|{eq})`[^`]*`)(?=[\u3400-\u9fff])")  # before a Chinese character
-EXERCISE = re.compile(r"\A# Exercise (\d+)$", re.M)  # the first line of a solution
 LABEL = re.compile(r"(\$\$)[ \t]*<!--\s*(eq-[\w-]+)\s*-->")
 
 
@@ -103,13 +101,6 @@ def name_folded(cells: list[dict[str, Any]]) -> None:
             cell["metadata"].setdefault("mystnb", {}).setdefault("code_prompt_show", PROMPTS[tag])
 
 
-def name_solutions(cells: list[dict[str, Any]]) -> None:
-    """Numbers the exercise above its solution in both languages."""
-    for cell in cells:
-        if "solution" in cell["metadata"].get("tags", []):
-            cell["source"] = EXERCISE.sub(r"\g<0> ｜ 练习 \1", "".join(cell["source"]))
-
-
 def rewrite_source(app: Sphinx, docname: str, source: list[str]) -> None:
     """``source-read``: rewrites a page, or the Markdown cells of a notebook."""
     if not app.env.doc2path(docname).endswith(".ipynb"):
@@ -118,7 +109,6 @@ def rewrite_source(app: Sphinx, docname: str, source: list[str]) -> None:
     notebook = json.loads(source[0])
     notebook["cells"] = move_captions(notebook["cells"])
     name_folded(notebook["cells"])
-    name_solutions(notebook["cells"])
     hide_results(notebook["cells"])
     for cell in notebook["cells"]:
         if cell["cell_type"] == "markdown":

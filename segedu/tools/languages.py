@@ -20,11 +20,17 @@ TEXT_NODE = re.compile(rf">([^<>]*{BAR}[^<>]*)<")
 
 # --- code -------------------------------------------------------------------------------------
 
+EXERCISE = re.compile(r"\A# Exercise (\d+)$", re.M)
 Piece = tuple[str, int, int]  # kind (comment, string, other), first and last place in the code
 
 
 def split_code(code: str, edition: str) -> str:
-    """Python code whose comments and strings speak the language of the edition."""
+    """Python code whose comments and strings speak the language of the edition.
+
+    The line ``# Exercise 2`` above a solution has no Chinese half; it gets one here.
+    """
+    if edition == "zh":
+        code = EXERCISE.sub(r"# 练习 \1", code)
     if edition == "both" or BAR not in code:
         return code
     try:

@@ -1,6 +1,6 @@
 import pytest
 from docutils import nodes
-from notebook_forms import name_solutions, rewrite
+from notebook_forms import rewrite
 
 
 @pytest.mark.parametrize(
@@ -25,16 +25,6 @@ from notebook_forms import name_solutions, rewrite
 )
 def test_rewrite(notebook, book):
     assert rewrite(notebook) == book
-
-
-def test_a_solution_is_numbered_in_both_languages():
-    sources = ["# Exercise 2\nx = 1  # Exercise 2\n", "x = 1\n# Exercise 3\n"]
-    cells = [{"metadata": {"tags": ["solution"]}, "source": source} for source in sources]
-    name_solutions(cells)
-    assert [cell["source"] for cell in cells] == [
-        "# Exercise 2 ｜ 练习 2\nx = 1  # Exercise 2\n",
-        sources[1],
-    ]
 
 
 @pytest.mark.parametrize(("sign", "kind"), [("⚠️", "warning"), ("💡", "tip"), ("ℹ️", "note")])

@@ -40,6 +40,12 @@ def test_code_speaks_the_language_of_the_edition():
     assert not re.search("[\u4e00-\u9fff]", english)
 
 
+def test_a_solution_is_numbered_in_chinese():
+    code = "# Exercise 2\nx = 1  # Exercise 2\n"
+    assert split_code(code, "zh") == "# 练习 2\nx = 1  # Exercise 2\n"
+    assert split_code(code, "en") == split_code(code, "both") == code
+
+
 def test_neighbouring_strings_are_one_text():
     code = 't = ("One. "\n     "Two. ｜ 一。"\n     "二。")\n'
     assert split_code(code, "en") == 't = ("One. "\n     "Two.")\n'

@@ -8,9 +8,13 @@ Sources: Brostow, Fauqueur and Cipolla 2009, "Semantic object classes in video: 
 ground truth database"; Badrinarayanan, Kendall and Cipolla 2017, "SegNet", section 4.1.
 """
 
+import json
 from collections.abc import Callable
+from functools import cache
 from pathlib import Path, PurePosixPath
 from typing import Any
+
+import torch
 
 from segedu.data.images import ReadImage, check_folder, read_image
 from segedu.data.pairs import IGNORE_INDEX, PairDataset, check_split, read_lines
@@ -28,6 +32,7 @@ COLORS = (
     *((128, 128, 0), (192, 128, 128), (64, 64, 128), (64, 0, 128), (64, 64, 0), (0, 128, 192)),
 )
 UNLABELLED = 11
+RECORDED = Path(__file__).parent / "annotations" / "camvid_counts.json"
 _PREFIX = PurePosixPath("/SegNet/CamVid")  # where the data lay on the authors' machine
 
 
@@ -83,3 +88,26 @@ class CamVid(PairDataset):
         super().__init__(
             pairs, label_of, CLASSES, CLASSES_ZH, COLORS, transforms, read_image=read_image
         )
+
+
+@cache
+def recorded_counts() -> dict[str, dict[str, torch.Tensor]]:
+    """What two trained networks got right on the 205 test images, without the images.
+
+    ``benchmarks/camvid_counts.py`` trained a small U-Net without and with class weights, from each
+    of S seeds. A count has three rows: pixels of each class that are right, in the truth, in the
+    prediction. The images are in the order of ``test.txt``.
+
+    Returns:
+        ``images``: ``plain`` and ``weighted`` -> int64 (N, 3, C), image by image, of the first
+        seed; ``sums``: the same names -> int64 (S, 3, C), over all images, of each seed.
+
+    Example:
+        >>> recorded_counts()["images"]["plain"].shape
+        torch.Size([205, 3, 11])
+    """
+    record = json.loads(RECORDED.read_text(encoding="utf-8"))
+    return {
+        part: {name: torch.tensor(counts) for name, counts in record[part].items()}
+        for part in ("images", "sums")
+    }

@@ -5,7 +5,8 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from segedu.data.camvid import CLASSES, COLORS, CamVid
+from segedu.data.camvid import CLASSES, COLORS, CamVid, recorded_counts
+from segedu.data.transforms import evaluation
 
 DATA = os.environ.get("SEGEDU_DATA")
 REAL = Path(DATA or "absent") / "camvid"
@@ -87,3 +88,25 @@ def test_real_files(version, size):
 def test_colors_are_those_of_the_published_palette():
     palette = Image.open(REAL / "camvid11_palette.png").convert("RGB")
     assert np.array(palette).reshape(-1, 3)[: len(CLASSES)].tolist() == [list(c) for c in COLORS]
+
+
+def test_recorded_counts_are_counts_of_the_same_images():
+    recorded = recorded_counts()
+    assert [*recorded["images"]] == [*recorded["sums"]] == ["plain", "weighted"]
+    truths = []
+    for name, counts in recorded["images"].items():
+        right, in_truth, in_prediction = counts.unbind(1)
+        assert counts.shape == (205, 3, len(CLASSES))
+        assert ((right <= in_truth) & (right <= in_prediction)).all()
+        assert (in_truth.sum(1) == in_prediction.sum(1)).all()  # every pixel is called something
+        assert counts.sum(0).equal(recorded["sums"][name][0])
+        truths += [in_truth.sum(0), *recorded["sums"][name][:, 1]]
+    assert all(truth.equal(truths[0]) for truth in truths)
+
+
+@needs_real
+def test_recorded_counts_are_those_of_the_test_images():
+    data = CamVid(REAL / "CamVid_240x180", "test", transforms=evaluation((90, 120)))
+    for index in (0, len(data) - 1):
+        pixels = np.bincount(data[index]["mask"].flatten(), minlength=256)[: len(CLASSES)]
+        assert recorded_counts()["images"]["plain"][index, 1].tolist() == pixels.tolist()

@@ -40,8 +40,8 @@ def _paper(scores):
 def list_by_hand(answer):
     """AP of right, right, wrong, right, wrong, with four objects."""
     near = {
-        0.6875: "that is the exact area; read the staircase at 101 points ｜ "
-        "那是精确面积；要在 101 个点上读阶梯",
+        0.6875: "that is the area under the staircase; take its height at 101 points ｜ "
+        "那是阶梯下的准确面积；要在 101 个点上取值",
         0.75: "that is the recall of the whole list ｜ 那是整份清单的召回率",
         0.6: "that is the precision of the whole list ｜ 那是整份清单的精确率",
         (51 + 25 * 2 / 3) / 101: "at recall 3/4 the precision is 3/4: take the best from there on "
@@ -106,12 +106,15 @@ def hardly_anything_right(answer):
     )
 
 
+def _iou(one, other):
+    return (one & other).sum() / (one | other).sum()
+
+
 def _keep_best(masks, scores, least=0.5):
     """Positions that are kept, by falling score."""
     kept = []
     for i in np.argsort(-scores, kind="stable").tolist():
-        shared = [(masks[i] & masks[j]).sum() / (masks[i] | masks[j]).sum() for j in kept]
-        if all(value < least for value in shared):
+        if all(_iou(masks[i], masks[j]) < least for j in kept):
             kept.append(i)
     return kept
 
@@ -119,6 +122,21 @@ def _keep_best(masks, scores, least=0.5):
 def _keeps_touching(masks, scores):
     """A wrong answer: any overlap at all removes a detection."""
     return _keep_best(masks, scores, least=1e-9)
+
+
+def _keeps_at_half(masks, scores):
+    """A wrong answer: an IoU of exactly 0.5 does not remove a detection."""
+    return _keep_best(masks, scores, least=0.5 + 1e-9)
+
+
+def _compares_with_all(masks, scores):
+    """A wrong answer: removed detections remove others, too."""
+    order = np.argsort(-scores, kind="stable").tolist()
+    return [
+        i
+        for place, i in enumerate(order)
+        if all(_iou(masks[i], masks[j]) < 0.5 for j in order[:place])
+    ]
 
 
 @exercise(
@@ -130,6 +148,8 @@ def _keeps_touching(masks, scores):
         lambda masks, scores: masks[_keep_best(masks, scores)],
         lambda masks, scores: None,
         _keeps_touching,
+        _keeps_at_half,
+        _compares_with_all,
         [0, 1],
     ],
 )
@@ -137,8 +157,26 @@ def keep_best(answer):
     """Non-maximum suppression on masks, at IoU 0.5."""
     expect(callable(answer), "a function is wanted ｜ 需要一个函数")
     scores = np.array([0.3, 0.9, 0.5, 0.95, 0.6, 0.2])
-    halves = np.stack([_square(0, 0), _square(0, 2), _square(8, 8)])  # two share a third
-    for masks, s in [(FOUND, SCORES), (FOUND, scores), (halves, np.array([0.4, 0.8, 0.6]))]:
+    three = np.array([0.8, 0.6, 0.4])
+    thirds = np.stack([_square(0, 2), _square(8, 8), _square(0, 0)])  # two share a third
+    half = np.stack([_square(0, 0), _square(8, 8), _square(0, 0, 2, 4)])  # IoU exactly 0.5
+    chain = np.stack([_square(0, 0), _square(0, 1), _square(0, 2)])  # IoU 0.6, 0.6; ends 1/3
+    only_kept = (
+        "; the third overlaps strongly only with the second, which was removed",
+        "；第三个只与已去掉的第二个大幅重叠",
+    )
+    at_half = (
+        "; here one IoU is exactly 0.5, which is not below 0.5",
+        "；这里有一个 IoU 恰好是 0.5，不算低于 0.5",
+    )
+    nothing = ("", "")
+    for masks, s, (english, chinese) in [
+        (FOUND, SCORES, nothing),
+        (FOUND, scores, nothing),
+        (thirds, three, nothing),
+        (half, three, at_half),
+        (chain, three, only_kept),
+    ]:
         found, wanted = answer(masks.copy(), s.copy()), _keep_best(masks, s)
         expect(found is not None, "the function returns nothing ｜ 函数没有返回结果")
         found = np.asarray(found)
@@ -154,13 +192,18 @@ def keep_best(answer):
         expect(
             found.tolist() == wanted,
             f"with the scores {s.tolist()} the positions {found.tolist()} are kept, wanted are "
-            f"{wanted} ｜ 得分为 {s.tolist()} 时保留了 {found.tolist()}，应为 {wanted}",
+            f"{wanted}{english} ｜ 得分为 {s.tolist()} 时保留了 {found.tolist()}，应为 "
+            f"{wanted}{chinese}",
         )
 
 
-@exercise(5, wrong=[[0.401, 0.571, 0.356], np.zeros(12), 0.401])
+@exercise(5, wrong=[[0.401, 0.571, 0.356], np.zeros(12), 0.401, AveragePrecision(), "stats"])
 def official_numbers(answer):
     """COCO's twelve numbers of the six detections on paper."""
+    expect(
+        isinstance(answer, list | tuple | np.ndarray) and len(answer) == 12,
+        "twelve numbers are wanted: the attribute stats ｜ 需要十二个数：stats 属性",
+    )
     keys = ["AP", "AP50", "AP75", "APs", "APm", "APl", "AR1", "AR10", "AR100", "ARs", "ARm", "ARl"]
     numbers = _paper(SCORES)
     wanted = [-1.0 if np.isnan(numbers[key]) else numbers[key] for key in keys]

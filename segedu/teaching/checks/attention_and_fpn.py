@@ -53,6 +53,7 @@ def _among_channels(a):
         lambda a: a,
         lambda a: _attend(a, scale=False),
         lambda a: _attend(a, axis=0),
+        lambda a: _attend(a).flatten(1).T.reshape(a.shape),
         _among_channels,
     ],
 )
@@ -70,6 +71,9 @@ def attention_of_a_map(answer):
                 _attend(a, scale=False)
             ),
             "the weights of each row must sum to 1 ｜ 每一行的权重之和必须为 1": _attend(a, axis=0),
+            "transpose the rows back before the reshape ｜ 改变形状之前，先把行转置回来": (
+                _attend(a).flatten(1).T.reshape(a.shape)
+            ),
         }
         for message, wrong in messages.items():
             expect(not torch.allclose(found, wrong, atol=1e-6), message)
@@ -178,4 +182,11 @@ def attention_with_a_reach(answer):
             "the weights no longer sum to 1: mask before the softmax ｜ "
             "权重之和不再为 1：要在 softmax 之前屏蔽",
         )
+        q, k, v, reach = cases[0]
+        for other in (reach - 1, len(q)):  # >= in place of >, no mask at all
+            expect(
+                not torch.allclose(found, _attend_near(q, k, v, other), atol=1e-6),
+                "place i may ask itself and up to `reach` places on each side ｜ "
+                "位置 i 可以询问自己，以及两侧各至多 `reach` 个位置",
+            )
     expect_function(answer, _attend_near, cases, tolerance=1e-5)

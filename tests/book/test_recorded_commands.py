@@ -61,14 +61,29 @@ def test_the_networks_compared_on_scenes_are_those_of_the_package():
 
 
 @pytest.mark.parametrize("network", semantic.NETWORKS)
-def test_the_networks_on_camvid_are_those_compared_on_scenes(network):
+def test_the_runs_on_camvid_are_those_of_the_script(network):
     entry = semantic.NETWORKS[network]
-    train = parsed(camvid.training(entry, 1, 0.02))
-    judge = parsed(camvid.judgement(entry, 1, 0.02, "test"))
-    assert (train.model, dict(train.set)) == (entry.name, entry.settings)
-    assert (train.seed, train.lr) == (1, 0.02)
-    assert judge.checkpoint == f"{train.out}/last.pt"
-    assert judge.entry == f"{entry.name}/seed1/test"
+    kept = {
+        name.removeprefix(f"camvid: {entry.name}/"): (record["training"]["command"], record)
+        for name, record in RECORDS.items()
+        if name.startswith(f"camvid: {entry.name}/seed")
+    }
+    trials = {name.split("/")[1]: found for name, (_, found) in kept.items() if "/lr" in name}
+    scores = {float(lr.removeprefix("lr")): found["mean_iou"] for lr, found in trials.items()}
+    best = max(scores, key=scores.get)
+    assert min(scores) < best < max(scores)  # else others might do better
+    for seed in camvid.SEEDS:
+        train, record = kept.pop(f"seed{seed}/test")
+        assert train == camvid.training(entry, seed, best)
+        assert record["command"] == camvid.judgement(entry, seed, best, "test")
+        assert 0 < record["mean_boundary_iou"] < record["mean_iou"]
+    for lr in scores:
+        train, record = kept.pop(f"seed{camvid.SEEDS[0]}/lr{lr:g}/val")
+        assert train == camvid.training(entry, camvid.SEEDS[0], lr)
+        assert record["command"] == camvid.judgement(entry, camvid.SEEDS[0], lr, "val")
+    assert not kept
+    options = parsed(train)
+    assert (options.model, dict(options.set)) == (entry.name, entry.settings)
 
 
 def test_the_tables_of_the_chapter_on_segnet_are_those_of_its_long_trainings():

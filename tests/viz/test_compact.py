@@ -34,6 +34,15 @@ def test_palette_png_is_close_and_white_stays_white(dither):
     assert np.abs(found - pixels).mean() < 12
 
 
+@pytest.mark.parametrize("dither", [False, True])
+def test_palette_png_keeps_the_few_colours_of_a_picture(dither):
+    greys = np.random.default_rng(0).integers(0, 200, (40, 30, 1), dtype=np.uint8)
+    pixels = np.repeat(greys, 3, axis=2)
+    data = compact.palette_png(Image.fromarray(pixels), dither=dither)
+    assert Image.open(io.BytesIO(data)).mode == "P"
+    np.testing.assert_array_equal(decoded(data), pixels)
+
+
 def test_figures_are_small_and_deterministic():
     sizes = []
     for width in (7.0, 12.0):

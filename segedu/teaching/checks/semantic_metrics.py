@@ -1,5 +1,7 @@
 """Checks of the exercises of *Semantic metrics: one confusion matrix, many averages*."""
 
+from functools import partial
+
 import torch
 from torch import Tensor
 
@@ -70,6 +72,15 @@ def ious_of_a_matrix(answer):
                 "a class that occurs only in the prediction must get 0 ｜ "
                 "只在预测中出现的类别应得 0",
             )
+            hit, in_truth, in_prediction = matrix.diagonal(), matrix.sum(1), matrix.sum(0)
+            known = {
+                "that is the recall: divide by the union ｜ 那是召回率：应除以并集": hit / in_truth,
+                "the union counts the diagonal once: subtract it ｜ "
+                "并集只算一次对角线上的数：要减去": hit / (in_truth + in_prediction),
+            }
+            near = partial(torch.allclose, found.double(), equal_nan=True)
+            for message, value in known.items():
+                expect(near(class_ious(matrix)) or not near(value.double()), message)
         expect_tensor(found, class_ious(matrix))
 
 
@@ -176,5 +187,10 @@ def differences_of_draws(answer):
         expect(
             not found.isnan().any(),
             "a class that is absent from a draw must be skipped ｜ 抽样中缺席的类别应当跳过",
+        )
+        expect(
+            not torch.allclose(found.double(), _per_image(first, second, chosen)),
+            "that is a mean over images: add up the counts of a draw first ｜ "
+            "那是按图像的平均：应先把一次抽样的计数相加",
         )
     expect_tensor(found, expected)

@@ -50,8 +50,8 @@ def maps_to_remember(answer):
     )
     expect(
         kept == 1520,
-        "in the first number put c₀ = 112, k = 16 and L = 5 into the formula "
-        "｜ 第一个数应把 c₀ = 112、k = 16、L = 5 代入公式得到",
+        "in the first number put c_0 = 112, k = 16 and L = 5 into the formula "
+        "｜ 第一个数应把 c_0 = 112、k = 16、L = 5 代入公式得到",
     )
     expect(
         recomputed != 160,

@@ -338,7 +338,7 @@ def names_its_parameters(chapter: Chapter) -> Iterator[Problem]:
 
 PITFALL = {
     "lang-en": re.compile(
-        r"^> ?⚠️? ?\*\*.+?\*\*(?=.*\*\*Refuted[^*]*\*\*)(?=.*\*\*Cure[^*]*\*\*)", re.M
+        r"^> ?⚠️? ?\*\*.+?\*\*(?=.*\*\*Wrong[^*]*\*\*)(?=.*\*\*Instead[^*]*\*\*)", re.M
     ),
     "lang-zh": re.compile(
         r"^> ?⚠️? ?\*\*.+?\*\*(?=.*\*\*错在哪里[^*]*\*\*)(?=.*\*\*正确做法[^*]*\*\*)", re.M
@@ -356,9 +356,9 @@ def warns_of_pitfalls(chapter: Chapter) -> Iterator[Problem]:
         )
         if count < 2:
             form = (
-                "> ⚠️ **Title.** The mistake. **Refuted.** The number. **Cure.** What to do."
+                "> ⚠️ **Title.** The mistake. **Wrong.** The number. **Instead.** What to do."
                 if tag == "lang-en"
-                else "> ⚠️ **标题。** 错误。**错在哪里？** 数字。**正确做法。** 怎么做。"
+                else "> ⚠️ **标题。** 错误。**错在哪里？** 数字。**正确做法：** 怎么做。"
             )
             yield None, f"{count} pitfalls in {tag}, wanted are two at least: {form}"
 

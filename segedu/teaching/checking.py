@@ -177,6 +177,20 @@ def expect_number(
     raise WrongAnswerError(f"{number:g} is {direction[0]} {BAR} {number:g} {direction[1]}")
 
 
+def expect_numbers(answer: Any, count: int) -> tuple[float, ...]:
+    """Expect so many numbers in a tuple, a list or the like, and return them."""
+    try:
+        found = tuple(float(value) for value in answer)
+    except (TypeError, ValueError):
+        raise WrongAnswerError(f"{count} numbers are wanted {BAR} 需要 {count} 个数") from None
+    expect(
+        len(found) == count,
+        f"{count} numbers are wanted, got {len(found)} {BAR} "
+        f"需要 {count} 个数，得到 {len(found)} 个",
+    )
+    return found
+
+
 def expect_tensor(answer: Any, expected: Any, *, tolerance: float = 1e-6) -> None:
     """Expect a tensor or an array: the shape first, then the values (absolute ``tolerance``).
 

@@ -245,9 +245,7 @@ def names_in_its_language(visit: Visit) -> Iterator[str]:
 def is_light(visit: Visit) -> Iterator[str]:
     """A page with its scripts, styles and fonts is small, and so are its figures."""
     total, figures = weight(visit)
-    if (
-        total > MAX_PAGE
-    ):  # perhaps only with fonts that an earlier page left in the browser's memory
+    if total > MAX_PAGE:  # perhaps only with fonts that an earlier page left in memory
         total, figures = weight_alone(visit)
     if total > MAX_PAGE:
         yield f"{total / 1000:.0f} kB, allowed {MAX_PAGE / 1000:.0f}"

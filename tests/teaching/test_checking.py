@@ -15,6 +15,7 @@ from segedu.teaching.checking import (
     exercises,
     expect_function,
     expect_number,
+    expect_numbers,
     expect_tensor,
 )
 
@@ -36,6 +37,13 @@ def test_a_right_answer(one_exercise):
     verdict = check("demo-1", 188)
     assert verdict and repr(verdict) == "✓ Right. ｜ 正确。"
     assert check("demo-1", torch.tensor(188)) and check("demo-1", np.float64(188.0))
+
+
+def test_several_numbers():
+    assert expect_numbers((np.int64(2), torch.tensor(3.5)), 2) == (2.0, 3.5)
+    for wrong, message in (((1, 2, 3), "got 3"), (7, "2 numbers"), (("a", "b"), "需要 2 个数")):
+        with pytest.raises(WrongAnswerError, match=message):
+            expect_numbers(wrong, 2)
 
 
 @pytest.mark.parametrize("nothing", [None, ...])

@@ -6,26 +6,19 @@ import torch
 from torch import Tensor, nn
 
 from segedu.models.deeplab import deeplab_v3_resnet
-from segedu.teaching.checking import WrongAnswerError, exercise, expect, expect_function
-
-
-def _numbers(answer: Sequence[int], count: int) -> tuple[float, ...]:
-    """The numbers of a sequence, or what is wrong with it."""
-    try:
-        found = tuple(float(value) for value in answer)
-    except (TypeError, ValueError) as error:
-        raise WrongAnswerError(f"{count} numbers are wanted ｜ 需要 {count} 个数") from error
-    expect(
-        len(found) == count,
-        f"{count} numbers are wanted, got {len(found)} ｜ 需要 {count} 个数，得到 {len(found)} 个",
-    )
-    return found
+from segedu.teaching.checking import (
+    WrongAnswerError,
+    exercise,
+    expect,
+    expect_function,
+    expect_numbers,
+)
 
 
 @exercise(1, wrong=[(25, 6), (30, 12), (13, 6), (12, 25), (25,), 25, (24, 12)])
 def window_and_padding(answer):
     """Width of a 5×5 kernel of rate 6, and the padding that keeps the size."""
-    width, padding = _numbers(answer, 2)
+    width, padding = expect_numbers(answer, 2)
     expect(
         (width, padding) != (12, 25),
         "the width comes first, then the padding ｜ 先写窗口宽度，再写填充",
@@ -46,7 +39,7 @@ def window_and_padding(answer):
 @exercise(2, wrong=[(6, 12, 18), (3, 6, 9), (24, 48, 72), (12, 24), (4, 8, 12)])
 def rates_of_a_finer_map(answer):
     """Rates at stride 8 that span as many pixels as 6, 12, 18 at stride 16."""
-    rates = _numbers(answer, 3)
+    rates = expect_numbers(answer, 3)
     expect(
         rates != (6, 12, 18),
         "the same rates on a map twice as fine span half as many pixels "
@@ -76,7 +69,7 @@ def _reached(rates: Sequence[int]) -> set[int]:
 )
 def widest_without_holes(answer):
     """Three rates whose window is as wide as it can be without a hole."""
-    found = _numbers(answer, 3)
+    found = expect_numbers(answer, 3)
     rates = [int(rate) for rate in found]
     expect(
         all(rate >= 1 and rate == value for rate, value in zip(rates, found, strict=True)),

@@ -8,10 +8,10 @@ from torch import Tensor
 from segedu.models.dense_unet import DenseBlock
 from segedu.teaching.checking import (
     NOTHING,
-    WrongAnswerError,
     exercise,
     expect,
     expect_number,
+    expect_numbers,
     expect_tensor,
 )
 
@@ -31,10 +31,7 @@ def maps_of_the_first_pooling(answer):
 @exercise(2, wrong=[(1520, 160), (1440, 144), (1120, 144), (144, 1520), (1520,), 1520, (760, 72)])
 def maps_to_remember(answer):
     """Maps kept by a block of 5 layers that reads 112, and kept if it is recomputed."""
-    try:
-        kept, recomputed = (float(value) for value in answer)
-    except (TypeError, ValueError) as error:
-        raise WrongAnswerError("two numbers are wanted ｜ 需要两个数") from error
+    kept, recomputed = expect_numbers(answer, 2)
     expect(
         (kept, recomputed) != (144, 1520),
         "the usual block comes first ｜ 先写通常的块，后写重算的块",
@@ -82,28 +79,14 @@ def momentum_of_two_updates(answer):
     near = {
         0.05: "close: two updates with 0.05 leave 0.9025 of the old mean, not 0.9 "
         "｜ 很接近，但用 0.05 更新两次，旧均值剩下 0.9025，而不是 0.9",
+        0.051: "near, but not exact enough: give at least four decimals "
+        "｜ 精度不够：至少给出四位小数",
         0.9**0.5: "that is what one update leaves of the old mean, 1 − m "
         "｜ 那是一次更新之后旧均值剩下的部分 1 − m",
         0.19: "that is what two updates with 0.1 do; the question is the other way round "
         "｜ 那是用 0.1 更新两次的结果；问题是反过来的",
     }
-    for value, message in near.items():
-        is_near = isinstance(answer, int | float) and math.isclose(answer, value, abs_tol=1e-4)
-        expect(not is_near, message)
-    try:
-        found = float(answer)
-    except (TypeError, ValueError) as error:
-        raise WrongAnswerError("a number is wanted ｜ 需要一个数") from error
-    wanted = 1 - math.sqrt(0.9)
-    exact = math.isclose(found, wanted, abs_tol=5.1e-5)
-    expect(
-        exact or not math.isclose(found, wanted, abs_tol=5e-4),
-        "near, but not exact enough: give at least four decimals ｜ 精度不够：至少给出四位小数",
-    )
-    expect(
-        exact,
-        "after two updates 0.9 of the old mean must be left ｜ 两次更新之后，旧均值应剩下 0.9",
-    )
+    expect_number(answer, 1 - math.sqrt(0.9), tolerance=5.1e-5, near=near)
 
 
 def listening(block: DenseBlock) -> Tensor:

@@ -7,49 +7,35 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from segedu.models.refinenet import RefineNet
-from segedu.teaching.checking import WrongAnswerError, exercise, expect
+from segedu.teaching.checking import (
+    WrongAnswerError,
+    exercise,
+    expect,
+    expect_number,
+    expect_numbers,
+)
 
-
-def _numbers(answer: Sequence[int], count: int) -> tuple[float, ...]:
-    """The numbers of a sequence, or what is wrong with it."""
-    try:
-        found = tuple(float(value) for value in answer)
-    except (TypeError, ValueError) as error:
-        raise WrongAnswerError(f"{count} numbers are wanted ｜ 需要 {count} 个数") from error
-    expect(
-        len(found) == count,
-        f"{count} numbers are wanted, got {len(found)} ｜ 需要 {count} 个数，得到 {len(found)} 个",
-    )
-    return found
+ONE = "that is one convolution; a unit has two ｜ 这只是一个卷积；一个单元有两个"
 
 
 @exercise(1, wrong=[1_180_160, 1_179_648, 589_824, 590_080, 131_328, "many", (1, 2)])
 def parameters_of_a_unit(answer):
     """Parameters of an RCU with 256 channels."""
-    (count,) = _numbers([answer], 1)
-    expect(
-        count != 1_180_160,
-        "only the first convolution has a bias ｜ 只有第一个卷积有偏置",
-    )
-    expect(
-        count != 1_179_648,
-        "the biases of the first convolution are missing ｜ 漏掉了第一个卷积的偏置",
-    )
-    expect(
-        count not in (589_824, 590_080),
-        "that is one convolution; a unit has two ｜ 这只是一个卷积；一个单元有两个",
-    )
-    expect(
-        count == 1_179_904,
-        "each of the two 3x3 convolutions has 9 weights for every pair of an input and an "
+    near = {
+        1_180_160: "only the first convolution has a bias ｜ 只有第一个卷积有偏置",
+        1_179_648: "the biases of the first convolution are missing ｜ 漏掉了第一个卷积的偏置",
+        589_824: ONE,
+        590_080: ONE,
+        131_328: "each of the two 3x3 convolutions has 9 weights for every pair of an input and an "
         "output channel ｜ 两个 3x3 卷积中，每一对输入通道与输出通道有 9 个权重",
-    )
+    }
+    expect_number(answer, 1_179_904, near=near)
 
 
 @exercise(2, wrong=[(11, 6), (5, 10), (6, 6), (16, 32), (8, 16), (5, 11), (6, 10), (6,), 6])
 def links_that_see_everything(answer):
     """Links by which a place of a 33×33 map sees all of it, from the middle and from a corner."""
-    middle, corner = _numbers(answer, 2)
+    middle, corner = expect_numbers(answer, 2)
     expect(
         (middle, corner) != (11, 6),
         "the middle comes first, then the corner ｜ 先写正中间，再写角上",

@@ -22,21 +22,25 @@ PROFILES = "  cpu: {}\n  smoke: {image_size: 16}\n  gpu: {image_size: 512}\n"
 RESULT = "iou: 0.598 ± 0.02"  # of the template, in its `results` cell
 
 
-def new_chapter(root: Path, part: str, title: str, *, draft: bool = False) -> Path:
-    """Write a new chapter at the end of a part.
+def new_chapter(
+    root: Path, part: str, title: str, *, number: int | None = None, draft: bool = False
+) -> Path:
+    """Write a new chapter at the end of a part, or where its number belongs.
 
     Args:
         root: folder of the book.
         part: folder below ``chapters/``, such as ``"02-semantic"``.
         title: ``English ｜ 中文``.
+        number: 1 to 99, of no other chapter of the part; one more than the last when ``None``.
         draft: keep it out of the table of contents for now.
 
     Returns:
         The notebook, not yet executed.
 
     Raises:
-        ValueError: the title or the part is not of the wanted form, or is not in ``_toc.yml``.
-        FileExistsError: there are a chapter or checks of this name already.
+        ValueError: title, part or number is not of the wanted form, or the part is not in
+            ``_toc.yml``.
+        FileExistsError: there are a chapter or checks of this name, or a chapter of this number.
     """
     english, bar, chinese = title.partition(f" {BAR} ")
     if not (bar and english.strip() and chinese.strip()):
@@ -49,12 +53,17 @@ def new_chapter(root: Path, part: str, title: str, *, draft: bool = False) -> Pa
             f"the English half of title must hold letters a-z or digits, got {title!r}"
         )
     folder = root / "chapters" / part
-    number = 1 + max((int(p.name[:2]) for p in folder.glob("[0-9][0-9]-*.ipynb")), default=0)
+    if number is None:
+        number = 1 + max((int(p.name[:2]) for p in folder.glob("[0-9][0-9]-*.ipynb")), default=0)
+    if not 1 <= number <= 99:
+        raise ValueError(f"number must be 1 to 99, got {number}")
     path = folder / f"{number:02d}-{slug}.ipynb"
     checks = root / "segedu" / "teaching" / "checks" / f"{slug.replace('-', '_')}.py"
     taken = [*folder.glob(f"[0-9][0-9]-{slug}.ipynb"), *([checks] if checks.exists() else [])]
     if taken:
         raise FileExistsError(f"{taken[0]} exists already: choose another title")
+    if taken := list(folder.glob(f"{number:02d}-*.ipynb")):
+        raise FileExistsError(f"{taken[0]} has this number already: choose another one")
     contents = _in_contents(root / "_toc.yml", part, path) if not draft else None
 
     name = path.relative_to(root).as_posix()
@@ -101,7 +110,7 @@ def _repository(root: Path) -> str:
 
 
 def _in_contents(toc: Path, part: str, path: Path) -> str:
-    """``_toc.yml`` with one more chapter behind the last one of the part."""
+    """``_toc.yml`` with one more chapter, in the order of names within the part."""
     lines = toc.read_text(encoding="utf-8").splitlines(keepends=True)
     places = [i for i, line in enumerate(lines) if f"chapters/{part}/" in line]
     if not places:
@@ -110,7 +119,9 @@ def _in_contents(toc: Path, part: str, path: Path) -> str:
             f"{toc} has no chapter of {part}: add a part '{wanted} … ｜ …' with a first line "
             f"'- file: chapters/{part}/{path.stem}' by hand"
         )
-    lines.insert(places[-1] + 1, f"      - file: chapters/{part}/{path.stem}\n")
+    line = f"      - file: chapters/{part}/{path.stem}\n"
+    later = [i for i in places if lines[i].strip() > line.strip()]
+    lines.insert(later[0] if later else places[-1] + 1, line)
     return "".join(lines)
 
 
@@ -127,11 +138,14 @@ def main(arguments: list[str] | None = None) -> int:
     parser = argparse.ArgumentParser(prog="python -m segedu.tools.new_chapter", description=__doc__)
     parser.add_argument("part", help="folder below chapters/, such as 02-semantic")
     parser.add_argument("title", help="English ｜ 中文")
+    parser.add_argument("--number", type=int, help="of the chapter (default: after the last one)")
     parser.add_argument("--draft", action="store_true", help="not yet in the table of contents")
     parser.add_argument("--root", type=Path, default=Path(), help="folder of the book (default: .)")
     options = parser.parse_args(arguments)
     try:
-        path = new_chapter(options.root, options.part, options.title, draft=options.draft)
+        path = new_chapter(
+            options.root, options.part, options.title, number=options.number, draft=options.draft
+        )
         execute(path)
     except (OSError, ValueError, RuntimeError) as error:
         print(f"new_chapter: {error}", file=sys.stderr)

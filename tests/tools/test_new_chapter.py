@@ -28,7 +28,8 @@ def chapters_of_part(root):
 def test_it_is_listed_everywhere(root):
     before = chapters_of_part(root)
     new_chapter(root, PART, TITLE)
-    assert chapters_of_part(root) == [*before, "chapters/02-semantic/03-thresholds-again"]
+    expected = sorted([*before, "chapters/02-semantic/03-thresholds-again"])
+    assert chapters_of_part(root) == expected
     for name in ("profiles", "expected"):
         table = yaml.safe_load((root / f"book/{name}.yml").read_text(encoding="utf-8"))
         assert "cpu" in table[NAME]
@@ -54,6 +55,20 @@ def test_a_title_may_end_another(root):
     (path.parent / "03-again.ipynb").rename(path.parent / "03-once-again.ipynb")
     (root / "segedu/teaching/checks/again.py").unlink()
     assert new_chapter(root, PART, "Again ｜ 再来").name == "04-again.ipynb"
+
+
+def test_a_number_puts_it_in_its_place(root):
+    before = chapters_of_part(root)
+    new_chapter(root, PART, TITLE, number=7)
+    new_chapter(root, PART, "Later ｜ 后来", number=5)
+    new = [f"chapters/02-semantic/{name}" for name in ("05-later", "07-thresholds-again")]
+    assert chapters_of_part(root) == sorted([*before, *new])
+
+
+@pytest.mark.parametrize(("number", "error"), [(1, FileExistsError), (0, ValueError)])
+def test_a_number_must_be_free(root, number, error):
+    with pytest.raises(error, match="number"):
+        new_chapter(root, PART, TITLE, number=number)
 
 
 def test_a_draft_is_not_listed(root):

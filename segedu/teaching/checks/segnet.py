@@ -33,7 +33,7 @@ def unpooled_by_hand(answer):
     expect_tensor(answer, UNPOOLED)
 
 
-@exercise(2, wrong=[10_880, 1_360, 348_160, 2_720, 5.3125])
+@exercise(2, wrong=[10_880, 1_360, 348_160, 348.16, 2_720, 5.3125])
 def places_of_segnet_basic(answer):
     """KiB of the places of SegNet-Basic for an image of 256 x 256 pixels."""
     near = {
@@ -43,6 +43,7 @@ def places_of_segnet_basic(answer):
         1_360: "a place belongs to a maximum, so count after each pooling ｜ "
         "一个最大值才有一个位置，要按每次池化之后的尺寸来数",
         348_160: "those are bytes ｜ 那是字节数",
+        348.16: "1 KiB is 1,024 bytes, not 1,000 ｜ 1 KiB 是 1,024 字节，不是 1,000",
         5.3125: "there are 64 channels ｜ 一共有 64 个通道",
     }
     expect_number(answer, 340, near=near)
@@ -122,10 +123,12 @@ def with_other_places(model: SegNet, images: Tensor, shift: int = 1, sized: bool
 @exercise(
     5,
     wrong=[
-        lambda model, images: with_other_places(model, images, 0),
-        lambda model, images: with_other_places(model, images, -1),
-        lambda model, images: with_other_places(model, images, 0).roll(1, 0),
-        lambda model, images: with_other_places(model, images, sized=False),
+        lambda model, images: with_other_places(model.eval(), images, 0),
+        lambda model, images: with_other_places(model.eval(), images, -1),
+        lambda model, images: with_other_places(model.eval(), images, 0).roll(1, 0),
+        lambda model, images: with_other_places(model.eval(), images, sized=False),
+        lambda model, images: with_other_places(model, images),
+        lambda model, images: with_other_places(model.train(), images),
         lambda model, images: None,
     ],
 )
@@ -138,14 +141,22 @@ def labels_from_other_places(answer):
         with torch.no_grad():
             for _ in range(50):
                 model(images)  # until the running statistics fit: else one class wins everywhere
+    normalized_by_batch = with_other_places(model, images)
     model.eval()
+    right = with_other_places(model, images)
+    known = {
+        "these are the labels with each image's own places ｜ 这是各用自己的位置时的标签": (
+            with_other_places(model, images, 0)
+        ),
+        "the places come from the image after, not before ｜ 位置来自后一幅，而不是前一幅": (
+            with_other_places(model, images, -1)
+        ),
+        "the network is in training mode: begin with model.eval() ｜ "
+        "网络处于训练模式：开头要用 model.eval()": normalized_by_batch,
+    }
+    model.train()  # the answer has to switch to eval
     found = answer(model, images)
     expect(found is not None, NOTHING)
-    known = {
-        "these are the labels with each image's own places ｜ 这是各用自己的位置时的标签": 0,
-        "the places come from the image after, not before ｜ 位置来自后一幅，而不是前一幅": -1,
-    }
-    for message, shift in known.items():
-        wrong = with_other_places(model, images, shift)
+    for message, wrong in known.items():
         expect(not torch.equal(torch.as_tensor(found).cpu(), wrong), message)
-    expect_tensor(found, with_other_places(model, images))
+    expect_tensor(found, right)

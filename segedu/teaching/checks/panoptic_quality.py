@@ -1,5 +1,7 @@
 """Checks of the exercises of *Panoptic quality*."""
 
+import math
+
 import numpy as np
 
 from segedu.teaching.checking import exercise, expect, expect_function, expect_number
@@ -93,7 +95,7 @@ def _class_pq(found, true, void, *, union=True, excused=_mostly_void, half=0.5):
         ious += partner
         false += not partner and not excused(a, void)
     size = len(ious) + false / 2 + (len(true) - len(ious)) / 2
-    return float(sum(ious) / size) if size else 0.0
+    return float(sum(ious) / size) if size else math.nan
 
 
 def _union_with_void(found, true, void):
@@ -118,6 +120,10 @@ def _share_of_the_rest(found, true, void):
     )
 
 
+def _nothing_is_zero(found, true, void):
+    return np.nan_to_num(_class_pq(found, true, void))
+
+
 @exercise(
     4,
     wrong=[
@@ -126,6 +132,7 @@ def _share_of_the_rest(found, true, void):
         _half_is_enough,
         _half_on_void_is_enough,
         _share_of_the_rest,
+        _nothing_is_zero,
         lambda found, true, void: None,
         0.714,
     ],
@@ -142,13 +149,19 @@ def pq_with_void(answer):
     cases = [
         ([strip(0, 1, 2)], [strip(0, 1, 2, 3)], none),
         ([strip(0, 1)], [strip(0, 1, 2, 3)], none),
-        ([strip(5, 6, 7, 8, 9, 10)], [strip(4, 5, 6, 7)], void),
-        ([strip(0, 1), strip(9, 10, 11)], [strip(0, 1, 2)], void),
         ([], [strip(0, 1)], void),
-        ([strip(8, 9)], [], void),
     ]
     expect_function(answer, _class_pq, cases)
+    expect(
+        np.isclose(answer([strip(5, 6, 7, 8, 9, 10)], [strip(4, 5, 6, 7)], void), 3 / 4),
+        "void pixels are still in the union ｜ 并集里还有忽略像素",
+    )
     excuses = [
+        (
+            strip(9, 10, 11),
+            "a segment with more than half of it on void is no false positive ｜ "
+            "超过一半落在忽略像素上的区域，不算假阳性",
+        ),
         (
             strip(5, 6, 7, 8, 9),
             "the share on void is that of the whole segment, not of the part that counts ｜ "
@@ -163,3 +176,12 @@ def pq_with_void(answer):
     for segment, message in excuses:
         case = [strip(0, 1), segment], [strip(0, 1, 2)], void
         expect(np.isclose(answer(*case), _class_pq(*case)), message)
+    try:
+        empty = answer([strip(8, 9)], [], void)
+    except ZeroDivisionError:
+        empty = 0
+    expect(
+        np.isnan(empty),
+        'where nothing is left to count, float("nan") is wanted ｜ '
+        '没有可计的区域时，应返回 float("nan")',
+    )

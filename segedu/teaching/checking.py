@@ -174,7 +174,8 @@ def expect_number(
     direction = ("too large", "偏大") if number > value else ("too small", "偏小")
     if math.isnan(number):
         direction = ("not a number", "不是数")
-    raise WrongAnswerError(f"{number:g} is {direction[0]} {BAR} {number:g} {direction[1]}")
+    shown = f"{number:.0f}" if number.is_integer() else f"{number:g}"
+    raise WrongAnswerError(f"{shown} is {direction[0]} {BAR} {shown} {direction[1]}")
 
 
 def expect_numbers(answer: Any, count: int) -> tuple[float, ...]:

@@ -58,6 +58,7 @@ def test_no_answer_is_not_wrong(one_exercise, nothing):
         (180, "forgot the rim", "忘了边缘"),
         (200, "200 is too large", "200 偏大"),
         (4, "4 is too small", "4 偏小"),
+        (4_196_352, "4196352 is too large", "4196352 偏大"),
         (float("nan"), "not a number", "不是数"),
         ("x", "a number is wanted, got str", "得到的是 str"),
     ],

@@ -57,11 +57,12 @@ def average_in_bins(answer):
     expect_function(answer, _pool, cases)
 
 
-@exercise(3, wrong=[4_194_304, 1_049_600, 4_200_448, 8_392_704, 52_478_976])
+@exercise(3, wrong=[4_194_304, 4_196_352, 1_049_600, 4_200_448, 8_392_704, 52_478_976])
 def parameters_of_the_pyramid(answer):
     """Parameters of the four levels that read 2048 channels."""
     near = {
         4_194_304: "the batch normalizations are missing ｜ 漏了批归一化",
+        4_196_352: "one of scale and shift is missing ｜ 缩放与平移只算了一个",
         1_049_600: "that is one level ｜ 那只是一级",
         4_200_448: "the convolutions have no bias ｜ 卷积没有偏置",
         52_478_976: "the bins of a level share their weights ｜ 同一级的各格共用权重",

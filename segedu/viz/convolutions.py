@@ -202,27 +202,22 @@ def kernel(
     _grid(ax, wide + gap, (tall - output_size) / 2, outputs)
     arrow = {"arrowstyle": "->", "lw": 1.2}
     ax.annotate("", (wide + gap - 0.25, tall / 2), (wide + 0.25, tall / 2), arrowprops=arrow)
-    ax.text(
-        wide / 2,
-        -0.3,
-        f"input ｜ 输入\n{input_size}×{input_size}",
-        ha="center",
-        va="top",
-        fontsize=8.5,
-    )
-    ax.text(
-        wide + gap + output_size / 2,
-        -0.3,
-        f"output ｜ 输出\n{output_size}×{output_size}",
-        ha="center",
-        va="top",
-        fontsize=8.5,
-    )
+    rim_text = f", padding {rim} ｜ {input_size}×{input_size}，填充 {rim}" if rim else ""
+    _label(ax, wide / 2, "input ｜ 输入", f"{input_size}×{input_size}{rim_text}", scale=scale)
+    middle = wide + gap + output_size / 2
+    _label(ax, middle, "output ｜ 输出", f"{output_size}×{output_size}", scale=scale)
     ax.set_xlim(-0.2, width + 0.2)
     ax.set_ylim(-0.4 - 0.32 / scale, tall + 0.2)
     ax.set_aspect("equal")
     ax.set_axis_off()
     return ax
+
+
+def _label(ax: Axes, x: float, *lines: str, scale: float) -> None:
+    """Write centred lines below a grid, each by itself: an edition shows a half of each."""
+    for number, line in enumerate(lines):
+        below = -0.3 - 0.15 * number / scale
+        ax.text(x, below, line, ha="center", va="top", fontsize=8.5)
 
 
 def _grid(ax: Axes, left: float, bottom: float, cells: NDArray[np.object_]) -> None:

@@ -209,6 +209,12 @@ def _variance_not_squared(z: Tensor, brightness: Tensor) -> Tensor:
     return (z + weights @ z.softmax(1)).softmax(1)
 
 
+def _over_pixels(z: Tensor, brightness: Tensor) -> Tensor:
+    difference = brightness[:, None] - brightness
+    weights = torch.exp(-(difference**2) / (2 * 0.1**2)).fill_diagonal_(0)
+    return (z + weights @ z.softmax(0)).softmax(0)
+
+
 def _nothing_added(z: Tensor, brightness: Tensor) -> Tensor:
     return z.softmax(1)
 
@@ -221,6 +227,7 @@ MISTAKES = {
     _variance_not_squared: "the 0.1 in the weight must be squared ｜ 权重中的 0.1 要平方",
     _without_scores: "the pixel's own scores z are missing ｜ 漏掉了像素自己的得分 z",
     _sends_scores: "pixels send probabilities, not scores ｜ 传递的是概率，不是得分",
+    _over_pixels: "softmax must run over the classes, dim=1 ｜ softmax 应沿类别计算（dim=1）",
     _not_normalized: "the last softmax is missing: the result must be probabilities "
     "｜ 少了最后的 softmax：结果应当是概率",
 }

@@ -217,7 +217,7 @@ TABLE: dict[str, dict[str, str]] = {
     "segedu.cli.check.run": {
         "A": "cli/test_check.py::test_errors_end_with_1_and_name_the_file",
         "B": "cli/test_check.py::test_warnings_count_when_asked_to",
-        "C": "test_checkup.py::test_turned_labels_are_unusable_and_the_reason_is_said",
+        "C": "clinic/test_datasets.py::test_turned_labels_are_unusable_and_the_reason_is_said",
         "D": INTEGERS,
         "E": "- counts in whole numbers",
         "F": NO_RESUME,
@@ -241,14 +241,14 @@ TABLE: dict[str, dict[str, str]] = {
         "F": NO_RESUME,
         "G": "cli/test_commands.py::test_mistakes_are_one_line",
     },
-    "segedu.checkup.examine": {
-        "A": "test_checkup.py::test_black_and_white_masks",
-        "B": "test_checkup.py::test_every_fault_is_found",
-        "C": "test_checkup.py::test_turned_labels_are_unusable_and_the_reason_is_said",
+    "segedu.clinic.examine": {
+        "A": "clinic/test_datasets.py::test_black_and_white_masks",
+        "B": "clinic/test_datasets.py::test_every_fault_is_found",
+        "C": "clinic/test_datasets.py::test_turned_labels_are_unusable_and_the_reason_is_said",
         "D": INTEGERS,
         "E": "- counts in whole numbers",
         "F": NO_RESUME,
-        "G": "test_checkup.py::test_nothing_to_examine",
+        "G": "clinic/test_datasets.py::test_nothing_to_examine",
     },
     # the command line
     "segedu.cli.predict.run": {

@@ -27,7 +27,7 @@ def run(options: argparse.Namespace) -> int:
 
     (2, as for every command, means that it could not be run.)
     """
-    from segedu.checkup import examine
+    from segedu.clinic import examine
 
     layout = options.layout or "folders"
     picture = user_path(options.picture)
@@ -59,8 +59,7 @@ def run(options: argparse.Namespace) -> int:
         print_absent([c.name for c in classes if not c.images])
         print()
     for finding in found.findings:
-        examples = f" ({'; '.join(finding.examples)})" if finding.examples else ""
-        print(as_options(f"{finding.level}: {finding.message}{examples}"))
+        print(as_options(str(finding)))
     if picture.is_file():
         print(f"picture: {picture}")
     if options.json:

@@ -6,11 +6,11 @@ import numpy as np
 import pytest
 from PIL import ExifTags, Image
 
-from segedu.checkup import examine, examine_datasets
+from segedu.clinic import examine, examine_datasets
 from segedu.data import open_dataset
 
 REAL = Path(os.environ.get("SEGEDU_DATA", "absent"))
-SHIPPED = Path(__file__).parents[1] / "data"
+SHIPPED = Path(__file__).parents[2] / "data"
 OWN = {"classes": ["back", "cat", "dog"]}
 
 
@@ -178,3 +178,28 @@ def test_real_yolo_text():
     assert sum(count.objects for count in split.classes) == 825
     assert sum(count.images > 0 for count in split.classes) == 71
     assert ("note", "without objects") in kinds(result)
+
+
+def shapes(number, size=24):
+    """An image of three grey bands of random widths, and its labels."""
+    rng = np.random.default_rng(number)
+    mask = np.repeat(np.arange(3), rng.multinomial(size, [1 / 3] * 3))[:, None].repeat(size, 1)
+    return 60 * mask[..., None].repeat(3, 2) + rng.integers(0, 40, (size, size, 3)), mask
+
+
+@pytest.mark.parametrize("fault", [None, "pairs", "interpolated labels", "one label"])
+def test_labels_are_judged_by_the_rules_of_a_checkup(fault, tmp_path):
+    for number in range(12):
+        image, mask = shapes(number)
+        if fault == "pairs":
+            mask = shapes(number + 1)[1]
+        if fault == "interpolated labels":  # between 0 and 2 lies a line of 1
+            mask = np.where(mask > 0, 2, 0)
+            mask = np.maximum(mask, np.roll(mask, -1, 0) // 2)
+        if fault == "one label":
+            mask = np.zeros_like(mask)
+        save(tmp_path / f"images/{number:02}.png", image)
+        save(tmp_path / f"masks/{number:02}.png", mask)
+    found = examine("folders", tmp_path, **OWN).findings
+    assert [f.kind for f in found if f.kind != "absent"] == ([fault] if fault else [])
+    assert all(f.message.startswith("all: ") for f in found)

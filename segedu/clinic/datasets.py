@@ -1,38 +1,24 @@
 """Examining a data set before anyone trains on it: what is there, and what would go wrong."""
 
-import hashlib
 from collections import Counter, defaultdict
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
+from torch import Tensor
 from torch.utils.data import Dataset
 
+from segedu.clinic.findings import LEVELS, Finding, verdict_of
+from segedu.clinic.rules import SHOWN, LabelSurvey, digest, repeated
 from segedu.data import find_splits, open_dataset
 from segedu.data.images import exif_orientation
 from segedu.data.layouts import ALL
 from segedu.files import atomic_write
 from segedu.viz import sheet, show_labels, show_pixels, shown_classes
 
-LEVELS = ("ok", "note", "warning", "error")  # by rising gravity
-VERDICTS = {"ok": "ok", "note": "ok", "warning": "warnings", "error": "errors"}
 DARK = 26  # an image that is nowhere brighter is nearly black
-_SHOWN = 5  # examples that a finding names
-
-
-@dataclass(frozen=True)
-class Finding:
-    """Something that was found, in one line, with examples."""
-
-    level: str
-    """``note``, ``warning`` or ``error``."""
-    kind: str
-    """A word to sort by, such as ``unusable`` or ``leak``."""
-    message: str
-    examples: tuple[str, ...] = ()
 
 
 @dataclass
@@ -71,8 +57,7 @@ class Examination:
     @property
     def verdict(self) -> str:
         """``ok``, ``warnings`` or ``errors``."""
-        gravest = max((LEVELS.index(finding.level) for finding in self.findings), default=0)
-        return VERDICTS[LEVELS[gravest]]
+        return verdict_of(self.findings)
 
     def to_dict(self) -> dict[str, Any]:
         """Everything as lists and dicts, for JSON."""
@@ -139,7 +124,7 @@ def examine_datasets(
         counts[split] = reader.read()
         findings += reader.findings()
         contents[split], usable[split] = reader.contents, reader.usable
-    findings += _repeated(contents)
+    findings += repeated(contents)
     if picture is not None:
         split = next((name for name in datasets if usable[name]), None)
         if split is None:
@@ -161,6 +146,7 @@ class _SplitReader:
         self.counts = [ClassCount(name) for name in dataset.classes]
         self.pixels = self.void = 0
         self.sizes: Counter[str] = Counter()
+        self.labels = LabelSurvey()
 
     def name(self, index: int) -> str:
         paths = getattr(self.dataset, "image_paths", None)
@@ -174,7 +160,7 @@ class _SplitReader:
                 self.notes["unusable"].append(str(error))
                 continue
             self.usable.append(index)
-            self._read_image(index, sample["image"].numpy())
+            self._read_image(index, sample["image"])
             _COUNT[self.dataset.task](self, index, sample)
         return SplitCount(
             images=len(self.dataset),
@@ -185,11 +171,11 @@ class _SplitReader:
             skipped=len(getattr(self.dataset, "skipped", ())),
         )
 
-    def _read_image(self, index: int, pixels: NDArray[np.uint8]) -> None:
+    def _read_image(self, index: int, image: Tensor) -> None:
+        pixels = image.numpy()
         height, width = pixels.shape[1:]
         self.sizes[f"{width} x {height}"] += 1
-        digest = hashlib.sha256(repr(pixels.shape).encode() + pixels.tobytes()).hexdigest()
-        self.contents[digest].append(self.name(index))
+        self.contents[digest(image)].append(self.name(index))
         if pixels.min() == pixels.max():
             self.notes["flat"].append(self.name(index))
         elif pixels.max() < DARK:
@@ -199,6 +185,7 @@ class _SplitReader:
             self.notes["turned"].append(self.name(index))
 
     def count_semantic(self, index: int, sample: dict[str, Any]) -> None:
+        self.labels.update(sample["image"].as_subclass(Tensor), sample["mask"].as_subclass(Tensor))
         found = np.bincount(sample["mask"].numpy().ravel(), minlength=256)
         self.pixels += int(found.sum())
         self.void += int(found[255])
@@ -241,10 +228,12 @@ class _SplitReader:
             names = self.notes[kind]
             if names:
                 text = f"{self.split}: {len(names)} of {len(self.dataset)} {message}"
-                found.append(Finding(level, kind, text, tuple(names[:_SHOWN])))
+                found.append(Finding(level, kind, text, tuple(names[:SHOWN])))
+        for finding in self.labels.findings():
+            found.append(replace(finding, message=f"{self.split}: {finding.message}"))
         skipped = getattr(self.dataset, "skipped", ())
         if skipped:
-            examples = tuple(f"{entry.path.name}: {entry.reason}" for entry in skipped[:_SHOWN])
+            examples = tuple(f"{entry.path.name}: {entry.reason}" for entry in skipped[:SHOWN])
             text = f"{self.split}: {len(skipped)} left out"
             found.append(Finding("warning", "skipped", text, examples))
         # Label 0 of instance data is the background, of which there are no objects.
@@ -253,10 +242,10 @@ class _SplitReader:
         if absent and self.usable:
             text = f"{self.split}: {len(absent)} of {len(self.counts) - start} classes never occur"
             level = "warning" if self.split in ("train", ALL) else "note"
-            found.append(Finding(level, "absent", text, tuple(absent[:_SHOWN])))
+            found.append(Finding(level, "absent", text, tuple(absent[:SHOWN])))
         if len(self.sizes) > 1:
             text = f"{self.split}: images have {len(self.sizes)} sizes"
-            common = tuple(size for size, _ in self.sizes.most_common(_SHOWN))
+            common = tuple(size for size, _ in self.sizes.most_common(SHOWN))
             found.append(Finding("note", "sizes", text, common))
         return found
 
@@ -282,28 +271,6 @@ _MESSAGES = {
     "empty objects": ("warning", "images have objects without a pixel"),
     "without objects": ("note", "images have no object"),
 }
-
-
-def _repeated(contents: Mapping[str, Mapping[str, Sequence[str]]]) -> list[Finding]:
-    """Images whose pixels are those of another: within a split, and in two splits."""
-    findings = []
-    splits = list(contents)
-    for split, images in contents.items():
-        copies = [" = ".join(names) for names in images.values() if len(names) > 1]
-        if copies:
-            text = f"{split}: {len(copies)} images occur several times"
-            findings.append(Finding("warning", "copies", text, tuple(copies[:_SHOWN])))
-    for place, one in enumerate(splits):
-        for other in splits[place + 1 :]:
-            # VOC's trainval is the union of train and val, by design.
-            if "trainval" in (one, other):
-                continue
-            shared = [key for key in contents[one] if key in contents[other]]
-            if shared:
-                text = f"{len(shared)} images occur in {one} and in {other}: scores would be wrong"
-                examples = (f"{contents[one][k][0]} = {contents[other][k][0]}" for k in shared)
-                findings.append(Finding("error", "leak", text, tuple(examples)[:_SHOWN]))
-    return findings
 
 
 def draw_samples(

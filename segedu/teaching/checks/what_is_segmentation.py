@@ -4,22 +4,23 @@ import numpy as np
 
 from segedu.data import scenes
 from segedu.teaching.checking import (
+    NOTHING,
     exercise,
     expect,
     expect_function,
-    expect_number,
 )
 
-TREE = 7
+TREE, VOID = 7, scenes.VOID
+
+
+def _expect_callable(answer):
+    kind = type(answer).__name__
+    expect(callable(answer), f"expected a function, got {kind} ｜ 需要一个函数，得到的是 {kind}")
 
 
 def _gives(answer, kinds, wanted):
     """The function ``answer``, held to arrays whose kind of dtype is one of ``kinds``."""
-    expect(
-        callable(answer),
-        f"a function is wanted, got {type(answer).__name__} ｜ "
-        f"需要一个函数，得到的是 {type(answer).__name__}",
-    )
+    _expect_callable(answer)
 
     def held(*arguments):
         found = answer(*arguments)
@@ -27,25 +28,26 @@ def _gives(answer, kinds, wanted):
         kind = f"{type(found).__name__} {getattr(found, 'dtype', '')}".strip()
         expect(
             isinstance(found, np.ndarray) and found.dtype.kind in kinds,
-            f"wanted is {english}, got {kind} ｜ 需要{chinese}，得到的是 {kind}",
+            f"expected {english}, got {kind} ｜ 需要{chinese}，得到的是 {kind}",
         )
         return found
 
     return held
 
 
-@exercise(1, wrong=[53, 1_836, 2_885_378, 67_380, 2_348, 131_879, 1_000_000])
-def colour_to_id(answer):
-    """Id of a colour in a panoptic file of COCO."""
-    near = {
-        53: "the channels count differently ｜ 各通道的分量不同",
-        1_836: "blue is missing ｜ 漏了蓝色",
-        2_885_378: "red counts least, blue most ｜ 红色的分量最轻，蓝色最重",
-        67_380: "blue is 2, not 1 ｜ 蓝色是 2，不是 1",
-        2_348: "blue counts 256 times as much as green ｜ 蓝色的分量是绿色的 256 倍",
-        131_879: "the factor is 256, not 255 ｜ 倍数是 256，不是 255",
-    }
-    expect_number(answer, 132_908, near=near)
+def _same(found, value):
+    numeric = np.asarray(found).dtype.kind in "biuf"
+    return numeric and np.shape(found) == np.shape(value) and np.allclose(found, value)
+
+
+def _expect_like(answer, reference, cases, mistakes):
+    """Expect what ``reference`` gives; ``mistakes`` maps what went wrong to a function."""
+    for case in cases:
+        found, right = answer(*case), reference(*case)
+        expect(found is not None, NOTHING)
+        for message, mistake in mistakes.items():
+            expect(_same(found, right) or not _same(found, mistake(*case)), message)
+    expect_function(answer, reference, cases)
 
 
 def _to_masks(panoptic_seg, segments_info):
@@ -53,11 +55,24 @@ def _to_masks(panoptic_seg, segments_info):
     return np.stack([panoptic_seg == number for number in ids])
 
 
+def _masks_of_all(ids, info):
+    return np.stack([ids == segment["id"] for segment in info])
+
+
+def _masks_of_classes(ids, info):
+    return np.stack([ids == segment["category_id"] for segment in info if segment["isthing"]])
+
+
+def _masks_in_order_of_ids(ids, info):
+    return _to_masks(ids, sorted(info, key=lambda segment: segment["id"]))
+
+
 @exercise(
-    2,
+    1,
     wrong=[
-        lambda ids, info: np.stack([ids == s["id"] for s in info]),
-        lambda ids, info: np.stack([ids == s["category_id"] for s in info if s["isthing"]]),
+        _masks_of_all,
+        _masks_of_classes,
+        _masks_in_order_of_ids,
         lambda ids, info: np.stack([ids == k for k in np.unique(ids)[1:]]),
         lambda ids, info: sum(ids == s["id"] for s in info if s["isthing"]),
         lambda ids, info: list(_to_masks(ids, info)),
@@ -74,8 +89,91 @@ def to_masks(answer):
         {"id": 3, "category_id": 8, "isthing": True},
         {"id": 300, "category_id": 3, "isthing": True},
     ]
-    wanted = "one array with true and false ｜ 一个元素为真或假的数组"
-    expect_function(_gives(answer, "b", wanted), _to_masks, [(ids, info), (ids[:2], info[:2])])
+    mistakes = {
+        "stuff has no mask: leave out the ids whose isthing is False ｜ "
+        "背景物质没有掩膜：isthing 为 False 的 id 要去掉": _masks_of_all,
+        "compare with id, not with category_id ｜ "
+        "应与 id 比较，不是与 category_id": _masks_of_classes,
+        "the order is that of the list, not that of the ids ｜ "
+        "顺序应是列表的顺序，不是 id 的大小": _masks_in_order_of_ids,
+    }
+    boolean = _gives(answer, "b", "one Boolean array ｜ 一个布尔数组")
+    _expect_like(boolean, _to_masks, [(ids, info), (ids[:2], info[:2])], mistakes)
+
+
+def _known_accuracy(answer, truth):
+    known = truth != VOID
+    return float((answer[known] == truth[known]).mean())
+
+
+def _void_is_a_class(answer, truth):
+    return (answer == truth).mean()
+
+
+def _void_is_wrong(answer, truth):
+    return ((answer == truth) & (truth != VOID)).mean()
+
+
+def _void_is_right(answer, truth):
+    return ((answer == truth) | (truth == VOID)).mean()
+
+
+def _void_by_the_answer(answer, truth):
+    return (answer == truth)[answer != VOID].mean()
+
+
+def _mean_of_images(answer, truth):
+    return np.mean([_known_accuracy(a, t) for a, t in zip(answer, truth, strict=True)])
+
+
+def _right_pixels(answer, truth):
+    return (answer == truth)[truth != VOID].sum()
+
+
+def _without_class_0(answer, truth):
+    known = (truth != VOID) & (truth != 0)
+    return (answer[known] == truth[known]).mean()
+
+
+@exercise(
+    2,
+    wrong=[
+        _void_is_a_class,
+        _void_is_wrong,
+        _void_is_right,
+        _void_by_the_answer,
+        _mean_of_images,
+        _without_class_0,
+        lambda answer, truth: 1 - _known_accuracy(answer, truth),
+        _right_pixels,
+        lambda answer, truth: (answer == truth)[truth != VOID],
+        lambda answer, truth: None,
+        1.0,
+    ],
+)
+def accuracy_without_void(answer):
+    """Pixel accuracy of the pixels whose truth is known."""
+    _expect_callable(answer)
+    truth = np.array(
+        [[[2, 255, 255, 2], [0, 3, 3, 255]], [[3, 3, 255, 255], [255, 255, 3, 255]]]
+    )  # (N, H, W)
+    found = np.array([[[255, 255, 255, 2], [0, 3, 2, 2]], [[3, 3, 255, 0], [255, 2, 3, 2]]])
+    mistakes = {
+        "a void pixel still counts as a pixel ｜ 忽略像素仍被计入": _void_is_a_class,
+        "divide by the number of known pixels, not of all ｜ "
+        "应除以真值已知的像素数，不是全部像素数": _void_is_wrong,
+        "void pixels count as right ｜ 忽略像素被算作答对": _void_is_right,
+        "the truth says which pixels to leave out, not the answer ｜ "
+        "哪些像素不计，看真值，不看答案": _void_by_the_answer,
+        "take all known pixels together, not the mean of the images ｜ "
+        "应把所有已知像素放在一起算，不是对各幅图像取平均": _mean_of_images,
+        "0 is a class like the others ｜ 0 和别的编号一样，也是一个类别": _without_class_0,
+        "this is a number of pixels, not a share ｜ 这是像素数，不是比例": _right_pixels,
+        "this is the share of wrong pixels ｜ 这是答错的比例": (
+            lambda a, t: 1 - _known_accuracy(a, t)
+        ),
+    }
+    _expect_like(answer, _known_accuracy, [(found, truth), (found[:, :1], truth[:, :1])], mistakes)
 
 
 def _paste(masks, scores):
@@ -85,23 +183,35 @@ def _paste(masks, scores):
     return ids
 
 
-def _paste_in_order(order):
-    def paste(masks, scores):
-        ids = np.zeros(masks.shape[1:], dtype=int)
-        for place, k in enumerate(order(scores)):
-            ids[masks[k]] = (k if order is not np.sort else place) + 1
-        return ids
+def _paste_lowest_last(masks, scores):
+    return _paste(masks, -scores)
 
-    return paste
+
+def _paste_in_order_of_list(masks, scores):
+    return _paste(masks, np.arange(len(scores)))
+
+
+def _paste_ranks(masks, scores):
+    return _paste(masks[np.argsort(scores)], np.arange(len(scores)))
+
+
+def _paste_from_0(masks, scores):
+    return np.maximum(_paste(masks, scores) - 1, 0)
+
+
+def _paste_without_background(masks, scores):
+    return (masks * scores[:, None, None]).argmax(0) + 1
 
 
 @exercise(
     3,
     wrong=[
-        _paste_in_order(lambda scores: range(len(scores))),
-        _paste_in_order(lambda scores: np.argsort(scores)[::-1]),
+        _paste_lowest_last,
+        _paste_in_order_of_list,
+        _paste_ranks,
+        _paste_from_0,
+        _paste_without_background,
         lambda masks, scores: (masks * scores[:, None, None]).argmax(0),
-        lambda masks, scores: (masks * scores[:, None, None]).argmax(0) + 1,
         lambda masks, scores: _paste(masks, scores) - 1,
         lambda masks, scores: _paste(masks, scores).astype(float),
         np.zeros((4, 6), dtype=int),
@@ -112,22 +222,30 @@ def paste(answer):
     masks = np.zeros((3, 4, 6), dtype=bool)
     masks[0, :3, :3], masks[1, 1:, 1:5], masks[2, 2, 2:] = True, True, True
     cases = [(masks, np.array(scores)) for scores in ([0.9, 0.4, 0.6], [0.2, 0.8, 0.5])]
-    integers = _gives(answer, "iu", "an integer array ｜ 一个整数数组")
-    covered = _paste(masks, -cases[0][1])  # the lowest score on top
-    expect(
-        not np.array_equal(integers(*cases[0]), covered),
+    mistakes = {
         "where masks overlap, the object of the lower score covers that of the higher ｜ "
-        "掩膜重叠处，得分高的物体被得分低的盖住了",
-    )
-    expect_function(integers, _paste, [*cases, (masks[1:], np.array([0.3, 0.7]))])
+        "掩膜重叠处，得分高的物体被得分低的盖住了": _paste_lowest_last,
+        "where masks overlap, the score decides, not the order of the list ｜ "
+        "掩膜重叠处由得分决定，不是由列表里的顺序决定": _paste_in_order_of_list,
+        "the id is k + 1, where k is the place in the list, not the rank of the score ｜ "
+        "id 是 k + 1，k 是列表里的序号，不是得分的名次": _paste_ranks,
+        "object k has the id k + 1, not k ｜ 物体 k 的 id 是 k + 1，不是 k": _paste_from_0,
+        "where there is no object, the id is 0 ｜ 没有物体处，id 应为 0": _paste_without_background,
+    }
+    integers = _gives(answer, "iu", "an integer array ｜ 一个整数数组")
+    cases.append((masks[1:], np.array([0.3, 0.7])))
+    _expect_like(integers, _paste, cases, mistakes)
 
 
-def _trees(n):
+EIGHT = np.ones((3, 3))  # neighbours of a pixel, those at its corners, too
+
+
+def _trees(n, neighbours=EIGHT):
     """Trees of scene ``n``, components of their class, and whether two trees share one."""
     from scipy import ndimage
 
     scene = scenes.generate(n, scenes.SceneConfig(size=128))
-    components, count = ndimage.label(scene.semantic == TREE, np.ones((3, 3)))
+    components, count = ndimage.label(scene.semantic == TREE, neighbours)
     trees = scene.instances.masks[scene.instances.labels == TREE]  # (N, H, W)
     held = [number for tree in trees for number in np.unique(components[tree])]
     return len(trees), count, len(held) > len(set(held))
@@ -138,10 +256,17 @@ def _equal(n):
     return trees == components
 
 
+def _by_edges(n):
+    """The answer of one who forgets that pixels which share a corner touch, too."""
+    trees, components, shared = _trees(n, neighbours=None)
+    return trees == components and shared
+
+
 @exercise(
     4,
     wrong=[
         _equal,
+        _by_edges,
         lambda n: _trees(n)[2],
         lambda n: not (_equal(n) and _trees(n)[2]),
         lambda n: True,
@@ -152,18 +277,15 @@ def _equal(n):
 )
 def right_by_accident(answer):
     """Whether a scene has as many trees as their components, though two trees share one."""
-    expect(
-        callable(answer),
-        f"a function is wanted, got {type(answer).__name__} ｜ "
-        f"需要一个函数，得到的是 {type(answer).__name__}",
-    )
-    for n in (0, 1, 4, 18, 29):  # all four cases: 29 has equal numbers, and no tree shares
+    _expect_callable(answer)
+    # All four cases: 29 has equal numbers, and no tree shares. In 39 corners matter.
+    for n in (0, 1, 4, 18, 29, 39):
         trees, components, shared = _trees(n)
         found = answer(n)
         expect(
             isinstance(found, bool | np.bool_),
-            f"the function must return true or false, got {type(found).__name__} ｜ "
-            f"函数应返回真或假，得到的是 {type(found).__name__}",
+            f"expected True or False, got {type(found).__name__} ｜ "
+            f"函数应返回 True 或 False，得到的是 {type(found).__name__}",
         )
         expect(
             bool(found) == (trees == components and shared),

@@ -121,6 +121,11 @@ TABLE: dict[str, tuple[Callable[[], object], type[Exception], str]] = {
         ValueError,
         "pred .* no class",
     ),
+    "offset_curve": (
+        lambda: metrics.offset_curve(LOGITS, TARGET, 3),
+        ValueError,
+        r"label must be one of the classes .*got 3",
+    ),
     "region_areas": (
         lambda: metrics.region_areas(LOGITS),
         ValueError,

@@ -4,6 +4,7 @@ from segedu.metrics.base import Metric
 from segedu.metrics.calibration import CalibrationMetrics
 from segedu.metrics.clicks import ClickIoU
 from segedu.metrics.instance import AveragePrecision
+from segedu.metrics.offsets import OffsetCurve, offset_curve
 from segedu.metrics.panoptic import PanopticQuality
 from segedu.metrics.semantic import SemanticMetrics, region_areas, score
 from segedu.metrics.surface import SurfaceDistances, SurfaceMetrics, surface_distances
@@ -13,10 +14,12 @@ __all__ = [
     "CalibrationMetrics",
     "ClickIoU",
     "Metric",
+    "OffsetCurve",
     "PanopticQuality",
     "SemanticMetrics",
     "SurfaceDistances",
     "SurfaceMetrics",
+    "offset_curve",
     "region_areas",
     "score",
     "surface_distances",

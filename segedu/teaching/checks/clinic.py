@@ -1,0 +1,148 @@
+"""Checks of the exercises of *The clinic: from symptom to cure*."""
+
+import math
+
+import torch
+from torch import Tensor
+
+from segedu.teaching.checking import NOTHING, exercise, expect, expect_function, expect_number
+
+
+@exercise(1, wrong=[2.4849, 1.3222, 4.3923, 1 / 21, 21, math.log(20)])
+def first_loss(answer):
+    """The cross entropy of a network that knows nothing of 21 classes."""
+    near = {
+        math.log10(21): "that is the logarithm to base 10 ｜ 那是以 10 为底的对数",
+        math.log2(21): "that is the logarithm to base 2 ｜ 那是以 2 为底的对数",
+        1 / 21: "that is the probability; the loss is its negative logarithm ｜ "
+        "那是概率，损失是它的负对数",
+        math.log(12): "that is the value for 12 classes ｜ 那是 12 个类别时的值",
+    }
+    expect_number(answer, math.log(21), tolerance=6e-3, near=near)
+
+
+@exercise(2, wrong=[0.0, 1.6187, 0.6931, 0.5514, math.e / (math.e + 1)])
+def floor_of_two(answer):
+    """The lowest loss after two softmax functions, two classes."""
+    near = {
+        math.log(1 + 11 / math.e): "that is the value for 12 classes ｜ 那是 12 个类别时的值",
+        math.log(1 + 2 / math.e): "C - 1 is 1, not 2 ｜ C - 1 是 1，不是 2",
+        math.log(2): "that is the first loss, not the lowest one ｜ 那是首步损失，不是最低损失",
+        math.e / (1 + math.e): "that is the probability; take its negative logarithm ｜ "
+        "那是概率，还要取负对数",
+    }
+    expect_number(answer, math.log(1 + 1 / math.e), tolerance=6e-4, near=near)
+
+
+REPORTS = ["one label", "rate too low", "gradients add up", "normalisation"]
+
+
+@exercise(
+    3,
+    wrong=[
+        REPORTS[::-1],
+        ["one label", "rate too high", "gradients add up", "normalisation"],
+        REPORTS[:3],
+        "one label",
+        ["one label", "rate too low", "gradients", "normalisation"],
+    ],
+)
+def four_reports(answer):
+    """The faults behind four reports."""
+    expect(
+        isinstance(answer, list | tuple) and len(answer) == 4,
+        "give a list of four names ｜ 请给出由四个名称组成的列表",
+    )
+    known = {*REPORTS, "rate too high"}
+    expect(
+        all(name in known for name in answer),
+        "use the five names as they are written ｜ 请照原样使用那五个名称",
+    )
+    wrong = sum(a != b for a, b in zip(answer, REPORTS, strict=True))
+    expect(not wrong, f"{wrong} of 4 are wrong ｜ 4 个中有 {wrong} 个不对")
+
+
+def count_leaked(train_images: Tensor, val_images: Tensor) -> int:
+    """How many validation images occur among the training images."""
+    return sum(any(torch.equal(v, t) for t in train_images) for v in val_images)
+
+
+@exercise(
+    4,
+    wrong=[
+        lambda t, v: sum(torch.equal(a, b) for a, b in zip(t, v, strict=False)),
+        lambda t, v: sum(torch.equal(a, b) for a in t for b in v),
+        lambda t, v: count_leaked(v, t),
+        lambda t, v: sum(any((a == b).any() for a in t) for b in v),
+        lambda t, v: count_leaked(t, v) / len(v),
+        lambda t, v: None,
+    ],
+)
+def leaked_images(answer):
+    """How many validation images occur in the training set."""
+    generator = torch.Generator().manual_seed(0)
+    images = torch.randint(0, 9, (9, 3, 4, 5), generator=generator).float()
+    almost = images[:1].clone()
+    almost[0, 0, 0, 0] += 1
+    train = torch.cat([images[:5], images[4:5]])  # one stands in it twice
+    val = torch.cat([images[5:], images[[4, 2, 2]], almost])
+    expect(answer(train, val) is not None, NOTHING)
+    expect_function(answer, count_leaked, [(train, val), (train, images[5:]), (images, val)])
+
+
+def share_of_climbs(mask: Tensor) -> float:
+    """Climbs, in rows and columns, divided by steps; 0 where there is no step."""
+    steps, climbs = 0, 0
+    for axis in (0, 1):
+        rise = mask.diff(dim=axis).sign().movedim(axis, 0)
+        steps += int((rise != 0).sum())
+        climbs += int((rise[1:] * rise[:-1] > 0).sum())
+    return climbs / steps if steps else 0.0
+
+
+def _thin_lines_too(mask: Tensor) -> float:
+    steps, climbs = 0, 0
+    for axis in (0, 1):
+        rise = mask.diff(dim=axis).sign().movedim(axis, 0)
+        steps += int((rise != 0).sum())
+        climbs += int((rise[1:] * rise[:-1] != 0).sum())
+    return climbs / max(1, steps)
+
+
+def _rises_only(mask: Tensor) -> float:
+    steps, climbs = 0, 0
+    for axis in (0, 1):
+        rise = mask.diff(dim=axis).movedim(axis, 0)
+        steps += int((rise != 0).sum())
+        climbs += int(((rise[1:] > 0) & (rise[:-1] > 0)).sum())
+    return climbs / max(1, steps)
+
+
+@exercise(
+    5,
+    wrong=[
+        _thin_lines_too,
+        _rises_only,
+        lambda mask: _thin_lines_too(mask) - share_of_climbs(mask),
+        lambda mask: share_of_climbs(mask) * 2,
+        lambda mask: None,
+    ],
+)
+def climbing_labels(answer):
+    """The share of label steps that go on in the same direction."""
+    one_way = torch.tensor([[0, 0, 1, 2], [0, 0, 1, 2], [0, 0, 2, 2]])
+    thin = torch.tensor([[0, 3, 0, 0], [0, 3, 0, 0], [4, 4, 2, 1]])
+    flat = torch.zeros(3, 3, dtype=torch.long)
+    generator = torch.Generator().manual_seed(0)
+    mixed = torch.randint(0, 4, (6, 7), generator=generator)
+    expect(answer(thin) is not None, NOTHING)
+    expect(
+        abs(float(answer(thin)) - _thin_lines_too(thin)) > 1e-6,
+        "a line one pixel wide rises and falls: that is no climb ｜ "
+        "一个像素宽的细线先升后降，不算攀升",
+    )
+    expect(
+        abs(float(answer(thin)) - _rises_only(thin)) > 1e-6,
+        "falling twice is a climb, too ｜ 连续下降两次也算攀升",
+    )
+    expect_function(answer, share_of_climbs, [(one_way,), (thin,), (flat,), (mixed,)])

@@ -1,0 +1,174 @@
+"""Checks of the exercises of *Distribution losses: what a pixel pulls on*."""
+
+import math
+
+import torch
+from torch import Tensor
+from torch.nn import functional as F
+
+from segedu.teaching.checking import (
+    NOTHING,
+    exercise,
+    expect,
+    expect_number,
+    expect_numbers,
+)
+
+
+@exercise(1, wrong=[[0.8, 0.75, 0.64], [0.8, 0.7, 0.898], [0.2, 0.75, 0.898], [0.8, 0.75], 0.8])
+def three_pulls(answer):
+    """Pulls of cross-entropy, label smoothing and focal loss at p = 0.2."""
+    plain, smoothed, focal = expect_numbers(answer, 3)
+    expect_number(plain, 0.8, tolerance=6e-4)
+    near = {
+        0.70: "smoothing wants 1 − ε + ε/C, not 1 − ε ｜ 平滑的目标是 1 − ε + ε/C，不是 1 − ε",
+    }
+    expect_number(smoothed, 0.75, tolerance=6e-4, near=near)
+    near = {
+        0.64: "that is only part 1 of the pull: the factor depends on the score, too ｜ "
+        "那只是拉力的第 1 部分：因子也随得分变化",
+    }
+    expect_number(focal, 0.8 * (0.8 - 0.2 * math.log(0.2)), tolerance=6e-4, near=near)
+
+
+@exercise(2, wrong=[0.0, 0.2, 0.15])
+def eight_pixels(answer):
+    """ECE of eight pixels in two bins."""
+    near = {
+        0.0: "that is one bin: the two bins must not cancel ｜ 那是只用一组：两组不能互相抵消",
+        0.2: "each bin counts with its share of the pixels ｜ 每组要按像素的比例加权",
+    }
+    expect_number(answer, 0.1, tolerance=1e-6, near=near)
+
+
+@exercise(3, wrong=[[-3.967, -3.319], [3.319, 3.967], [-0.697, -3.967], -3.319])
+def copied_slope(answer):
+    """Derivative of focal loss by p at 0.3, and what a formula in circulation gives."""
+    p = 0.3
+    right = 2 * (1 - p) * math.log(p) - (1 - p) ** 2 / p
+    formula = -(1 - p) * (2 - p) / p
+    first, second = expect_numbers(answer, 2)
+    near = {
+        formula: "that is the value of the formula: the derivative comes first ｜ "
+        "那是公式的值：导数写在前面",
+        -right: "the sign is wrong: a larger p lowers the loss ｜ 符号反了：p 增大，损失减小",
+        right * p * (1 - p): "that is the derivative by the score, not by p ｜ "
+        "那是对得分的导数，不是对 p 的",
+    }
+    expect_number(first, right, tolerance=6e-4, near=near)
+    expect_number(second, formula, tolerance=6e-4)
+
+
+def weighted_cross_entropy(scores: Tensor, target: Tensor, weights: Tensor) -> Tensor:
+    """Weighted mean over the pixels that are not ignored, 0 if there is none."""
+    costs = F.cross_entropy(scores, target, ignore_index=255, reduction="none")
+    known = target != 255
+    if not known.any():
+        return scores.sum() * 0
+    w = weights[torch.where(known, target, 0)] * known
+    return (w * costs).sum() / w.sum()
+
+
+def _by_pixels(scores: Tensor, target: Tensor, weights: Tensor) -> Tensor:
+    costs = F.cross_entropy(scores, target, weights, ignore_index=255, reduction="none")
+    return costs.sum() / (target != 255).sum().clamp(min=1)
+
+
+def _constant(scores: Tensor, target: Tensor, weights: Tensor) -> Tensor:
+    known = bool((target != 255).any())
+    return weighted_cross_entropy(scores, target, weights) if known else torch.tensor(0.0)
+
+
+@exercise(
+    4,
+    wrong=[
+        _by_pixels,
+        _constant,
+        lambda scores, target, weights: F.cross_entropy(scores, target, weights, ignore_index=255),
+        lambda scores, target, weights: F.cross_entropy(scores, target, ignore_index=255),
+        lambda scores, target, weights: None,
+    ],
+)
+def weights_and_ignored_pixels(answer):
+    """Weighted cross-entropy that leaves out ignored pixels."""
+    generator = torch.Generator().manual_seed(0)
+    scores = torch.randn(2, 3, 4, 4, generator=generator)
+    target = torch.randint(0, 3, (2, 4, 4), generator=generator)
+    weights = torch.tensor([1.0, 2.0, 8.0])
+    some = target.clone()
+    some[0, :2] = 255
+    for labels in (target, some):
+        found = answer(scores.clone(), labels.clone(), weights)
+        expect(found is not None, NOTHING)
+        expected = weighted_cross_entropy(scores, labels, weights).item()
+        near = {
+            _by_pixels(scores, labels, weights).item(): "divide by the sum of the weights, not by "
+            "the number of pixels ｜ 应除以权重之和，而不是像素数",
+            F.cross_entropy(scores, labels, ignore_index=255).item(): "the weights have no effect "
+            "｜ 权重没有起作用",
+        }
+        expect_number(found.item() if hasattr(found, "item") else found, expected,
+                      tolerance=1e-4, near=near)  # fmt: skip
+    free = scores.clone().requires_grad_()
+    found = answer(free, torch.full_like(target, 255), weights)
+    expect(found is not None, NOTHING)
+    expect_number(found.item() if hasattr(found, "item") else found, 0.0)
+    expect(
+        getattr(found, "requires_grad", False),
+        "all pixels ignored: the 0 has no gradient, backward would fail ｜ "
+        "全部忽略时：返回的 0 没有梯度，backward 会报错",
+    )
+
+
+def ece(confidence: Tensor, right: Tensor, num_bins: int, *, signed: bool = False) -> float:
+    """Expected calibration error; ``signed`` lets the bins cancel."""
+    total = 0.0
+    for n in range(num_bins):
+        inside = (confidence > n / num_bins) & (confidence <= (n + 1) / num_bins)
+        if inside.any():
+            gap = right[inside].float().mean() - confidence[inside].mean()
+            total += inside.float().mean().item() * (gap if signed else gap.abs()).item()
+    return abs(total)
+
+
+def _unweighted(confidence: Tensor, right: Tensor, num_bins: int) -> float:
+    bins = (confidence * num_bins).ceil()
+    gaps = [(right[bins == b].float().mean() - confidence[bins == b].mean()).abs()
+            for b in bins.unique()]  # fmt: skip
+    return float(sum(gaps) / len(gaps))
+
+
+@exercise(
+    5,
+    wrong=[
+        lambda confidence, right, bins: ece(confidence, right, bins, signed=True),
+        _unweighted,
+        lambda confidence, right, bins: ece(confidence, right, 1),
+        lambda confidence, right, bins: float("nan"),
+        lambda confidence, right, bins: None,
+    ],
+)
+def calibration_error(answer):
+    """ECE of pixels with equal bins."""
+    generator = torch.Generator().manual_seed(0)
+    confidence = 0.3 + 0.7 * torch.rand(50, generator=generator)
+    right = (torch.rand(50, generator=generator) < 0.6).long()
+    found = answer(confidence, right, 5)
+    expect(found is not None, NOTHING)
+    near = {
+        ece(confidence, right, 5, signed=True): "take the distance in each bin, or the bins cancel "
+        "｜ 要在每组中取绝对值，否则各组会互相抵消",
+        _unweighted(confidence, right, 5): "weigh each bin by its share of the pixels ｜ "
+        "每组要按所占像素的比例加权",
+        math.nan: "an empty bin must be skipped ｜ 空的组要跳过",
+    }
+    for bins in (5, 10):
+        expect_number(answer(confidence, right, bins), ece(confidence, right, bins),
+                      tolerance=1e-5, near=near)  # fmt: skip
+    edge = torch.tensor([0.5, 0.5, 1.0, 1.0])
+    expect_number(
+        answer(edge, torch.tensor([1, 0, 1, 1]), 2),
+        0.0,
+        tolerance=1e-5,
+        near={0.25: "a value on an edge belongs to the lower bin ｜ 分界上的值归入较低的组"},
+    )

@@ -1,7 +1,6 @@
 """Every result was recorded by commands that still exist: training and judging."""
 
 import json
-import re
 import shlex
 
 import pytest
@@ -84,16 +83,3 @@ def test_the_runs_on_camvid_are_those_of_the_script(network):
     assert not kept
     options = parsed(train)
     assert (options.model, dict(options.set)) == (entry.name, entry.settings)
-
-
-def test_the_tables_of_the_chapter_on_segnet_are_those_of_its_long_trainings():
-    recorded = json.loads((ROOT / "book/results/segnet.json").read_text(encoding="utf-8"))
-    assert recorded["vessels"].keys() >= recorded["streets"].keys()
-    chapter = json.loads((ROOT / "chapters/02-semantic/03-segnet.ipynb").read_text("utf-8"))
-    text = "\n".join("".join(cell["source"]) for cell in chapter["cells"])
-    rows = re.findall(r"^\| (.*) \| [\d., ]+ \| ([\d., ]+) \|$", text, re.M)
-    expected = [(f"*{name}*", values) for name, values in recorded["vessels"].items()]
-    for key, score in (("mean_boundary_iou", "boundary IoU"), ("mean_iou", "mean IoU")):
-        for name, values in recorded["streets"].items():
-            expected.append((f"{score} | *{name}*", values[key]))
-    assert rows == [(name, ", ".join(f"{v:.3f}" for v in values)) for name, values in expected]

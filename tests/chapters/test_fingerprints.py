@@ -130,7 +130,12 @@ def test_storing_records_what_the_kernel_has_loaded(tmp_path):
     for name in ("loaded", "prose"):
         source = fingerprints.ROOT / f"tests/chapters/{name}.py"
         write(root, {f"tests/chapters/{name}.py": source.read_text(encoding="utf-8")})
-    sources = ["from segedu import used", "print(used.value)\nprint('done')"]
+    write(root, {"book/results/a.json": "{}", "book/results/b.json": "{}"})
+    sources = [
+        "from segedu import used\nroot = used.Path(used.__file__).parents[1]",
+        "_ = (root / 'book/results/a.json').read_text()",
+        "print(used.value)\nprint('done')",
+    ]
     cells = [new_markdown_cell("prose"), *map(new_code_cell, sources)]
     (root / NAME).parent.mkdir(parents=True)
     nbformat.write(new_notebook(cells=cells), root / NAME)
@@ -139,15 +144,16 @@ def test_storing_records_what_the_kernel_has_loaded(tmp_path):
 
     recorded = records(root)[NAME]
     assert list(recorded["files"]) == [
+        "book/results/a.json",
         "segedu/__init__.py",
         "segedu/used.py",
         "segedu/value.txt",
     ]
     assert recorded["pins"] == {"ipykernel": "7.4.0"}
     stored = nbformat.read(root / NAME, as_version=4)
-    assert len(stored.cells) == 3
-    assert [cell.execution_count for cell in stored.cells[1:]] == [1, 2]
-    [output] = stored.cells[2].outputs
+    assert len(stored.cells) == 4
+    assert [cell.execution_count for cell in stored.cells[1:]] == [1, 2, 3]
+    [output] = stored.cells[3].outputs
     assert output.text == "0.5\ndone\n"
     assert stale(root) == {}
 

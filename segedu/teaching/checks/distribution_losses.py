@@ -1,4 +1,4 @@
-"""Checks of the exercises of *Distribution losses: what a pixel pulls on*."""
+"""Checks of the exercises of *Distribution losses: how hard each pixel pulls*."""
 
 import math
 

@@ -225,7 +225,7 @@ class _LoaderSurvey:
                 f"{other.mean:.2f} and {other.std:.2f} in val"
             )
             cure = "normalise both with the statistics of the training images"
-            found.append(Finding("warning", "normalisation", text, (), "about equal", cure))
+            found.append(Finding("warning", "normalization", text, (), "about equal", cure))
         return found
 
 

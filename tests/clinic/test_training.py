@@ -208,7 +208,7 @@ SICK = {
     shuffled_pairs: ("pairs",),
     flipped_images: ("pairs",),
     leak: ("leak",),
-    unlike_normalisation: ("normalisation",),
+    unlike_normalisation: ("normalization",),
     not_scaled: ("scale",),
     half_precision: ("overflow",),
     cut_at_a_half: ("threshold",),

@@ -34,17 +34,17 @@ def floor_of_two(answer):
     expect_number(answer, math.log(1 + 1 / math.e), tolerance=6e-4, near=near)
 
 
-REPORTS = ["one label", "rate too low", "gradients add up", "normalisation"]
+REPORTS = ["one label", "rate too low", "gradients add up", "normalization"]
 
 
 @exercise(
     3,
     wrong=[
         REPORTS[::-1],
-        ["one label", "rate too high", "gradients add up", "normalisation"],
+        ["one label", "rate too high", "gradients add up", "normalization"],
         REPORTS[:3],
         "one label",
-        ["one label", "rate too low", "gradients", "normalisation"],
+        ["one label", "rate too low", "gradients", "normalization"],
     ],
 )
 def four_reports(answer):

@@ -18,9 +18,10 @@ COLORS = {
     "upsampled ｜ 上采样": "#009E73",
 }
 NOTE = (
-    "Box: name and number of channels. Row: resolution, as a part of the input's. Dashed: {}. ｜ "
-    "方框：名称与通道数。行：分辨率与输入之比。虚线：{}。"
+    "Box: name and number of channels. Row: resolution, as a fraction of the input's.{} ｜ "
+    "方框：名称与通道数。行：分辨率与输入之比。{}"
 )
+DASHED = " Dashed: {}.", "虚线：{}。"
 ENDS = {"input": "input ｜ 输入", "output": "output ｜ 输出"}
 
 
@@ -40,12 +41,15 @@ class Architecture:
             f'<rect x="1" y="1" width="12" height="12" {_paint(color)}/></svg> '
             f"<span>{text}</span></span>"
             for text, color in COLORS.items()
+            if _paint(color) in self.svg
         )
+        lines = [text.format(escape(what)) for text, what in zip(DASHED, self.dashed, strict=True)]
+        note = NOTE.format(*(lines if "stroke-dasharray" in self.svg else ("", "")))
         return (
             '<div class="segedu-architecture">'
             f'<div style="overflow-x:auto" tabindex="0">{self.svg}</div>'
             f'<div style="font-size:0.9em">{legend}</div>'
-            f'<div style="font-size:0.9em">{NOTE.format(*map(escape, self.dashed))}</div></div>'
+            f'<div style="font-size:0.9em">{note}</div></div>'
         )
 
     def __repr__(self) -> str:

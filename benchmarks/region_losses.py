@@ -22,6 +22,9 @@ from segedu.models import get_model
 
 LOSSES = {
     "cross_entropy": losses.CrossEntropyLoss(),
+    "cross_entropy_dice": losses.CombinedLoss(
+        {"ce": (losses.CrossEntropyLoss(), 1.0), "dice": (losses.DiceLoss(), 1.0)}
+    ),
     "dice": losses.DiceLoss(),
     "lovasz": losses.LovaszSoftmaxLoss(),
     "generalized_dice": losses.GeneralizedDiceLoss(),

@@ -36,13 +36,16 @@ def losses_from_counts(answer):
         )
 
 
-@exercise(2, wrong=[0.3, 0.7 / 2 + 0.05, 0.5, 2 / 3, 0.36, 1 - 1.3 / 2.5])
+@exercise(2, wrong=[0.3, 0.39, 0.2583, 0.7 / 2 + 0.05, 0.5, 2 / 3, 0.36, 1 - 1.3 / 2.5])
 def lovasz_of_four_pixels(answer):
     """Lovász loss of four pixels."""
     near = {
         0.3: "that is the mean error: weigh each error by its price ｜ "
-        "那是误差的平均：每个误差要乘以自己的价格",
+        "那是误差的平均：每个误差要乘以自己的增量",
         0.5: "that is 1 − IoU at the threshold 0.5 ｜ 那是阈值取 0.5 时的 1 − IoU",
+        0.39: "rounded too far: give three decimals ｜ 舍入过多：请保留三位小数",
+        0.1 / 2 + 0.2 / 6 + 0.3 / 12 + 0.6 / 4: "start with the largest error ｜ "
+        "应当从最大的误差开始",
         0.48: "that is the soft Jaccard loss ｜ 那是软 Jaccard 损失",
     }
     expect_number(answer, 0.6 / 2 + 0.3 / 6 + 0.2 / 12 + 0.1 / 4, tolerance=6e-4, near=near)
@@ -135,7 +138,7 @@ def tversky_without_ignored_pixels(answer):
 
 
 def iou_slope(p: Tensor, g: Tensor) -> Tensor:
-    """Slopes of the soft IoU by every probability."""
+    """Derivatives of the soft IoU with respect to each probability."""
     true = (p * g).sum()
     union = p.sum() + g.sum() - true
     return g / union - (1 - g) * true / union**2

@@ -86,7 +86,14 @@ def leaked_images(answer):
     almost[0, 0, 0, 0] += 1
     train = torch.cat([images[:5], images[4:5]])  # one stands in it twice
     val = torch.cat([images[5:], images[[4, 2, 2]], almost])
-    expect(answer(train, val) is not None, NOTHING)
+    found = answer(train, val)
+    expect(found is not None, NOTHING)
+    pairs = sum(torch.equal(a, b) for a in train for b in val)
+    expect(
+        found != pairs,
+        "a validation image counts once, even if it occurs twice in the training set ｜ "
+        "一幅验证图像即使在训练集里出现两次，也只算一幅",
+    )
     expect_function(answer, count_leaked, [(train, val), (train, images[5:]), (images, val)])
 
 
@@ -109,6 +116,11 @@ def _thin_lines_too(mask: Tensor) -> float:
     return climbs / max(1, steps)
 
 
+def _rows_only(mask: Tensor) -> float:
+    rise = mask.diff(dim=1).sign()
+    return float((rise[:, 1:] * rise[:, :-1] > 0).sum()) / max(1, int((rise != 0).sum()))
+
+
 def _rises_only(mask: Tensor) -> float:
     steps, climbs = 0, 0
     for axis in (0, 1):
@@ -123,6 +135,7 @@ def _rises_only(mask: Tensor) -> float:
     wrong=[
         _thin_lines_too,
         _rises_only,
+        _rows_only,
         lambda mask: _thin_lines_too(mask) - share_of_climbs(mask),
         lambda mask: share_of_climbs(mask) * 2,
         lambda mask: None,
@@ -144,5 +157,10 @@ def climbing_labels(answer):
     expect(
         abs(float(answer(thin)) - _rises_only(thin)) > 1e-6,
         "falling twice is a climb, too ｜ 连续下降两次也算攀升",
+    )
+    expect(
+        abs(float(answer(mixed)) - _rows_only(mixed)) > 1e-6,
+        "columns count, too: add the climbs and the steps of both directions ｜ "
+        "列也要计入：把两个方向的攀升数与台阶数分别相加",
     )
     expect_function(answer, share_of_climbs, [(one_way,), (thin,), (flat,), (mixed,)])

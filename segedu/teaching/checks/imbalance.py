@@ -1,27 +1,50 @@
 """Checks of the exercises of *Imbalance: what helps a rare class*."""
 
 import math
+from collections.abc import Callable
 
 import torch
 from torch import Tensor
 
-from segedu.teaching.checking import NOTHING, exercise, expect, expect_numbers, expect_tensor
+from segedu.teaching.checking import (
+    NOTHING,
+    exercise,
+    expect,
+    expect_function,
+    expect_numbers,
+    expect_tensor,
+)
 
 
-@exercise(1, wrong=[[1, 0.1, 0.011], [1.111, 11.11, 111.1], [0.9, 0.09, 0.01], [1, 10], 90])
-def inverse_weights(answer):
-    """Inverse weights of three classes, relative to the first."""
-    found = expect_numbers(answer, 3)
+@exercise(1, wrong=[("B", "A"), ("A", "C"), ("C", "B"), ("A",), "A", ("A", "A"), (1, 2), 3])
+def taught_or_moved(answer):
+    """The trick that seems to move only the threshold, and the one that seems to teach."""
+    letters = isinstance(answer, tuple | list) and all(isinstance(x, str) for x in answer)
+    expect(letters and len(answer) == 2, "two letters are wanted ｜ 需要两个字母")
+    moved, taught = (letter.strip().upper() for letter in answer)
     expect(
-        abs(found[0] - 1) < 1e-6,
-        "divide by the weight of the first class, so that it becomes 1 ｜ "
-        "要除以第一个类别的权重，使它成为 1",
+        (moved, taught) != ("B", "A"),
+        "the order is: moved only, then taught ｜ 顺序是：先写只移动阈值的，再写学会的",
     )
-    expect(found[1] > 1, "a rarer class has a larger weight ｜ 类别越稀少，权重越大")
-    expect_tensor(found, [1.0, 10.0, 90.0], tolerance=0.01)
+    expect(
+        moved == "A",
+        "a moved threshold changes precision and recall, but not the AP ｜ "
+        "移动阈值会改变精确率与召回率，但不改变 AP",
+    )
+    expect(taught == "B", "a trick that teaches raises the AP ｜ 能让网络学会的技巧会提高 AP")
 
 
-@exercise(2, wrong=[(0.6, 0.75, 0.5), (0.75, 0.5, 3 / 7), (0.5, 0.75, 0.5), (0.5, 0.75), 0.5])
+@exercise(
+    2,
+    wrong=[
+        (0.6, 0.75, 0.5),
+        (0.75, 0.5, 3 / 7),
+        (0.5, 0.75, 0.5),
+        (0.5, 0.75, 0.42),
+        (0.5, 0.75),
+        0.5,
+    ],
+)
 def another_offset(answer):
     """Precision, recall and IoU of ten pixels with the offset 1.5."""
     found = expect_numbers(answer, 3)
@@ -38,7 +61,14 @@ def another_offset(answer):
         "the union holds the six called pixels and the missed one ｜ "
         "并集包含判为行人的六个像素和漏掉的一个",
     )
-    expect_tensor(found, [3 / 6, 3 / 4, 3 / 7], tolerance=2e-3)
+    for value, right, name in zip(
+        found, (3 / 6, 3 / 4, 3 / 7), ("first ｜ 一", "second ｜ 二", "third ｜ 三"), strict=True
+    ):
+        english, _, chinese = name.partition(" ｜ ")
+        expect(
+            abs(value - right) <= 2e-3,
+            f"the {english} number is not right yet ｜ 第{chinese}个数不对",
+        )
 
 
 @exercise(3, wrong=[(50, math.log(50)), (49, math.log10(49)), (49, -math.log(49)), (49, 49), 49])
@@ -71,6 +101,21 @@ def _by_pixels(logits: Tensor, target: Tensor, weights: Tensor) -> Tensor:
     return weighted_mean(logits, target, weights) * weights[target[kept]].mean()
 
 
+def _ignored_in_the_sum(label: int) -> Callable[[Tensor, Tensor, Tensor], Tensor]:
+    """Only the loss of ignored pixels is 0: the sum of the weights holds that of ``label``."""
+
+    def mean(logits: Tensor, target: Tensor, weights: Tensor) -> Tensor:
+        kept = weights[target[target != 255]].sum()
+        ignored = (target == 255).sum() * weights[label]
+        return weighted_mean(logits, target, weights) * kept / (kept + ignored)
+
+    return mean
+
+
+def _unweighted(logits: Tensor, target: Tensor, weights: Tensor) -> Tensor:
+    return weighted_mean(logits, target, torch.ones_like(weights))
+
+
 def _with_ignored(logits: Tensor, target: Tensor, weights: Tensor) -> Tensor:
     return weighted_mean(logits, torch.where(target == 255, 0, target), weights)
 
@@ -80,7 +125,9 @@ def _with_ignored(logits: Tensor, target: Tensor, weights: Tensor) -> Tensor:
     wrong=[
         _by_pixels,
         _with_ignored,
-        lambda *given: weighted_mean(*given[:2], torch.ones(3)),
+        _ignored_in_the_sum(0),
+        _ignored_in_the_sum(2),
+        _unweighted,
         lambda logits, target, weights: weighted_mean(logits, target, weights.sqrt()),
         lambda *given: None,
         3,
@@ -95,12 +142,22 @@ def weighted_cross_entropy(answer):
     expect(callable(answer), "a function is wanted ｜ 需要一个函数")
     found = answer(logits, target, weights)
     expect(found is not None, NOTHING)
-    known = {
-        "divide by the sum of the weights, not by the number of pixels ｜ "
-        "应除以权重之和，而不是像素数": _by_pixels,
-        "pixels with the label 255 must not count ｜ 标签为 255 的像素不能计入": _with_ignored,
-    }
-    for message, wrong in known.items():
+    in_the_sum = (
+        "ignored pixels must leave the sum of the weights, too ｜ 权重之和中也要去掉忽略像素"
+    )
+    for wrong, message in (
+        (
+            _by_pixels,
+            "divide by the sum of the weights, not by the number of pixels ｜ "
+            "应除以权重之和，而不是像素数",
+        ),
+        (
+            _with_ignored,
+            "pixels with the label 255 must not count ｜ 标签为 255 的像素不能计入",
+        ),
+        (_unweighted, "the weights have no effect yet ｜ 权重还没有起作用"),
+        *((_ignored_in_the_sum(label), in_the_sum) for label in range(3)),
+    ):
         value = wrong(logits, target, weights)
         expect(not torch.isclose(torch.as_tensor(found).float(), value), message)
     expect_tensor(found, weighted_mean(logits, target, weights), tolerance=1e-5)
@@ -127,15 +184,19 @@ def largest_iou(margin: Tensor, there: Tensor) -> Tensor:
 )
 def best_of_all_offsets(answer):
     """The largest IoU that a moved threshold reaches."""
-    margin = torch.tensor([-0.3, 2.0, -4.2, 0.4, -1.1, 1.2, -1.9, -0.8, -2.5, -3.0])
-    there = torch.tensor([1, 1, 0, 0, 0, 1, 1, 0, 0, 0]).bool()
+    margin = torch.tensor([0.7, 3.0, -3.2, 1.4, -0.1, 2.2, -0.9, 0.2, -1.5, -2.0])
+    there = torch.tensor([1, 0, 0, 1, 1, 0, 1, 0, 0, 1]).bool()
     expect(callable(answer), "a function is wanted ｜ 需要一个函数")
-    for case in ((margin, there), (margin, ~there), (-margin, there)):
-        found = answer(*case)
-        expect(found is not None, NOTHING)
-        at_zero = ((case[0] > 0) & case[1]).sum() / ((case[0] > 0) | case[1]).sum()
-        expect(
-            not torch.isclose(torch.as_tensor(found).float(), at_zero),
-            "that is the IoU without an offset ｜ 那是没有偏移量时的 IoU",
-        )
-        expect_tensor(found, largest_iou(*case), tolerance=1e-5)
+    found = answer(margin, there)
+    expect(found is not None, NOTHING)
+    at_zero = ((margin > 0) & there).sum() / ((margin > 0) | there).sum()
+    for value, message in (
+        (at_zero, "that is the IoU without an offset ｜ 那是没有偏移量时的 IoU"),
+        (
+            largest_iou(-margin, there),
+            "sort by the margin, largest first ｜ 要按余量从大到小排序",
+        ),
+    ):
+        expect(not torch.isclose(torch.as_tensor(found).float(), value), message)
+    cases = [(margin, there), (margin, ~there), (-margin, there)]
+    expect_function(answer, largest_iou, cases, tolerance=1e-5)

@@ -15,10 +15,24 @@ from segedu.teaching.checking import (
 )
 
 
-@exercise(1, wrong=[[0.8, 0.75, 0.64], [0.8, 0.7, 0.898], [0.2, 0.75, 0.898], [0.8, 0.75], 0.8])
+@exercise(
+    1,
+    wrong=[
+        [-0.8, -0.75, -0.898],
+        [0.8, 0.75, 0.64],
+        [0.8, 0.7, 0.898],
+        [0.2, 0.75, 0.898],
+        [0.8, 0.75],
+        0.8,
+    ],
+)
 def three_pulls(answer):
     """Pulls of cross-entropy, label smoothing and focal loss at p = 0.2."""
     plain, smoothed, focal = expect_numbers(answer, 3)
+    expect(
+        not (plain < 0 and smoothed < 0 and focal < 0),
+        "these are the gradients: the pull is minus the gradient ｜ 这些是梯度：拉力是负的梯度",
+    )
     expect_number(plain, 0.8, tolerance=6e-4)
     near = {
         0.70: "smoothing wants 1 − ε + ε/C, not 1 − ε ｜ 平滑的目标是 1 − ε + ε/C，不是 1 − ε",
@@ -41,19 +55,24 @@ def eight_pixels(answer):
     expect_number(answer, 0.1, tolerance=1e-6, near=near)
 
 
-@exercise(3, wrong=[[-3.967, -3.319], [3.319, 3.967], [-0.697, -3.967], -3.319])
+@exercise(3, wrong=[[-3.967, -3.319], [3.319, 3.967], [-0.697, -3.967], [0.697, -3.967], -3.319])
 def copied_slope(answer):
-    """Derivative of focal loss by p at 0.3, and what a formula in circulation gives."""
+    """Derivative of focal loss by p at 0.3, and what a wrong formula gives."""
     p = 0.3
     right = 2 * (1 - p) * math.log(p) - (1 - p) ** 2 / p
     formula = -(1 - p) * (2 - p) / p
     first, second = expect_numbers(answer, 2)
+    by_score = right * p * (1 - p)
+    message = (
+        "that is the derivative by the score, or the pull; asked is the one by p ｜ "
+        "那是对得分的导数（或拉力），这里要的是对 p 的导数"
+    )
     near = {
         formula: "that is the value of the formula: the derivative comes first ｜ "
         "那是公式的值：导数写在前面",
         -right: "the sign is wrong: a larger p lowers the loss ｜ 符号反了：p 增大，损失减小",
-        right * p * (1 - p): "that is the derivative by the score, not by p ｜ "
-        "那是对得分的导数，不是对 p 的",
+        by_score: message,
+        -by_score: message,
     }
     expect_number(first, right, tolerance=6e-4, near=near)
     expect_number(second, formula, tolerance=6e-4)
@@ -112,7 +131,12 @@ def weights_and_ignored_pixels(answer):
     free = scores.clone().requires_grad_()
     found = answer(free, torch.full_like(target, 255), weights)
     expect(found is not None, NOTHING)
-    expect_number(found.item() if hasattr(found, "item") else found, 0.0)
+    value = found.item() if hasattr(found, "item") else found
+    expect(
+        not math.isnan(value),
+        "all pixels ignored: the result is NaN, from 0/0 ｜ 全部像素都被忽略时：0/0 得到 NaN",
+    )
+    expect_number(value, 0.0)
     expect(
         getattr(found, "requires_grad", False),
         "all pixels ignored: the 0 has no gradient, backward would fail ｜ "
@@ -138,12 +162,18 @@ def _unweighted(confidence: Tensor, right: Tensor, num_bins: int) -> float:
     return float(sum(gaps) / len(gaps))
 
 
+def _upper(confidence: Tensor, right: Tensor, num_bins: int) -> float:
+    """A value on an edge in the higher bin."""
+    return ece(confidence + 1e-6, right, num_bins)
+
+
 @exercise(
     5,
     wrong=[
         lambda confidence, right, bins: ece(confidence, right, bins, signed=True),
         _unweighted,
         lambda confidence, right, bins: ece(confidence, right, 1),
+        _upper,
         lambda confidence, right, bins: float("nan"),
         lambda confidence, right, bins: None,
     ],
@@ -160,15 +190,14 @@ def calibration_error(answer):
         "｜ 要在每组中取绝对值，否则各组会互相抵消",
         _unweighted(confidence, right, 5): "weigh each bin by its share of the pixels ｜ "
         "每组要按所占像素的比例加权",
-        math.nan: "an empty bin must be skipped ｜ 空的组要跳过",
     }
     for bins in (5, 10):
-        expect_number(answer(confidence, right, bins), ece(confidence, right, bins),
+        found = answer(confidence, right, bins)
+        expect(not math.isnan(found), "an empty bin must be skipped ｜ 空的组要跳过")
+        expect_number(found, ece(confidence, right, bins),
                       tolerance=1e-5, near=near)  # fmt: skip
-    edge = torch.tensor([0.5, 0.5, 1.0, 1.0])
-    expect_number(
-        answer(edge, torch.tensor([1, 0, 1, 1]), 2),
-        0.0,
-        tolerance=1e-5,
-        near={0.25: "a value on an edge belongs to the lower bin ｜ 分界上的值归入较低的组"},
-    )
+    edge, right = torch.tensor([0.5, 0.3, 1.0]), torch.tensor([1, 0, 0])
+    near = {
+        0.8 / 3: "0.5 lies on an edge and belongs to the lower bin ｜ 0.5 在分界上，应归入较低的组"
+    }
+    expect_number(answer(edge, right, 2), 0.4, tolerance=1e-5, near=near)

@@ -478,11 +478,17 @@ def cites_what_exists(chapter: Chapter) -> Iterator[Problem]:
         yield None, "cites nothing"
 
 
-def links_to_what_exists(chapter: Chapter) -> Iterator[Problem]:
-    """Links to pages of the book lead to files, their anchors to figures or formulas.
+NAMED = re.compile(r"^\(([a-z0-9-]+)\)=$", re.M)
 
-    Links to other places are https.
+
+def links_to_what_exists(chapter: Chapter) -> Iterator[Problem]:
+    """Links to pages of the book lead to files, their anchors to figures, formulas or labels.
+
+    Labels are those that a page around the chapters gives to a heading. Links to other places are
+    https.
     """
+    pages = (chapter.root / "book").glob("*.md")
+    labels = {label for page in pages for label in NAMED.findall(page.read_text(encoding="utf-8"))}
     for index, cell in enumerate(chapter.cells):
         for link in sorted(parse(source(cell)).links) if cell["cell_type"] == "markdown" else ():
             target, _, anchor = link.partition("#")
@@ -491,7 +497,7 @@ def links_to_what_exists(chapter: Chapter) -> Iterator[Problem]:
                     yield index, f"link is not https: {link}"
             elif target and not (chapter.path.parent / target).is_file():
                 yield index, f"link to a file that does not exist: {link}"
-            elif anchor and not anchor.startswith(("fig-", "eq-")):
+            elif anchor and not anchor.startswith(("fig-", "eq-")) and anchor not in labels:
                 yield index, f"headings have no anchors, link to the page or a figure: {link}"
 
 

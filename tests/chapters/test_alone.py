@@ -19,7 +19,9 @@ def site(tmp_path_factory):
 def test_what_chapters_read_is_installed(site):
     """`python -m tests.chapters.colab_lane` runs them all with nothing but what is installed."""
     read = {name for record in records().values() for name in record["files"]}
-    there = sorted(name for name in read if (ROOT / name).is_file())
+    there = sorted(
+        name for name in read if name.startswith("segedu/") and (ROOT / name).is_file()
+    )  # recorded results come with the repository alone
     assert len(there) > 20
     assert [name for name in there if not (site / name).is_file()] == []
 

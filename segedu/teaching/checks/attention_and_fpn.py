@@ -23,13 +23,17 @@ def weighted_mean(answer):
     expect_number(answer, 20, tolerance=0.01, near=near)
 
 
-@exercise(2, wrong=[18432, 339_738_624, 1296 * 2**20, 1_358_954_496, 324, 0.0703125, 5_308_416])
+@exercise(
+    2,
+    wrong=[18432, 339_738_624, 1296 * 2**20, 1_358_954_496, 1358.95, 324, 0.0703125, 5_308_416],
+)
 def table_in_mib(answer):
     """The table of attention over 96 x 192 places, in MiB."""
     near = {
         18432: "that is the number of places ｜ 这是位置数",
         339_738_624: "that is the number of weights ｜ 这是权重的个数",
         1_358_954_496: "these are bytes, not MiB ｜ 这是字节数，不是 MiB",
+        1358.954: "1 MiB is 2**20 bytes ｜ 1 MiB 是 2**20 字节",
         324: "each weight has 4 bytes ｜ 每个权重占 4 字节",
         5_308_416: "attention works on the map, not on pixels ｜ 注意力作用在特征图上，不是像素上",
     }
@@ -135,6 +139,8 @@ def sums_on_the_way_down(answer):
         isinstance(found, list | tuple) and len(found) == 3,
         "a list with one sum per map is wanted ｜ 需要一个列表，每张图对应一个和",
     )
+    first = getattr(found[0], "shape", None)
+    expect(first != given[-1].shape, "the finest sum comes first ｜ 最细一级的和排在最前面")
     second = _adds_maps_not_sums(given)[0]
     for level, (one, right) in enumerate(zip(found, expected, strict=True)):
         same = isinstance(one, torch.Tensor) and one.shape == second.shape

@@ -34,8 +34,8 @@ def unpooled_by_hand(answer):
 
 
 @exercise(2, wrong=[10_880, 1_360, 348_160, 348.16, 2_720, 5.3125])
-def places_of_segnet_basic(answer):
-    """KiB of the places of SegNet-Basic for an image of 256 x 256 pixels."""
+def places_of_a_network(answer):
+    """KiB of the places of 64 channels, pooled four times, for an image of 256 x 256 pixels."""
     near = {
         10_880: "those are indices of 8 bytes ｜ 那是 8 字节的索引",
         2_720: "two bits are a quarter of a byte, not two bytes ｜ "
@@ -47,17 +47,6 @@ def places_of_segnet_basic(answer):
         5.3125: "there are 64 channels ｜ 一共有 64 个通道",
     }
     expect_number(answer, 340, near=near)
-
-
-@exercise(3, wrong=[4_224, 16_896, 26, 4_032, 9_472])
-def parameters_of_normalization(answer):
-    """Parameters of the batch normalizations of VGG-16's 13 convolutions."""
-    near = {
-        4_224: "each channel has a scale and a shift ｜ 每个通道有缩放与平移两个参数",
-        16_896: "the running mean and variance are no parameters ｜ 移动均值与方差不是参数",
-        26: "each channel has parameters of its own ｜ 每个通道都有自己的参数",
-    }
-    expect_number(answer, 8_448, near=near)
 
 
 def pack(places: Tensor) -> Tensor:
@@ -74,7 +63,7 @@ def _spread(places: Tensor) -> Tensor:
 
 
 @exercise(
-    4,
+    3,
     wrong=[
         _backwards,
         lambda places: pack(places).long(),
@@ -121,7 +110,7 @@ def with_other_places(model: SegNet, images: Tensor, shift: int = 1, sized: bool
 
 
 @exercise(
-    5,
+    4,
     wrong=[
         lambda model, images: with_other_places(model.eval(), images, 0),
         lambda model, images: with_other_places(model.eval(), images, -1),
@@ -155,7 +144,15 @@ def labels_from_other_places(answer):
         "网络处于训练模式：开头要用 model.eval()": normalized_by_batch,
     }
     model.train()  # the answer has to switch to eval
-    found = answer(model, images)
+    try:
+        found = answer(model, images)
+    except (RuntimeError, ValueError):
+        answer(model, images[..., :32, :32])  # what fails here, too, has another cause
+        expect(
+            False,
+            "it fails where a side is odd: give max_unpool2d the output_size ｜ "
+            "边长为奇数时出错：要给 max_unpool2d 传入 output_size",
+        )
     expect(found is not None, NOTHING)
     for message, wrong in known.items():
         expect(not torch.equal(torch.as_tensor(found).cpu(), wrong), message)

@@ -89,7 +89,7 @@ BROKEN = [
     ("founds_its_numbers", swap("Nine pixels are too few", "It is $0.598$"), "0.598 stands in no earlier output"),
     ("prints_in_both_languages", printing("found ｜ 找到: 12 px\n"), "half of the line 'found ｜ 找到: 12 px'"),
     ("names_its_parameters", swap("`noise`", "strength"), "`noise` is named nowhere"),
-    ("warns_of_pitfalls", swap("**Instead.** Say", "Say"), "1 pitfalls in lang-en"),
+    ("warns_of_pitfalls", swap("**Instead:** Say", "Say"), "1 pitfalls in lang-en"),
     ("warns_of_pitfalls", swap("**错在哪里？** 单元格印出 nan", "x"), "1 pitfalls in lang-zh"),
     ("poses_checked_exercises", remove("### Count"), "3 exercises"),
     ("poses_checked_exercises", swap("<summary>Hint", "<summary>x"), "no <summary>Hint"),

@@ -5,7 +5,7 @@ import shlex
 
 import pytest
 
-from benchmarks import camvid, semantic
+from benchmarks import camvid, imbalance, region_losses, semantic, surfaces
 from segedu.cli import parser, specs
 from segedu.medical.__main__ import command_parser
 from segedu.models import cost, get_model, list_models
@@ -83,3 +83,22 @@ def test_the_runs_on_camvid_are_those_of_the_script(network):
     assert not kept
     options = parsed(train)
     assert (options.model, dict(options.set)) == (entry.name, entry.settings)
+
+
+def result(name):
+    return json.loads((ROOT / f"book/results/{name}.json").read_text(encoding="utf-8"))
+
+
+def test_the_losses_compared_are_those_of_the_scripts():
+    rare, region, surface = map(result, ("imbalance", "region_losses", "surfaces"))
+    budget = imbalance.Budget()
+    assert rare["budget"] == budget._asdict() | {"seeds": list(budget.seeds)}
+    assert rare["lr"] == imbalance.LEARNING_RATE
+    assert (list(rare["short"]), tuple(rare["long"])) == (list(imbalance.METHODS), imbalance.LONG)
+    assert region["budget"].items() >= region_losses.BUDGET.items()
+    assert list(region["runs"]) == list(region_losses.LOSSES)
+    runs = [*rare["short"].values(), *rare["long"].values(), *region["runs"].values()]
+    assert {len(seeds) for seeds in runs} == {3}
+    assert [run["seed"] for run in surface["runs"]] == [0, 1, 2, 3, 4]
+    for run in surface["runs"]:
+        assert list(run["begun"]) == list(run["continued"]) == list(surfaces.LOSSES)

@@ -1,8 +1,9 @@
 """Which notebooks must run again: a fingerprint of what decided the outputs that are stored.
 
 `make notebooks` records for each chapter, in chapters/fingerprints.json, its code, its outputs, the
-files of segedu and the recorded results that it read, and the pinned versions of the packages that it loaded. Where one of
-them differs now, the chapter is stale. Prose, and modules that it does not load, change nothing.
+files of segedu and the recorded results that it read, and the pinned versions of the packages that
+it loaded. Where one of them differs now, the chapter is stale. Prose, and modules that it does not
+load, change nothing.
 
 `python -m tests.chapters.fingerprints WHICH` prints the notebooks to execute, and says why on
 stderr. WHICH is `all`, `stale`, `changed` (the stale ones and a quarter of the others, another one

@@ -22,7 +22,8 @@ HD95 = ("pooled", "max", "weighted")
 class SurfaceDistances(NamedTuple):
     """Distance of every surface element of one mask to the other's surface, in units of spacing.
 
-    ``pred_weight`` and ``target_weight`` are the lengths or areas of the elements (1 for pixels).
+    ``pred_weight`` and ``target_weight`` are the lengths or areas of the elements, 1 for pixels;
+    `average` and `dice` weigh by them, and so does the percentile called "weighted".
     """
 
     pred_to_target: np.ndarray  # (P,)
@@ -48,13 +49,21 @@ class SurfaceDistances(NamedTuple):
 
     def average(self) -> float:
         """Mean of all distances of both surfaces (ASSD; MedPy's and MONAI's symmetric form)."""
-        return float(np.hstack([self.pred_to_target, self.target_to_pred]).mean())
+        distances, weights = self._both()
+        return float(np.average(distances, weights=weights))
 
     def dice(self, tolerance: float) -> float:
-        """Share of both surfaces within ``tolerance`` of the other (Nikolov et al. 2018)."""
+        """Share of both surfaces within ``tolerance`` of the other: of their number of pixels
+        (MONAI), or of their length or area where the distances are weighted (Nikolov et al. 2018).
+        """
         _check_tolerance(tolerance)
-        near = (self.pred_to_target <= tolerance).sum() + (self.target_to_pred <= tolerance).sum()
-        return float(near / (len(self.pred_to_target) + len(self.target_to_pred)))
+        distances, weights = self._both()
+        return float(weights[distances <= tolerance].sum() / weights.sum())
+
+    def _both(self) -> tuple[np.ndarray, np.ndarray]:
+        """Distances (P + T,) and weights (P + T,) of the elements of both surfaces."""
+        distances = np.hstack([self.pred_to_target, self.target_to_pred])
+        return distances, np.hstack([self.pred_weight, self.target_weight])
 
 
 def _check_tolerance(tolerance: float) -> None:
@@ -233,7 +242,8 @@ class SurfaceMetrics(Metric):
     - ``"pooled"`` (default, MedPy): 95th percentile of the distances of both surfaces together;
     - ``"max"`` (MONAI): the larger of the two directed 95th percentiles;
     - ``"weighted"`` (DeepMind's surface-distance): as ``"max"``, with elements of the surface
-      between the pixel centres, weighted by their length or area.
+      between the pixel centres, weighted by their length or area. The surface Dice is then theirs,
+      too: a share of length or area; otherwise it is a share of the pixels (MONAI).
 
     A class that is in neither mask of an image is left out. If it is in one only, the distances are
     ``missing`` and the surface Dice is 0.
@@ -315,10 +325,10 @@ class SurfaceMetrics(Metric):
             return case if self.tolerance is None else case | {"surface_dice": 0.0}
         d = surface_distances(pred, target, self.spacing)
         case = {"hd": d.hausdorff(), "assd": d.average()}
-        if self.tolerance is not None:
-            case["surface_dice"] = d.dice(self.tolerance)
         if self.hd95 == "weighted":
             d = surface_distances(pred, target, self.spacing, weighted=True)
+        if self.tolerance is not None:
+            case["surface_dice"] = d.dice(self.tolerance)
         return case | {"hd95": d.percentile(95, self.hd95)}
 
     def compute(self) -> dict[str, Any]:

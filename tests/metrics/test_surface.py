@@ -47,6 +47,24 @@ def test_by_hand():
     assert surface_distances(p, t, (1.0, 2.5)).hausdorff() == 5
 
 
+def test_the_weighted_surface_dice_is_a_share_of_the_length():
+    target = torch.zeros(6, 6, dtype=torch.bool)
+    target[1:4, 1:4] = True
+    pred = target.clone()
+    pred[5, 5] = True
+    assert surface_distances(pred, target).dice(1) == 16 / 17
+    square, diamond = 8 + 4 * 0.5**0.5, 4 * 0.5**0.5  # lengths of the two outlines of pred
+    d = surface_distances(pred, target, weighted=True)
+    assert d.dice(1) == pytest.approx(2 * square / (2 * square + diamond), abs=1e-12)
+    assert d.dice(3) == 1
+    far = 0.5**0.5 * (2**0.5 + 2 * 5**0.5 + 8**0.5)  # the four pieces of the diamond
+    assert d.average() == pytest.approx(far / (2 * square + diamond), abs=1e-12)
+    for hd95, expected in (("pooled", 16 / 17), ("weighted", d.dice(1))):
+        metric = SurfaceMetrics(2, tolerance=1, hd95=hd95)
+        metric.update(pred[None].long(), target[None].long())
+        assert metric.compute()["surface_dice"] == expected
+
+
 @settings(deadline=None, max_examples=25)
 @given(st.integers(0, 2**31), st.sampled_from([(9, 12), (6, 7, 8)]), st.booleans())
 def test_equals_brute_force_and_is_symmetric(seed, shape, anisotropic):
@@ -100,7 +118,7 @@ def test_equals_medpy_and_monai(shape, anisotropic):
 
 @pytest.mark.oracle
 @pytest.mark.parametrize("spacing", [(1.0, 1.0), (2.0, 0.5), (1.0, 1.0, 1.0), (2.0, 0.5, 1.25)])
-def test_weighted_hd95_equals_surface_distance(spacing):
+def test_weighted_metrics_equal_surface_distance(spacing):
     deepmind = pytest.importorskip("surface_distance")
     shape = (40, 50) if len(spacing) == 2 else (12, 14, 13)
     for seed in range(4):
@@ -110,6 +128,13 @@ def test_weighted_hd95_equals_surface_distance(spacing):
         for q in (50, 95, 100):
             expected = deepmind.compute_robust_hausdorff(theirs, q)
             assert d.percentile(q, "weighted") == pytest.approx(expected, abs=1e-6)
+        for tolerance in (0, 1, 2.5):
+            expected = deepmind.compute_surface_dice_at_tolerance(theirs, tolerance)
+            assert d.dice(tolerance) == pytest.approx(expected, abs=1e-12)
+        pred, target = d.pred_weight.sum(), d.target_weight.sum()
+        from_target, from_pred = deepmind.compute_average_surface_distance(theirs)
+        expected = (from_target * target + from_pred * pred) / (target + pred)
+        assert d.average() == pytest.approx(expected, abs=1e-12)
 
 
 @pytest.mark.oracle

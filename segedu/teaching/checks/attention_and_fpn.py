@@ -189,6 +189,10 @@ def attention_with_a_reach(answer):
             "权重之和不再为 1：要在 softmax 之前屏蔽",
         )
         q, k, v, reach = cases[0]
+        expect(
+            not torch.allclose(found, _attend_near(q, k, v, reach, scale=False), atol=1e-6),
+            "divide the scores by the root of d ｜ 得分要除以 d 的平方根",
+        )
         for other in (reach - 1, len(q)):  # >= in place of >, no mask at all
             expect(
                 not torch.allclose(found, _attend_near(q, k, v, other), atol=1e-6),

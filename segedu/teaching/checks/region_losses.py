@@ -40,7 +40,7 @@ def losses_from_counts(answer):
 def lovasz_of_four_pixels(answer):
     """Lovász loss of four pixels."""
     near = {
-        0.3: "that is the mean error: weigh each error by its price ｜ "
+        0.3: "that is the mean error: weigh each error by its increment ｜ "
         "那是误差的平均：每个误差要乘以自己的增量",
         0.5: "that is 1 − IoU at the threshold 0.5 ｜ 那是阈值取 0.5 时的 1 − IoU",
         0.39: "rounded too far: give three decimals ｜ 舍入过多：请保留三位小数",

@@ -18,7 +18,7 @@ from segedu.viz.fonts import COLOR_CYCLE, in_any_style
 CASE_NAMES = {
     "hd": "Hausdorff distance ｜ 豪斯多夫距离",
     "hd95": "95 % Hausdorff distance ｜ 95% 豪斯多夫距离",
-    "assd": "average surface distance ｜ 平均表面距离",
+    "assd": "average symmetric surface distance ｜ 平均对称表面距离",
     "surface_dice": "surface Dice ｜ 表面 Dice",
 }
 LINE_STYLES = ("-", "--", ":")

@@ -27,8 +27,8 @@ def two_squares(answer):
     )
     expect(
         abs(average - 1.5) < 1e-6,
-        "the ASSD is the mean of all eight distances: four are 1 and four are 2 "
-        "｜ ASSD 是全部八个距离的平均值：四个是 1，四个是 2",
+        "the ASSD is the mean of all eight distances, four from each square "
+        "｜ ASSD 是全部八个距离的平均值，每个方块各有四个",
     )
     expect(
         abs(near - 0.5) < 1e-6,
@@ -63,6 +63,9 @@ def _assd(a: Tensor, b: Tensor, spacing: tuple[float, float]) -> float:
     return surface_distances(a, b, spacing).average()
 
 
+_ONE_WAY = "that is one direction only; the other one belongs to it ｜ 这只是一个方向，还缺另一个"
+
+
 def _mean_of_means(a: Tensor, b: Tensor, spacing: tuple[float, float]) -> float:
     d = surface_distances(a, b, spacing)
     return float(d.pred_to_target.mean() + d.target_to_pred.mean()) / 2
@@ -75,6 +78,7 @@ def _mean_of_means(a: Tensor, b: Tensor, spacing: tuple[float, float]) -> float:
         lambda a, b, spacing: surface_distances(a, b).average() * spacing[0],
         lambda a, b, spacing: surface_distances(a, b, spacing).hausdorff(),
         lambda a, b, spacing: surface_distances(a, b, spacing[::-1]).average(),
+        lambda a, b, spacing: float(surface_distances(a, b, spacing).pred_to_target.mean()),
         _mean_of_means,
         lambda a, b, spacing: None,
     ],
@@ -84,6 +88,7 @@ def assd_in_millimetres(answer):
     expect_function(answer, _assd, [])  # is it one at all?
     for (a, b), spacing in zip(_pairs(), ((1.0, 1.0), (3.0, 1.0), (0.7, 2.5)), strict=True):
         found = answer(a, b, spacing)
+        d = surface_distances(a, b, spacing)
         expect(found is not None, NOTHING)
         expect_number(
             found,
@@ -97,8 +102,10 @@ def assd_in_millimetres(answer):
                 "｜ 这是以像素计的距离：没有用到 spacing",
                 _assd(a, b, spacing[::-1]): "the spacings are swapped: the first is between rows, "
                 "the second between columns ｜ 两个间距用反了：前一个是行距，后一个是列距",
-                surface_distances(a, b, spacing).hausdorff(): "that is the largest distance, not "
-                "the mean ｜ 这是最大的距离，不是平均值",
+                d.hausdorff(): "that is the largest distance, not the mean "
+                "｜ 这是最大的距离，不是平均值",
+                float(d.pred_to_target.mean()): _ONE_WAY,
+                float(d.target_to_pred.mean()): _ONE_WAY,
             },
         )
 
@@ -108,6 +115,12 @@ def _surface_dice(prediction: Tensor, truth: Tensor, tolerance: float) -> float:
     if not any(there):
         return float("nan")
     return surface_distances(prediction, truth).dice(tolerance) if all(there) else 0.0
+
+
+def _nearer(prediction: Tensor, truth: Tensor, tolerance: float) -> float:
+    d = surface_distances(prediction, truth)
+    near = [*(d.pred_to_target < tolerance), *(d.target_to_pred < tolerance)]
+    return float(sum(near) / len(near))
 
 
 def _zero_for_two_empty(prediction: Tensor, truth: Tensor, tolerance: float) -> float:
@@ -125,6 +138,7 @@ def _one_for_two_empty(prediction: Tensor, truth: Tensor, tolerance: float) -> f
     wrong=[
         lambda p, t, tolerance: surface_distances(p, t).dice(tolerance),
         lambda p, t, tolerance: _surface_dice(p, t, 0.0),
+        _nearer,
         lambda p, t, tolerance: 1 - _surface_dice(p, t, tolerance),
         _zero_for_two_empty,
         _one_for_two_empty,
@@ -135,7 +149,24 @@ def surface_dice_with_a_rule(answer):
     """Surface Dice, 0 where one mask is empty and NaN where both are."""
     empty = torch.zeros(9, 7, dtype=torch.bool)
     (a, b), (c, d), (e, f) = _pairs()
-    expect_function(answer, _surface_dice, [(a, b, 1.0), (c, d, 0.0), (e, f, 2.0)])
+    expect_function(answer, _surface_dice, [])  # is it one at all?
+    for prediction, truth, tolerance in ((a, b, 1.0), (c, d, 0.0), (e, f, 2.0)):
+        found = answer(prediction, truth, tolerance)
+        expect(found is not None, NOTHING)
+        expect_number(
+            found,
+            _surface_dice(prediction, truth, tolerance),
+            tolerance=1e-6,
+            near={
+                _nearer(prediction, truth, tolerance): "a distance equal to the tolerance is "
+                "within it, too: at most, not less than ｜ 距离等于容差也算在容差之内：是“不超过”，"
+                "不是“小于”",
+                _surface_dice(prediction, truth, 0.0): "that is the share at distance 0: the "
+                "tolerance is not used ｜ 那是距离为 0 的比例：没有用到容差",
+                1 - _surface_dice(prediction, truth, tolerance): "that is the share beyond the "
+                "tolerance ｜ 那是超出容差的比例",
+            },
+        )
     for prediction, truth, which in (
         (empty, b, "the prediction is empty ｜ 预测为空"),
         (a, empty, "the truth is empty ｜ 真值为空"),
@@ -162,33 +193,54 @@ def surface_dice_with_a_rule(answer):
 @exercise(
     5,
     wrong=[
-        (43.4, 36.5),
-        (40.3, 40.3),
-        (36.5, 40.3),
-        (36.5, 36.5),
-        (10.9, 42.5),
-        (36.5, None),
-        36.5,
+        (32 / 36, 1, 64 / 68, 3),
+        (1, 32 / 40, 64 / 72, 3),
+        (1, 32 / 36, 34 / 36, 3),
+        (1, 32 / 36, 64 / 68, 4),
+        (1, 32 / 36, 64 / 68, 1),
+        (1, 1, 1, 0),
+        (1, 32 / 36, 64 / 68),
+        3,
     ],
 )
-def two_packages(answer):
-    """HD95 of a disc with nine stray pixels, by MedPy and by surface-distance."""
-    found = expect_numbers(answer, 2)
-    rights = {"MedPy": 36.548, "surface-distance": 43.417}
-    swapped = reversed(rights.values())
-    for value, (name, right), other in zip(found, rights.items(), swapped, strict=True):
-        expect_number(
-            value,
-            right,
-            tolerance=0.06,
-            near={
-                40.311: "that is the definition max, MONAI's ｜ 那是 MONAI 的定义 max",
-                other: f"the order is MedPy, surface-distance; {name} is wrong "
-                f"｜ 次序是 MedPy、surface-distance；{name} 的数不对",
-                10.866: _SEVEN,
-                42.544: _SEVEN,
-            },
-        )
-
-
-_SEVEN = "that is for seven strays; nine are wanted ｜ 那是七个离群像素的数；这里要九个"
+def a_hole(answer):
+    """Both directions and the surface Dice of a square with a hole; the tolerance for 1."""
+    true, predicted, both, smallest = expect_numbers(answer, 4)
+    expect_number(
+        true,
+        1,
+        tolerance=0.001,
+        near={
+            32 / 36: "the first share is that of the true elements: which of them is not a surface "
+            "element of the prediction, too? ｜ 第一个数是真实的元素的比例：其中哪一个不同时是"
+            "预测的表面元素？"
+        },
+    )
+    expect_number(
+        predicted,
+        32 / 36,
+        tolerance=0.001,
+        near={
+            32 / 40: "only pixels that touch the hole at a side are surface elements "
+            "｜ 只有与孔洞以边相邻的像素才是表面元素",
+            1: "the rim of the hole is a surface of the prediction, too "
+            "｜ 孔洞的边缘也是预测的表面",
+        },
+    )
+    expect_number(
+        both,
+        64 / 68,
+        tolerance=0.001,
+        near={
+            34 / 36: "that is the mean of the two shares; count the elements of both surfaces "
+            "together ｜ 那是两个比例的平均值；应把两个表面的元素合在一起数"
+        },
+    )
+    expect_number(
+        smallest,
+        3,
+        near={
+            4: "that is how far the hole itself is; its rim lies nearer to the edge "
+            "｜ 那是孔洞本身的距离；孔洞的边缘离外缘更近"
+        },
+    )

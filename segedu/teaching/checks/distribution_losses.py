@@ -55,27 +55,80 @@ def eight_pixels(answer):
     expect_number(answer, 0.1, tolerance=1e-6, near=near)
 
 
-@exercise(3, wrong=[[-3.967, -3.319], [3.319, 3.967], [-0.697, -3.967], [0.697, -3.967], -3.319])
-def copied_slope(answer):
-    """Derivative of focal loss by p at 0.3, and what a wrong formula gives."""
-    p = 0.3
-    right = 2 * (1 - p) * math.log(p) - (1 - p) ** 2 / p
-    formula = -(1 - p) * (2 - p) / p
-    first, second = expect_numbers(answer, 2)
-    by_score = right * p * (1 - p)
-    message = (
-        "that is the derivative by the score, or the pull; asked is the one by p ｜ "
-        "那是对得分的导数（或拉力），这里要的是对 p 的导数"
-    )
+def _focal_pull(p: float) -> float:
+    """Pull of focal loss with gamma 2."""
+    return (1 - p) ** 2 * (1 - p - 2 * p * math.log(p))
+
+
+@exercise(3, wrong=[0.7, 0.094, 0.927, 0.3, [0.7, 0.906]])
+def share_at_the_balance(answer):
+    """Share of class 1 where focal loss with gamma 2 balances at p = 0.7."""
+    up, down = _focal_pull(0.7), _focal_pull(0.3)
     near = {
-        formula: "that is the value of the formula: the derivative comes first ｜ "
-        "那是公式的值：导数写在前面",
-        -right: "the sign is wrong: a larger p lowers the loss ｜ 符号反了：p 增大，损失减小",
-        by_score: message,
-        -by_score: message,
+        0.7: "that is p = s, the balance of cross-entropy ｜ 那是 p = s，即交叉熵的平衡点",
+        up / (up + down): "that is the share of class 2 ｜ 那是类别 2 的比例",
+        0.7**3 / (0.7**3 + 0.3**3): "that uses only part 1 of the pull ｜ 那只用了拉力的第 1 部分",
     }
-    expect_number(first, right, tolerance=6e-4, near=near)
-    expect_number(second, formula, tolerance=6e-4)
+    expect_number(answer, down / (up + down), tolerance=6e-4, near=near)
+
+
+def ece(confidence: Tensor, right: Tensor, num_bins: int, *, signed: bool = False) -> float:
+    """Expected calibration error; ``signed`` lets the bins cancel."""
+    total = 0.0
+    for n in range(num_bins):
+        inside = (confidence > n / num_bins) & (confidence <= (n + 1) / num_bins)
+        if inside.any():
+            gap = right[inside].float().mean() - confidence[inside].mean()
+            total += inside.float().mean().item() * (gap if signed else gap.abs()).item()
+    return abs(total)
+
+
+def _unweighted(confidence: Tensor, right: Tensor, num_bins: int) -> float:
+    bins = (confidence * num_bins).ceil()
+    gaps = [(right[bins == b].float().mean() - confidence[bins == b].mean()).abs()
+            for b in bins.unique()]  # fmt: skip
+    return float(sum(gaps) / len(gaps))
+
+
+def _upper(confidence: Tensor, right: Tensor, num_bins: int) -> float:
+    """A value on an edge in the higher bin."""
+    return ece(confidence + 1e-6, right, num_bins)
+
+
+@exercise(
+    4,
+    wrong=[
+        lambda confidence, right, bins: ece(confidence, right, bins, signed=True),
+        _unweighted,
+        lambda confidence, right, bins: ece(confidence, right, 1),
+        _upper,
+        lambda confidence, right, bins: float("nan"),
+        lambda confidence, right, bins: None,
+    ],
+)
+def calibration_error(answer):
+    """ECE of pixels with equal bins."""
+    generator = torch.Generator().manual_seed(0)
+    confidence = 0.3 + 0.7 * torch.rand(50, generator=generator)
+    right = (torch.rand(50, generator=generator) < 0.6).long()
+    found = answer(confidence, right, 5)
+    expect(found is not None, NOTHING)
+    near = {
+        ece(confidence, right, 5, signed=True): "take the distance in each bin, or the bins cancel "
+        "｜ 要在每组中取绝对值，否则各组会互相抵消",
+        _unweighted(confidence, right, 5): "weigh each bin by its share of the pixels ｜ "
+        "每组要按所占像素的比例加权",
+    }
+    for bins in (5, 10):
+        found = answer(confidence, right, bins)
+        expect(not math.isnan(found), "an empty bin must be skipped ｜ 空的组要跳过")
+        expect_number(found, ece(confidence, right, bins),
+                      tolerance=1e-5, near=near)  # fmt: skip
+    edge, right = torch.tensor([0.5, 0.3, 1.0]), torch.tensor([1, 0, 0])
+    near = {
+        0.8 / 3: "0.5 lies on an edge and belongs to the lower bin ｜ 0.5 在分界上，应归入较低的组"
+    }
+    expect_number(answer(edge, right, 2), 0.4, tolerance=1e-5, near=near)
 
 
 def weighted_cross_entropy(scores: Tensor, target: Tensor, weights: Tensor) -> Tensor:
@@ -99,7 +152,7 @@ def _constant(scores: Tensor, target: Tensor, weights: Tensor) -> Tensor:
 
 
 @exercise(
-    4,
+    5,
     wrong=[
         _by_pixels,
         _constant,
@@ -142,62 +195,3 @@ def weights_and_ignored_pixels(answer):
         "all pixels ignored: the 0 has no gradient, backward would fail ｜ "
         "全部忽略时：返回的 0 没有梯度，backward 会报错",
     )
-
-
-def ece(confidence: Tensor, right: Tensor, num_bins: int, *, signed: bool = False) -> float:
-    """Expected calibration error; ``signed`` lets the bins cancel."""
-    total = 0.0
-    for n in range(num_bins):
-        inside = (confidence > n / num_bins) & (confidence <= (n + 1) / num_bins)
-        if inside.any():
-            gap = right[inside].float().mean() - confidence[inside].mean()
-            total += inside.float().mean().item() * (gap if signed else gap.abs()).item()
-    return abs(total)
-
-
-def _unweighted(confidence: Tensor, right: Tensor, num_bins: int) -> float:
-    bins = (confidence * num_bins).ceil()
-    gaps = [(right[bins == b].float().mean() - confidence[bins == b].mean()).abs()
-            for b in bins.unique()]  # fmt: skip
-    return float(sum(gaps) / len(gaps))
-
-
-def _upper(confidence: Tensor, right: Tensor, num_bins: int) -> float:
-    """A value on an edge in the higher bin."""
-    return ece(confidence + 1e-6, right, num_bins)
-
-
-@exercise(
-    5,
-    wrong=[
-        lambda confidence, right, bins: ece(confidence, right, bins, signed=True),
-        _unweighted,
-        lambda confidence, right, bins: ece(confidence, right, 1),
-        _upper,
-        lambda confidence, right, bins: float("nan"),
-        lambda confidence, right, bins: None,
-    ],
-)
-def calibration_error(answer):
-    """ECE of pixels with equal bins."""
-    generator = torch.Generator().manual_seed(0)
-    confidence = 0.3 + 0.7 * torch.rand(50, generator=generator)
-    right = (torch.rand(50, generator=generator) < 0.6).long()
-    found = answer(confidence, right, 5)
-    expect(found is not None, NOTHING)
-    near = {
-        ece(confidence, right, 5, signed=True): "take the distance in each bin, or the bins cancel "
-        "｜ 要在每组中取绝对值，否则各组会互相抵消",
-        _unweighted(confidence, right, 5): "weigh each bin by its share of the pixels ｜ "
-        "每组要按所占像素的比例加权",
-    }
-    for bins in (5, 10):
-        found = answer(confidence, right, bins)
-        expect(not math.isnan(found), "an empty bin must be skipped ｜ 空的组要跳过")
-        expect_number(found, ece(confidence, right, bins),
-                      tolerance=1e-5, near=near)  # fmt: skip
-    edge, right = torch.tensor([0.5, 0.3, 1.0]), torch.tensor([1, 0, 0])
-    near = {
-        0.8 / 3: "0.5 lies on an edge and belongs to the lower bin ｜ 0.5 在分界上，应归入较低的组"
-    }
-    expect_number(answer(edge, right, 2), 0.4, tolerance=1e-5, near=near)

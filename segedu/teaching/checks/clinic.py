@@ -1,27 +1,18 @@
 """Checks of the exercises of *The clinic: from symptom to cure*."""
 
 import math
+from typing import Any
 
 import torch
 from torch import Tensor
 
+from segedu.data import scenes
+from segedu.losses import CrossEntropyLoss
+from segedu.models import get_model
 from segedu.teaching.checking import NOTHING, exercise, expect, expect_function, expect_number
 
 
-@exercise(1, wrong=[2.4849, 1.3222, 4.3923, 1 / 21, 21, math.log(20)])
-def first_loss(answer):
-    """The cross entropy of a network that knows nothing of 21 classes."""
-    near = {
-        math.log10(21): "that is the logarithm to base 10 ｜ 那是以 10 为底的对数",
-        math.log2(21): "that is the logarithm to base 2 ｜ 那是以 2 为底的对数",
-        1 / 21: "that is the probability; the loss is its negative logarithm ｜ "
-        "那是概率，损失是它的负对数",
-        math.log(12): "that is the value for 12 classes ｜ 那是 12 个类别时的值",
-    }
-    expect_number(answer, math.log(21), tolerance=6e-3, near=near)
-
-
-@exercise(2, wrong=[0.0, 1.6187, 0.6931, 0.5514, math.e / (math.e + 1)])
+@exercise(1, wrong=[0.0, 0.31, 1.6187, 0.6931, 0.5514, math.e / (math.e + 1)])
 def floor_of_two(answer):
     """The lowest loss after two softmax functions, two classes."""
     near = {
@@ -30,6 +21,7 @@ def floor_of_two(answer):
         math.log(2): "that is the first loss, not the lowest one ｜ 那是首步损失，不是最低损失",
         math.e / (1 + math.e): "that is the probability; take its negative logarithm ｜ "
         "那是概率，还要取负对数",
+        0.31: "give three decimals ｜ 请给出三位小数",
     }
     expect_number(answer, math.log(1 + 1 / math.e), tolerance=6e-4, near=near)
 
@@ -38,7 +30,7 @@ REPORTS = ["one label", "rate too low", "gradients add up", "normalization"]
 
 
 @exercise(
-    3,
+    2,
     wrong=[
         REPORTS[::-1],
         ["one label", "rate too high", "gradients add up", "normalization"],
@@ -68,7 +60,7 @@ def count_leaked(train_images: Tensor, val_images: Tensor) -> int:
 
 
 @exercise(
-    4,
+    3,
     wrong=[
         lambda t, v: sum(torch.equal(a, b) for a, b in zip(t, v, strict=False)),
         lambda t, v: sum(torch.equal(a, b) for a in t for b in v),
@@ -95,6 +87,60 @@ def leaked_images(answer):
         "一幅验证图像即使在训练集里出现两次，也只算一幅",
     )
     expect_function(answer, count_leaked, [(train, val), (train, images[5:]), (images, val)])
+
+
+UNKNOWN = ["no class", "still", "gradients add up"]
+
+
+def unknown_run() -> dict[str, Any]:
+    """A training run with three faults, each of which hides the next.
+
+    Returns:
+        Arguments of `segedu.checkup`: ``model``, ``loader`` (two batches of painted scenes with 12
+        classes), ``loss``, ``optimizer`` and ``step``.
+    """
+    dataset, _ = scenes.splits(16, 1, 32, seed=0)
+    images, masks = (torch.stack([s[key] for s in dataset]) for key in ("image", "mask"))
+    model, other = (get_model("unet", 12, base_width=8, depth=2) for _ in range(2))
+
+    def step(model, batch, optimizer):
+        value = CrossEntropyLoss()(model(batch["image"]), batch["mask"])
+        value.backward()
+        optimizer.step()
+        return value
+
+    pairs = zip(images.split(8), masks.long().split(8), strict=True)
+    return {
+        "model": model,
+        "loader": [{"image": image, "mask": mask + 1} for image, mask in pairs],
+        "loss": CrossEntropyLoss(),
+        "optimizer": torch.optim.AdamW(other.parameters(), 0.01),
+        "step": step,
+    }
+
+
+@exercise(
+    4,
+    wrong=[
+        UNKNOWN[:1],
+        UNKNOWN[::-1],
+        ["no class", "rate too low", "gradients add up"],
+        ["no class", "still", "eval mode"],
+        "no class",
+    ],
+)
+def three_hidden_faults(answer):
+    """The faults of `unknown_run`, in the order in which they come to light."""
+    expect(
+        isinstance(answer, list | tuple) and len(answer) == 3,
+        "give a list of three names ｜ 请给出由三个名称组成的列表",
+    )
+    expect(
+        list(answer) == UNKNOWN or sorted(map(str, answer)) != sorted(UNKNOWN),
+        "the names are right, their order is not ｜ 名称都对，次序不对",
+    )
+    wrong = sum(a != b for a, b in zip(answer, UNKNOWN, strict=True))
+    expect(not wrong, f"{wrong} of 3 are wrong ｜ 3 个中有 {wrong} 个不对")
 
 
 def share_of_climbs(mask: Tensor) -> float:

@@ -204,9 +204,9 @@ TABLE: dict[str, dict[str, str]] = {
         "F": NO_RESUME,
         "G": "medical/test_main.py::test_mistakes_become_one_sentence",
     },
-    "segedu.medical.project.find_scans": {
+    "segedu.medical.scans.find_scans": {
         "A": "- looks at names alone",
-        "B": "medical/test_project.py::test_files_beside_the_scans_are_counted",
+        "B": "medical/test_scans.py::test_files_beside_the_scans_are_counted",
         "C": "medical/test_project.py::test_scans_of_one_patient_are_not_split",
         "D": "- looks at names alone",
         "E": NO_SUM,

@@ -94,7 +94,7 @@ def convert(options: argparse.Namespace) -> None:
 def phantom(options: argparse.Namespace) -> None:
     """Draw patients that never were, ready for ``train``."""
     from segedu.medical import phantom as drawing
-    from segedu.medical.project import write_decathlon
+    from segedu.medical.scans import write_decathlon
 
     config = drawing.PhantomConfig(tuple(options.shape), tuple(options.spacing))
     if options.nodules:
@@ -121,8 +121,9 @@ def train(options: argparse.Namespace) -> None:
     from segedu import machine
     from segedu.engine import distributed
     from segedu.engine.resume import nothing_left
-    from segedu.medical.project import PATIENT, ProjectConfig, find_scans, patients_of
+    from segedu.medical.project import PATIENT, ProjectConfig, patients_of
     from segedu.medical.project import train as train_run
+    from segedu.medical.scans import find_scans
 
     if options.resume:
         config = ProjectConfig.load(options.out / "config.json").changed(**dict(options.set))
@@ -235,7 +236,8 @@ def report(options: argparse.Namespace) -> None:
 
 def _configuration(options: argparse.Namespace) -> "ProjectConfig":
     """The configuration file, or the classes of ``dataset.json``, changed by every ``--set``."""
-    from segedu.medical.project import ProjectConfig, read_classes
+    from segedu.medical.project import ProjectConfig
+    from segedu.medical.scans import read_classes
 
     if options.config:
         base = ProjectConfig.load(options.config)

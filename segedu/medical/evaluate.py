@@ -17,8 +17,9 @@ import numpy as np
 import torch
 
 from segedu.files import read_json, write_json
-from segedu.medical.nifti import read_nifti, write_nifti
-from segedu.medical.project import PATIENT, SUBSETS, Predictor, find_scans, patients_of
+from segedu.medical.nifti import write_nifti
+from segedu.medical.project import PATIENT, SUBSETS, Predictor, patients_of
+from segedu.medical.scans import find_scans, read_pair
 from segedu.medical.volume import Volume
 from segedu.metrics import SurfaceMetrics
 from segedu.report import Report
@@ -284,7 +285,7 @@ def evaluate(
     config, cases, lesions = predictor.config, [], []
     numbers = [config.classes.index(lesion) for lesion in config.lesions]
     for name in names:
-        image, truth = (read_nifti(path) for path in scans[name])
+        image, truth = read_pair(*scans[name])
         found = predictor(image)
         write_nifti(found, out / "predictions" / f"{name}.nii.gz")
         rows = compare(name, found, truth, len(config.classes))

@@ -1,7 +1,6 @@
 """A segmentation project on scans: configure, train, resume, predict.
 
-The data lie as in the Medical Segmentation Decathlon: ``imagesTr/NAME.nii.gz`` and
-``labelsTr/NAME.nii.gz``, labels 0 (background), 1, 2, ... A run is a folder with ``config.json``,
+The data lie as `segedu.medical.scans` says. A run is a folder with ``config.json``,
 ``split.json``, ``history.jsonl`` and the checkpoints ``best.pt`` and ``last.pt``; `predict` needs
 nothing else.
 """
@@ -9,7 +8,7 @@ nothing else.
 import csv
 import json
 import re
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass, fields, replace
 from pathlib import Path
 from typing import Any
@@ -18,7 +17,6 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from segedu.data.images import Skipped, report_skipped
 from segedu.engine import (
     History,
     cosine_lr,
@@ -35,9 +33,9 @@ from segedu.engine.checkpoint import load_state
 from segedu.engine.resume import differences
 from segedu.files import read_json, write_json
 from segedu.medical.augment import Augment
-from segedu.medical.nifti import is_nifti, read_nifti, write_nifti
 from segedu.medical.patches import Case, GridDataset, PatchDataset, pad_to, split_patients
 from segedu.medical.preprocess import WINDOWS, normalize, window
+from segedu.medical.scans import find_scans, read_pair
 from segedu.medical.task import VolumeTask
 from segedu.medical.volume import Volume
 from segedu.models import get_model
@@ -174,54 +172,6 @@ class ProjectConfig:
             raise ValueError(f"{path} is no configuration of a project: {error}") from error
 
 
-def read_classes(folder: str | Path) -> tuple[str, ...]:
-    """Names of the labels 0, 1, ... from a folder's ``dataset.json``.
-
-    Raises:
-        FileNotFoundError: if there is no such file.
-        ValueError: if it does not name them.
-    """
-    path = Path(folder, "dataset.json")
-    content = read_json(path)
-    try:
-        labels = content["labels"]
-        return tuple(labels[str(number)] for number in range(len(labels)))
-    except (KeyError, TypeError, ValueError) as error:
-        raise ValueError(f"{path.name} does not name the labels 0, 1, ...: {error}") from error
-
-
-def find_scans(folder: str | Path, *, labels: bool = True) -> list[tuple[str, Path, Path | None]]:
-    """Names, images and labels of a folder in the layout of the Decathlon, sorted by name.
-
-    Raises:
-        FileNotFoundError: if there is no image, or one of the labels is missing.
-    """
-    images = _niftis(Path(folder, "imagesTr"))
-    if not images:
-        raise FileNotFoundError(f"no imagesTr/*.nii.gz in {folder}")
-    truths = _niftis(Path(folder, "labelsTr")) if labels else {}
-    missing = images.keys() - truths.keys() if labels else ()
-    if missing:
-        name = images[min(missing)].name
-        raise FileNotFoundError(f"imagesTr/{name} has no labelsTr/{name} in {folder}")
-    return [(name, path, truths.get(name)) for name, path in images.items()]
-
-
-def _niftis(folder: Path) -> dict[str, Path]:
-    """The NIfTI files of a folder by their names without ending, sorted; others are reported."""
-    found, skipped = {}, []
-    for path in sorted(folder.iterdir()) if folder.is_dir() else ():
-        name = re.sub(r"\.nii(\.gz)?$", "", path.name, flags=re.IGNORECASE)
-        if path.name.startswith(".") or not is_nifti(path):
-            skipped.append(Skipped(path, "not a NIfTI file"))
-        elif name in found:
-            raise ValueError(f"{path}: {found[name].name} has the same name; keep one of them")
-        else:
-            found[name] = path
-    report_skipped(folder, skipped)
-    return found
-
-
 def patients_of(names: Sequence[str], rule: str = PATIENT) -> list[str]:
     """Whose scan each is.
 
@@ -288,9 +238,7 @@ def load_case(name: str, image: Path, label: Path, config: ProjectConfig) -> Cas
     Raises:
         ValueError: if the labels lie on another grid, or are no classes of the project.
     """
-    scan, truth = read_nifti(image), read_nifti(label)
-    if not scan.same_grid(truth):
-        raise ValueError(f"{image.name}: image and labels lie on different grids")
+    scan, truth = read_pair(image, label)
     seen = prepare(scan, config)
     mask = truth.resample_to(seen, labels=True).array
     found = np.unique(mask)
@@ -501,19 +449,3 @@ def _augmentation(config: ProjectConfig) -> Augment | None:
 
 def _plain(values: dict[str, Any]) -> dict[str, Any]:
     return json.loads(json.dumps(values))
-
-
-def write_decathlon(
-    out: str | Path, cases: Iterable[tuple[str, Volume, Volume]], classes: Sequence[str]
-) -> None:
-    """Write scans (name, image, labels) as ``imagesTr``, ``labelsTr`` and ``dataset.json``."""
-    out = Path(out)
-    for folder in ("imagesTr", "labelsTr"):
-        (out / folder).mkdir(parents=True, exist_ok=True)
-    count = 0
-    for name, image, labels in cases:
-        count += 1
-        write_nifti(image, out / "imagesTr" / f"{name}.nii.gz")
-        write_nifti(labels, out / "labelsTr" / f"{name}.nii.gz")
-    about = {"labels": dict(enumerate(classes)), "numTraining": count}
-    write_json(out / "dataset.json", about)

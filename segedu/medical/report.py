@@ -19,7 +19,8 @@ from segedu.files import write_text
 from segedu.medical.evaluate import read_cases, summarize, summarize_lesions
 from segedu.medical.nifti import read_nifti
 from segedu.medical.preprocess import WINDOWS, window
-from segedu.medical.project import ProjectConfig, find_scans
+from segedu.medical.project import ProjectConfig
+from segedu.medical.scans import find_scans
 from segedu.medical.volume import Volume
 from segedu.page import heading, page, paragraphs, picture, table
 

@@ -19,14 +19,12 @@ from segedu.medical.project import (
     build_optimizer,
     build_schedule,
     build_task,
-    find_scans,
     load_case,
     patients_of,
     prepare,
-    read_classes,
     train,
-    write_decathlon,
 )
+from segedu.medical.scans import read_classes, write_decathlon
 from segedu.medical.volume import Volume
 
 TINY = ProjectConfig(
@@ -232,15 +230,6 @@ def test_scans_of_one_patient_are_not_split(tmp_path):
     with pytest.raises(ValueError, match=message + ".* Set patient to a pattern"):
         train(tmp_path / "scans", tmp_path / "run", TINY, device="cpu")
     assert not (tmp_path / "run").exists()
-
-
-def test_files_beside_the_scans_are_counted(tmp_path):
-    write_decathlon(tmp_path, [("a", *scan(0))], TINY.classes)
-    (tmp_path / "imagesTr/a.nii.gz").rename(tmp_path / "imagesTr/a.NII.GZ")
-    (tmp_path / "imagesTr/notes.txt").write_text("")
-    with pytest.warns(UserWarning, match="1 left out .notes.txt: not a NIfTI file"):
-        scans = find_scans(tmp_path)
-    assert [(name, path.name) for name, path, _ in scans] == [("a", "a.NII.GZ")]
 
 
 @pytest.mark.parametrize(

@@ -52,6 +52,7 @@ _RARE: dict[str, dict[str, Any]] = {
     "images": {"metavar": "FOLDER", "help": "coco: of the images, below the root"},
     "annotations": {"metavar": "FILE", "help": "coco: the json, below the root"},
     "segments": {"metavar": "FOLDER", "help": "coco-panoptic: of the PNGs, below the root"},
+    "scenes": {"type": int, "metavar": "N", "help": "scenes: how many to train on (512)"},
 }
 _NAMES = {"split_by": "group"}  # what open_dataset calls it
 

@@ -58,7 +58,8 @@ def open_dataset(
         options: of the layout; each is described in the class that reads it:
             ``FolderSegmentation``, ``FolderObjects``, ``VOCSegmentation``, ``VOCObjects``,
             ``CocoInstances``, ``CocoPanoptic``, ``ObjectFolders``, ``LabelMe``,
-            ``YoloSegmentation``.
+            ``YoloSegmentation``. ``scenes``, of the layout of that name, is how many are painted
+            to train on.
 
     Returns:
         A dataset of samples as ``segedu.data.segments`` describes them, with ``classes``,
@@ -374,11 +375,17 @@ def _found(folder: Path, splits: Set[str], example: str) -> tuple[str, ...]:
     return tuple(sorted(splits))
 
 
-def _open_scenes(root: Path, split: str, task: str, shared: Options) -> Dataset:
+def _open_scenes(
+    root: Path, split: str, task: str, shared: Options, *, scenes: int | None = None
+) -> Dataset:
+    """Scenes; ``scenes`` is how many there are to train on."""
     from segedu.data.scenes import SceneDataset
 
+    if scenes is not None and scenes < 1:
+        raise ValueError(f"scenes must be at least 1, got {scenes}")
+    wanted = scenes if split == "train" and scenes is not None else SCENE_SPLITS[split]
     seed = list(SCENE_SPLITS).index(split)
-    return SceneDataset(SCENE_SPLITS[split], seed=seed, task=task, transforms=shared["transforms"])
+    return SceneDataset(wanted, seed=seed, task=task, transforms=shared["transforms"])
 
 
 class Layout(NamedTuple):

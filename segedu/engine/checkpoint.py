@@ -9,10 +9,11 @@ from pathlib import Path
 from typing import Any, BinaryIO
 
 import torch
-from torch import Tensor, nn
+from torch import nn
 
 from segedu.files import atomic_write
 from segedu.models import get_model
+from segedu.models.state import load_state
 
 _MARK = b"\nsha256:"
 _TRAILER = len(_MARK) + 64 + 1
@@ -74,31 +75,6 @@ def load_checkpoint(path: str | Path, map_location: str | torch.device = "cpu") 
         except Exception as error:  # torch has four classes for four ways to be wrong
             # Its text is left out: it advises to load the file without the protection.
             raise CheckpointError(f"{path} does not hold plain data alone") from error
-
-
-def load_state(part: nn.Module, state: dict[str, Tensor], source: str) -> None:
-    """``part.load_state_dict(state)`` with a short error.
-
-    Args:
-        part: network or loss.
-        state: of the same kind of network.
-        source: what is read and from where, for the error.
-
-    Raises:
-        ValueError: if names or shapes differ; ``part`` is then left as it was.
-    """
-    own = part.state_dict()
-    problems = [f"{name} is missing" for name in own if name not in state]
-    problems += [f"{name} has no place here" for name in state if name not in own]
-    problems += [
-        f"{name} is {tuple(state[name].shape)} there and {tuple(value.shape)} here"
-        for name, value in own.items()
-        if name in state and isinstance(value, Tensor) and value.shape != state[name].shape
-    ]
-    if problems:
-        more = f" (and {len(problems) - 1} more)" if len(problems) > 1 else ""
-        raise ValueError(f"{source} does not fit this network: {problems[0]}{more}")
-    part.load_state_dict(state)
 
 
 def load_model(path: str | Path, map_location: str | torch.device = "cpu") -> nn.Module:

@@ -14,10 +14,11 @@ from torch.optim.lr_scheduler import ReduceLROnPlateau
 from torch.utils.data import DataLoader
 
 from segedu.engine import distributed
-from segedu.engine.checkpoint import is_plain, load_checkpoint, load_state, save_checkpoint
+from segedu.engine.checkpoint import is_plain, load_checkpoint, save_checkpoint
 from segedu.engine.history import History
 from segedu.engine.task import Task
 from segedu.files import sweep
+from segedu.models.state import load_state
 
 #: What a resumed training may have otherwise: how long, where, and on what it runs.
 MAY_CHANGE = frozenset(

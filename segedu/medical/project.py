@@ -29,7 +29,6 @@ from segedu.engine import (
     sliding_window,
     step_lr,
 )
-from segedu.engine.checkpoint import load_state
 from segedu.engine.resume import differences
 from segedu.files import read_json, write_json
 from segedu.medical.augment import Augment
@@ -40,6 +39,7 @@ from segedu.medical.task import VolumeTask
 from segedu.medical.volume import Volume
 from segedu.models import get_model
 from segedu.models.kinds import check_kind
+from segedu.models.state import load_state
 
 OPTIMIZERS = ("adamw", "adam", "sgd")
 SCHEDULES = ("poly", "cosine", "step", "plateau", "constant")

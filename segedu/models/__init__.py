@@ -5,7 +5,8 @@ returns ``(logits, *aux_logits)`` in training. H and W are free; networks that p
 size refuse smaller images and name it. A volume network does the same with volumes
 (N, 1, D, H, W), and with images if ``dimensions=2``. An instance network takes a list of images
 (3, H, W) and, in training, targets, as torchvision's do. A promptable network takes images and
-points, boxes or masks on them. Weights are random unless a builder is given some.
+points, boxes or masks on them. Weights are random unless some are asked for: those of a builder, or
+``weights="scenes"``, which come with the package for tiny networks (`trained_weights`).
 """
 
 import difflib
@@ -19,8 +20,25 @@ from segedu.models.catalogue import MODELS, ModelInfo
 from segedu.models.counting import Cost, cost
 from segedu.models.kinds import check_kind
 from segedu.models.live_memory import Memory, memory
+from segedu.models.trained import (
+    TrainedWeights,
+    are_wanted,
+    find_weights,
+    load_trained,
+    trained_weights,
+)
 
-__all__ = ["Cost", "Memory", "ModelInfo", "cost", "get_model", "list_models", "memory"]
+__all__ = [
+    "Cost",
+    "Memory",
+    "ModelInfo",
+    "TrainedWeights",
+    "cost",
+    "get_model",
+    "list_models",
+    "memory",
+    "trained_weights",
+]
 
 
 def list_models(task: str | None = None) -> dict[str, ModelInfo]:
@@ -49,16 +67,18 @@ def get_model(name: str, num_classes: int | None = None, **settings: Any) -> nn.
     Args:
         name: one of `list_models`.
         num_classes: number of output channels C, at least 1; left out for a promptable network,
-            which knows no classes.
+            which knows no classes, and with ``weights="scenes"``, which know theirs.
         **settings: passed to the builder; ``in_channels`` and ``base_width`` (narrow versions train
             on a CPU in seconds) are common, the builder's docstring lists the others. They win over
-            what the name fixes.
+            what the name fixes. ``weights="scenes"`` loads what comes with the package, trained on
+            scenes (`trained_weights`), and brings the settings of that training.
 
     Returns:
         The network. Its attribute ``built_as`` holds the arguments that build it again.
 
     Raises:
-        ValueError: for an unknown name, fewer than one class, or a setting of another kind.
+        ValueError: for an unknown name, fewer than one class, a setting of another kind, or
+            weights that are not there or have other classes or shapes.
         TypeError: for a setting that the builder does not have.
 
     Example:
@@ -71,7 +91,10 @@ def get_model(name: str, num_classes: int | None = None, **settings: Any) -> nn.
         close = difflib.get_close_matches(name, MODELS, n=3)
         hint = f"did you mean {', '.join(close)}?" if close else f"known: {', '.join(MODELS)}"
         raise ValueError(f"name: there is no model {name!r}; {hint}")
-    info = MODELS[name]
+    info, trained = MODELS[name], settings.get("weights")
+    if is_trained := are_wanted(name, trained):
+        weights = find_weights(name, settings.pop("weights"), num_classes)
+        num_classes, settings = weights.num_classes, weights.settings | settings
     if info.task == "promptable":
         if num_classes is not None:
             raise ValueError(f"num_classes must be left out, {name} knows none; got {num_classes}")
@@ -92,6 +115,8 @@ def get_model(name: str, num_classes: int | None = None, **settings: Any) -> nn.
             if settings[setting] < 1:
                 raise ValueError(f"{setting} must be at least 1, got {settings[setting]}")
     network = build(**(info.settings | settings))
+    if is_trained:
+        load_trained(network, name, trained)
     # What builds it again without the files of its first weights, for a checkpoint has newer ones.
     # Some builders do more with weights than to load them: they say what has the same effect.
     kept = {key: value for key, value in settings.items() if not key.startswith("weights")}

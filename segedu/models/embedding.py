@@ -193,17 +193,24 @@ def embedding_enet(
 
 
 def embedding_tiny(
-    num_classes: int, *, embedding_dim: int = 8, base_width: int = 16, **settings: Any
+    num_classes: int,
+    *,
+    embedding_dim: int = 8,
+    base_width: int = 16,
+    depth: int = 50,
+    max_pool: bool = True,
+    **settings: Any,
 ) -> EmbeddingNetwork:
     """On a narrow semantic FPN that learns scenes of 128 x 128 pixels on a CPU.
 
     Args:
         num_classes: classes, stuff and things.
         embedding_dim: E.
-        base_width: see `segedu.models.fpn.SemanticFPN`.
+        base_width, depth, max_pool: see `segedu.models.backbones.ResNetFeatures`.
         **settings: see `EmbeddingNetwork`.
     """
     channels = num_classes + 1 + embedding_dim
-    network = SemanticFPN(channels, base_width=base_width, layers=(1, 1, 1, 1))
+    resnet = {"depth": depth, "base_width": base_width, "max_pool": max_pool}
+    network = SemanticFPN(channels, layers=(1, 1, 1, 1), **resnet)
     small = {"center_sigma": 3.0, "stuff_area": 32, "thing_area": 16}
     return EmbeddingNetwork(network, num_classes, **small | settings)

@@ -202,6 +202,7 @@ class Mask2Former(MaskClassifier):
         depth: of the ResNet.
         base_width: width of the first ResNet stage; 64 is the paper's.
         layers: blocks per ResNet stage, overrides ``depth``.
+        max_pool: see `segedu.models.backbones.ResNetFeatures`.
         width: channels of queries and embeddings; a multiple of 32.
         heads: attention heads; divides ``width``.
         encoder_ffn_width: hidden channels of a layer of the pixel decoder.
@@ -233,6 +234,7 @@ class Mask2Former(MaskClassifier):
         depth: int = 50,
         base_width: int = 64,
         layers: Sequence[int] | None = None,
+        max_pool: bool = True,
         width: int = 256,
         heads: int = 8,
         encoder_ffn_width: int = 1024,
@@ -250,7 +252,11 @@ class Mask2Former(MaskClassifier):
         super().__init__(num_classes, task, things, point_criterion(num_points))
         check_width(width)
         self.backbone = ResNetFeatures(
-            depth, base_width=base_width, layers=layers, weights=weights_backbone
+            depth,
+            base_width=base_width,
+            layers=layers,
+            max_pool=max_pool,
+            weights=weights_backbone,
         )
         self.pixel_decoder = PixelDecoder(
             self.backbone.channels, width, heads, encoder_ffn_width, encoder_layers

@@ -131,6 +131,7 @@ class MaskFormer(MaskClassifier):
         depth: of the ResNet.
         base_width: width of the first ResNet stage; 64 is the paper's.
         layers: blocks per ResNet stage, overrides ``depth``.
+        max_pool: see `segedu.models.backbones.ResNetFeatures`.
         width: channels of queries and embeddings; a multiple of 32.
         heads: attention heads; divides ``width``.
         ffn_width: hidden channels of a decoder layer.
@@ -159,6 +160,7 @@ class MaskFormer(MaskClassifier):
         depth: int = 50,
         base_width: int = 64,
         layers: Sequence[int] | None = None,
+        max_pool: bool = True,
         width: int = 256,
         heads: int = 8,
         ffn_width: int = 2048,
@@ -174,7 +176,11 @@ class MaskFormer(MaskClassifier):
         super().__init__(num_classes, task, things, criterion)
         check_width(width)
         self.backbone = ResNetFeatures(
-            depth, base_width=base_width, layers=layers, weights=weights_backbone
+            depth,
+            base_width=base_width,
+            layers=layers,
+            max_pool=max_pool,
+            weights=weights_backbone,
         )
         channels = self.backbone.channels
         self.pixel_decoder = PixelDecoder(channels, width)

@@ -188,6 +188,7 @@ class PanopticDeepLab(nn.Module):
         depth: of the ResNet.
         base_width: width of the first ResNet stage; 64 is the paper's, the rest follows.
         layers: blocks per ResNet stage, overrides ``depth``.
+        max_pool: see `segedu.models.backbones.ResNetFeatures`.
         rates: dilations of the ASPP; the paper's at stride 32.
         head_width: channels of the heads of centres and offsets.
         center_sigma: see `segedu.models.bottom_up.center_heatmap`.
@@ -214,6 +215,7 @@ class PanopticDeepLab(nn.Module):
         depth: int = 50,
         base_width: int = 64,
         layers: tuple[int, ...] | None = None,
+        max_pool: bool = True,
         rates: Sequence[int] = (3, 6, 9),
         head_width: int = 32,
         center_sigma: float = 8.0,
@@ -231,7 +233,9 @@ class PanopticDeepLab(nn.Module):
         self.target_settings = {"sigma": center_sigma, "small_area": small_area}
         self.peaks = {"threshold": center_threshold, "nms_kernel": nms_kernel, "top_k": top_k}
         self.stuff_area, self.offset_weight = stuff_area, offset_weight
-        self.backbone = ResNetFeatures(depth, base_width=base_width, layers=layers, weights=weights)
+        self.backbone = ResNetFeatures(
+            depth, base_width=base_width, layers=layers, max_pool=max_pool, weights=weights
+        )
         channels, width = self.backbone.channels, base_width
         wide, narrow = (width // 2, width, 2 * width), (width // 4, width // 2, width)
         self.semantic_decoder = Decoder(channels, wide, 4 * width, 4 * width, rates)

@@ -489,6 +489,15 @@ def test_scenes_need_no_root():
     assert len(data) == 64 and data.num_classes == 6  # the background and five things
 
 
+def test_scenes_are_as_many_as_wanted_to_train_on_and_the_same_to_judge_by():
+    few, usual = (open_dataset("scenes", **said) for said in ({"scenes": 3}, {}))
+    assert (len(few), len(usual)) == (3, 512)
+    assert torch.equal(few[2]["image"], usual[2]["image"])
+    assert len(open_dataset("scenes", split="val", scenes=3)) == 64
+    with pytest.raises(ValueError, match="scenes must be at least 1, got 0"):
+        open_dataset("scenes", scenes=0)
+
+
 @pytest.mark.parametrize("layout", sorted(LAYOUTS.keys() - {"scenes"}))
 def test_hidden_folders_are_not_data(tmp_path, layout):
     """As Jupyter leaves them: a copy of each file in a hidden folder beside it."""

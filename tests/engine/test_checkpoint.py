@@ -13,8 +13,9 @@ import torchvision
 from torch import nn
 
 from segedu.engine import CheckpointError, load_checkpoint, load_model, save_checkpoint
-from segedu.engine.checkpoint import load_state, network_of
+from segedu.engine.checkpoint import network_of
 from segedu.models import get_model
+from segedu.models.state import load_state
 
 STATE = {"model": {"w": torch.arange(6.0).reshape(2, 3)}, "epoch": 3, "names": ["a", "b"]}
 

@@ -5,6 +5,7 @@ import torch
 import torchvision
 from torchvision.models import ResNet50_Weights
 
+from segedu.models import get_model
 from segedu.models.backbones import ResNetFeatures, load_weights, read_weights, vgg16_stages
 from tests.parity.closed_form import blank, fill
 
@@ -20,6 +21,25 @@ def test_resnet_features_have_their_strides_and_widths(output_stride, strides):
         (width, 64 // stride, 96 // stride)
         for width, stride in zip((16, 32, 64, 128), strides, strict=True)
     ]
+
+
+def test_without_pooling_all_strides_are_half_as_large():
+    features = ResNetFeatures(max_pool=False, **SMALL)(torch.zeros(2, 3, 64, 96))
+    assert [64 // f.shape[2] for f in features] == [2, 4, 8, 16]
+
+
+@pytest.mark.parametrize(
+    "name", ["embedding_tiny", "panoptic_deeplab_tiny", "maskformer_tiny", "mask2former_tiny"]
+)
+@torch.no_grad()
+def test_networks_without_pooling_answer_at_the_size_of_the_image(name):
+    model = get_model(name, 3, base_width=8, max_pool=False).eval()
+    (backbone,) = (m for m in model.modules() if isinstance(m, ResNetFeatures))
+    seen = []
+    backbone.layer1.register_forward_hook(lambda *call: seen.append(call[-1].shape[2]))
+    (found,) = model([torch.rand(3, 64, 64)])
+    assert found["panoptic_seg"].shape == (64, 64)
+    assert seen[0] in (32, 33)  # Panoptic-DeepLab's images are a pixel larger
 
 
 def dilations(stage: torch.nn.Sequential) -> list[int]:

@@ -36,6 +36,8 @@ class ResNetFeatures(ResNet):
         first_block: dilation of the first block of a dilated stage: ``"previous"`` keeps that of
             the stage before (torchvision), ``"own"`` takes the new one (PSPNet's code).
         deep_stem: three 3x3 convolutions (w-w-2w) in place of the 7x7 one, as in PSPNet's code.
+        max_pool: without the pooling after the first convolution all strides are half as large,
+            for small images.
         weights: see `read_weights`; torchvision's need ``in_channels=3``, the paper's widths and
             the plain stem.
     """
@@ -51,6 +53,7 @@ class ResNetFeatures(ResNet):
         multi_grid: Sequence[int] | None = None,
         first_block: str = "previous",
         deep_stem: bool = False,
+        max_pool: bool = True,
         weights: Weights = None,
     ) -> None:
         if depth not in RESNET_LAYERS:
@@ -82,6 +85,8 @@ class ResNetFeatures(ResNet):
             self.conv1 = nn.Conv2d(in_channels, base_width, 7, stride=2, padding=3, bias=False)
             nn.init.kaiming_normal_(self.conv1.weight, mode="fan_out", nonlinearity="relu")
             self.bn1 = nn.BatchNorm2d(base_width)
+        if not max_pool:
+            self.maxpool = nn.Identity()
         self.channels = tuple(base_width * block.expansion * 2**i for i in range(4))
 
         dilation = 1
@@ -101,11 +106,11 @@ class ResNetFeatures(ResNet):
         return super()._make_layer(block, planes * self.width // 64, blocks, stride, dilate)
 
     def stem(self, images: Tensor) -> Tensor:
-        """Images (N, 3, H, W) -> (N, base_width (twice that if deep), H/4, W/4)."""
+        """Images (N, 3, H, W) -> (N, base_width or, if deep, twice that, H/4, W/4)."""
         return self.maxpool(self.relu(self.bn1(self.conv1(images))))
 
     def forward(self, images: Tensor) -> list[Tensor]:
-        """Images (N, 3, H, W) -> the outputs of ``layer1`` (stride 4) to ``layer4``."""
+        """Images (N, 3, H, W) -> the outputs of ``layer1`` (stride 4 or 2) to ``layer4``."""
         x, features = self.stem(images), []
         for stage in (self.layer1, self.layer2, self.layer3, self.layer4):
             x = stage(x)

@@ -1,0 +1,167 @@
+"""The weights in the package: tiny networks trained on scenes by `python -m segedu`, and judged.
+
+    python benchmarks/weights.py mask_rcnn_tiny    # a quarter of an hour of one processor
+    python benchmarks/weights.py --quick           # prints the commands of all, runs none
+
+Each network is trained once, with one seed, and judged after its last epoch on the 128 test scenes,
+which nothing is chosen by. What is judged are the weights as they are kept, in half precision. A
+training that was stopped goes on.
+"""
+
+from __future__ import annotations
+
+import argparse
+import io
+import os
+import shlex
+import sys
+from hashlib import sha256
+from pathlib import Path
+from typing import Any, NamedTuple
+
+sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
+
+import torch
+from torch import Tensor
+
+from benchmarks import race
+from benchmarks.camvid import execute, is_trained
+from segedu.engine.checkpoint import load_checkpoint, save_checkpoint
+from segedu.files import read_json, write_bytes, write_json
+from segedu.models import trained
+
+FILE = "book/results/weights.json"
+SEED = 0
+SCORES = ("AP", "AP50", "APs", "APm", "pq", "pq_things", "pq_stuff", "sq", "rq", "mean_iou")
+
+
+class Recipe(NamedTuple):
+    """How a network is trained."""
+
+    task: str
+    epochs: int  #: of ``scenes``
+    settings: str = ""  #: of the network, as ``--set`` takes them
+    lr: str = "2e-3"
+    scenes: int = 2048
+
+
+# Most objects of these scenes are smaller than 16 pixels, and a network at stride 4 sees little of
+# them: some look at the images enlarged, the others do not pool at the beginning.
+ENLARGED = (
+    "min_size=192 max_size=384 anchor_sizes=(12,24,48,96,192) sampling_ratio=1 "
+    "rpn_fg_iou_thresh=0.5"
+)
+FINE = "max_pool=false"
+NETWORKS = {
+    "mask_rcnn_tiny": Recipe("instance", 4, ENLARGED),
+    "panoptic_deeplab_tiny": Recipe("panoptic", 4, f"depth=18 {FINE} rates=(1,2,4)"),
+    "yolact_tiny": Recipe("instance", 6, "depth=18", lr="1e-3"),
+    "embedding_tiny": Recipe("panoptic", 6, f"depth=18 {FINE}"),
+    "panoptic_fpn_tiny": Recipe("panoptic", 4, ENLARGED),
+    "maskformer_tiny": Recipe("panoptic", 12, FINE, lr="1e-3"),
+    "mask2former_tiny": Recipe("panoptic", 12, FINE, lr="1e-3"),
+}
+
+
+def training(name: str) -> str:
+    """The command that trains a network."""
+    recipe = NETWORKS[name]
+    settings = " ".join(f"--set {shlex.quote(text)}" for text in recipe.settings.split())
+    return (
+        f"python -m segedu train --layout scenes --scenes {recipe.scenes} --task {recipe.task} "
+        f"--model {name} {settings} --crop 128 128 --scale 0.8 1.25 --batch-size 4 "
+        f"--lr {recipe.lr} --optimizer adamw:weight_decay=0.01 --schedule cosine --warmup 200 "
+        f"--clip-norm 5 --epochs {recipe.epochs} --val-every-image 4 --seed {SEED} --device cpu "
+        f"--out {folder(name)}"
+    )
+
+
+def judgement(name: str) -> str:
+    """The command that judges its weights in half precision."""
+    return (
+        f"python -m segedu evaluate --checkpoint {folder(name)}/half.pt --split test --draws 0 "
+        f"--device cpu --results {FILE} --entry {name}"
+    )
+
+
+def folder(name: str) -> str:
+    return f"runs/weights/{name}"
+
+
+def make(name: str) -> None:
+    """Train, judge and pack a network; a training that is there is not made again."""
+    run, command = Path(folder(name)), training(name)
+    resumed = f"{command} --resume"
+    if not (is_trained(run, command) or is_trained(run, resumed)):
+        execute(resumed if (run / "last.pt").exists() else command)
+    state = load_checkpoint(run / "last.pt")
+    state = {k: v for k, v in state.items() if k not in ("optimizer", "scheduler", "ema")}
+    state["model"] = halved(state["model"])
+    save_checkpoint(run / "half.pt", state)
+    execute(judgement(name))
+    results = read_json(FILE)
+    results[name]["curve"] = [
+        {key: record[key] for key in record if key in ("epoch", "loss", "seconds", *VALIDATED)}
+        for record in state["history"]
+    ]
+    write_json(FILE, results)
+    pack(name, state, results[name])
+
+
+VALIDATED = tuple(f"val_{score}" for score in SCORES)
+
+
+def halved(state: dict[str, Tensor]) -> dict[str, Tensor]:
+    """A state dict in half precision; whole numbers stay.
+
+    Raises:
+        ValueError: if a number is too large for it.
+    """
+    halves = {k: v.half() if v.is_floating_point() else v for k, v in state.items()}
+    for name, value in halves.items():
+        if not value.isfinite().all():
+            raise ValueError(f"{name} holds numbers that half precision does not")
+    return halves
+
+
+def pack(name: str, state: dict[str, Any], result: dict[str, Any]) -> None:
+    """Write the weights into the package, and into its list what they are."""
+    file = io.BytesIO()
+    torch.save(dict(state["model"]), file)
+    data, config = file.getvalue(), state["config"]
+    write_bytes(trained.FOLDER / "scenes" / f"{name}.pt", data)
+    network = dict(state["network"])
+    del network["name"]
+    entry = {
+        "sha256": sha256(data).hexdigest(),
+        "size": len(data),
+        "num_classes": network.pop("num_classes"),
+        "classes": config["classes"],
+        "isthing": config["isthing"],
+        "settings": network,
+        "command": result["training"]["command"],
+        "scores": {key: result[key] for key in SCORES if result.get(key) is not None},
+    }
+    manifest = read_json(trained.FOLDER / "scenes.json") | {name: entry}
+    print(write_json(trained.FOLDER / "scenes.json", dict(sorted(manifest.items()))))
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("names", nargs="*", metavar="NAME", help="networks to train")
+    parser.add_argument("--quick", action="store_true", help="print the commands, run none")
+    options = parser.parse_args()
+    if unknown := sorted({*options.names} - {*NETWORKS}):
+        parser.error(f"there is no {unknown[0]} here, only {', '.join(NETWORKS)}")
+    if options.quick or not options.names:
+        for name in options.names or NETWORKS:
+            print(training(name), judgement(name), sep="\n")
+        return
+    torch.set_num_threads(1)
+    os.chdir(race.RESULTS.parents[1])  # the commands are those of the repository's root
+    for name in options.names:
+        make(name)
+
+
+if __name__ == "__main__":
+    main()

@@ -8,6 +8,7 @@ BIN    := $(VENV)/bin
 STAMP  := $(VENV)/.requirements
 PORT   ?= 8000
 CHAPTERS ?= all
+LANGUAGE ?= both
 REPORTS := _build/reports
 
 export OMP_NUM_THREADS ?= 2
@@ -18,7 +19,7 @@ unexport PYTHONDONTWRITEBYTECODE
 unexport MPLBACKEND
 
 .DEFAULT_GOAL := help
-.PHONY: help venv book serve pdf test lint unit slow weekly other-machine spread notebooks gates check-notebooks notebooks-elsewhere \
+.PHONY: help venv book serve pdf student test lint unit slow weekly other-machine spread notebooks gates check-notebooks notebooks-elsewhere \
   smoke check-book bench clean
 
 help: ## list these targets
@@ -49,6 +50,9 @@ serve: $(STAMP) ## serve the built book on this machine only
 
 pdf: $(STAMP) ## print the English and the Chinese edition into _build/pdf
 	@$(BIN)/python book/print.py
+
+student: $(STAMP) ## write the chapters without solutions into _build/student (LANGUAGE=en, zh, both)
+	@$(BIN)/python -m segedu.teaching student --language $(LANGUAGE)
 
 # Every part of the test runs, whatever the others say; the summary stands at the end.
 PARTS = lint unit slow other-machine gates check-notebooks smoke check-book

@@ -56,20 +56,21 @@ class Budget(NamedTuple):
     seeds: tuple[int, ...] = (0, 1, 2)
 
 
-def weighted(strategy: str) -> Callable[[PixelCounts], nn.Module]:
-    def build(counts: PixelCounts) -> nn.Module:
-        of_images = counts.image_pixels if strategy == "median_frequency" else None
-        return CrossEntropyLoss(class_weights(counts.pixels, strategy, image_pixels=of_images))
+STRATEGIES = ("inverse", "median_frequency", "sqrt", "log", "enet", "effective_number")
 
-    return build
+
+def weights_of(strategy: str, counts: PixelCounts) -> Tensor:
+    of_images = counts.image_pixels if strategy == "median_frequency" else None
+    return class_weights(counts.pixels, strategy, image_pixels=of_images)
+
+
+def weighted(strategy: str) -> Callable[[PixelCounts], nn.Module]:
+    return lambda counts: CrossEntropyLoss(weights_of(strategy, counts))
 
 
 METHODS: dict[str, Callable[[PixelCounts], nn.Module]] = {
     "cross_entropy": lambda counts: CrossEntropyLoss(),
-    **{
-        strategy: weighted(strategy)
-        for strategy in ("inverse", "median_frequency", "sqrt", "log", "enet", "effective_number")
-    },
+    **{strategy: weighted(strategy) for strategy in STRATEGIES},
     "sampling": lambda counts: CrossEntropyLoss(),
     "ohem": lambda counts: OHEMLoss("top_k", fraction=0.2),
     "focal": lambda counts: FocalLoss(gamma=2.0),
@@ -135,7 +136,16 @@ def judge(logits: Tensor, target: Tensor, label: int) -> dict[str, float]:
     }
 
 
-def run(name: str, data: Data, budget: Budget, epochs: int, seed: int) -> dict:
+def shift_of(name: str, counts: PixelCounts) -> Tensor | None:
+    """What turns the logits (C,) of plain cross-entropy into weighted ones, or the reverse."""
+    if name == "cross_entropy":
+        return weights_of("inverse", counts).log()
+    return -weights_of(name, counts).log() if name in STRATEGIES else None
+
+
+def run(
+    name: str, data: Data, budget: Budget, epochs: int, seed: int, shift: Tensor | None
+) -> dict:
     samples = data.train
     if name == "sampling":  # as many steps: the epochs are drawn at once
         samples, epochs = drawn(samples, data.label, epochs * len(samples), seed), 1
@@ -151,15 +161,21 @@ def run(name: str, data: Data, budget: Budget, epochs: int, seed: int) -> dict:
     )
     tuned = offset_curve(logits_of(model, data.tune["image"]), data.tune["mask"], data.label)
     logits, target = logits_of(model, data.test["image"]), data.test["mask"]
+
+    def average_precision(logits: Tensor) -> float:
+        return offset_curve(logits, target, data.label).average_precision
+
     moved = logits.clone()
     moved[:, data.label] += tuned.best_offset
     log_weights = class_weights(data.counts.pixels, "inverse").log()
+    shifted = None if shift is None else average_precision(logits + shift[:, None, None])
     return {
         "plain": judge(logits, target, data.label),
         "offset": tuned.best_offset,
         "moved": judge(moved, target, data.label),
         "log_weights": judge(logits + log_weights[:, None, None], target, data.label),
-        "average_precision": offset_curve(logits, target, data.label).average_precision,
+        "average_precision": average_precision(logits),
+        "shifted_average_precision": shifted,
     }
 
 
@@ -172,7 +188,8 @@ def measure(budget: Budget, seed: int) -> dict[str, dict[str, dict]]:
         ("long", LONG, budget.long_epochs),
     ):
         for name in names:
-            found[length][name] = rounded(run(name, data, budget, epochs, seed))
+            shift = shift_of(name, data.counts) if length == "short" else None
+            found[length][name] = rounded(run(name, data, budget, epochs, seed, shift))
             print(f"seed {seed}, {epochs} epochs, {name}: {found[length][name]}", flush=True)
     return found
 

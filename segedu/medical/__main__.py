@@ -18,7 +18,7 @@ RUN = "run.json"  # beside a run's configuration: its command and machine
 
 # torch takes seconds to import: the commands that need it import it, so that --help does not wait.
 if TYPE_CHECKING:
-    from segedu.medical.project import ProjectConfig
+    from segedu.medical.config import ProjectConfig
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -121,7 +121,8 @@ def train(options: argparse.Namespace) -> None:
     from segedu import machine
     from segedu.engine import distributed
     from segedu.engine.resume import nothing_left
-    from segedu.medical.project import PATIENT, ProjectConfig, patients_of
+    from segedu.medical.config import PATIENT, ProjectConfig
+    from segedu.medical.patients import patients_of
     from segedu.medical.project import train as train_run
     from segedu.medical.scans import find_scans
 
@@ -180,8 +181,8 @@ def predict(options: argparse.Namespace) -> None:
 
 def evaluate(options: argparse.Namespace) -> None:
     """Predict the scans that a run did not train on, and compare them with the truth."""
+    from segedu.medical.config import ProjectConfig
     from segedu.medical.evaluate import evaluate as evaluate_run
-    from segedu.medical.project import ProjectConfig
 
     result = evaluate_run(
         options.run_folder, options.data, options.output, subset=options.subset,
@@ -236,7 +237,7 @@ def report(options: argparse.Namespace) -> None:
 
 def _configuration(options: argparse.Namespace) -> "ProjectConfig":
     """The configuration file, or the classes of ``dataset.json``, changed by every ``--set``."""
-    from segedu.medical.project import ProjectConfig
+    from segedu.medical.config import ProjectConfig
     from segedu.medical.scans import read_classes
 
     if options.config:

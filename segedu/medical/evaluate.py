@@ -17,8 +17,10 @@ import numpy as np
 import torch
 
 from segedu.files import read_json, write_json
+from segedu.medical.config import PATIENT, SUBSETS
 from segedu.medical.nifti import write_nifti
-from segedu.medical.project import PATIENT, SUBSETS, Predictor, patients_of
+from segedu.medical.patients import patients_of
+from segedu.medical.project import Predictor
 from segedu.medical.scans import find_scans, read_pair
 from segedu.medical.volume import Volume
 from segedu.metrics import SurfaceMetrics

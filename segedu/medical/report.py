@@ -16,10 +16,10 @@ from matplotlib.axes import Axes
 
 from segedu import viz
 from segedu.files import write_text
+from segedu.medical.config import ProjectConfig
 from segedu.medical.evaluate import read_cases, summarize, summarize_lesions
 from segedu.medical.nifti import read_nifti
 from segedu.medical.preprocess import WINDOWS, window
-from segedu.medical.project import ProjectConfig
 from segedu.medical.scans import find_scans
 from segedu.medical.volume import Volume
 from segedu.page import heading, page, paragraphs, picture, table

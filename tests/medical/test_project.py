@@ -8,19 +8,16 @@ import pytest
 import torch
 
 from segedu.medical.__main__ import main
+from segedu.medical.config import OPTIMIZERS, SCHEDULES, ProjectConfig
 from segedu.medical.nifti import read_nifti, write_nifti
 from segedu.medical.patches import IGNORE, Case, GridDataset
 from segedu.medical.project import (
-    OPTIMIZERS,
-    SCHEDULES,
     Predictor,
-    ProjectConfig,
     build_model,
     build_optimizer,
     build_schedule,
     build_task,
     load_case,
-    patients_of,
     prepare,
     train,
 )
@@ -205,24 +202,6 @@ def test_labels_must_fit_the_scan_and_the_classes(tmp_path):
         load_case("a", tmp_path / "image.nii.gz", tmp_path / "five.nii.gz", TINY)
 
 
-def test_scans_of_a_patient_stay_together():
-    assert patients_of(["p1-a", "p1-b", "hippocampus_003"]) == ["p1", "p1", "hippocampus_003"]
-
-
-def test_patients_by_a_pattern_or_a_file(tmp_path):
-    names = [f"LIDC-IDRI-000{number}" for number in range(1, 5)]
-    assert set(patients_of(names)) == {"LIDC-IDRI"}  # the hyphen says nothing here
-    assert patients_of(names, "LIDC-IDRI-[0-9]+") == names
-    assert patients_of(["a_1_x", "a_1_y"], "^(a_[0-9])_") == ["a_1", "a_1"]
-    table = tmp_path / "patients.csv"
-    table.write_text("name,patient\n" + "".join(f"{n},{k // 2}\n" for k, n in enumerate(names)))
-    assert patients_of(names, str(table)) == ["0", "0", "1", "1"]
-    with pytest.raises(ValueError, match="does not say whose the scan 'b' is"):
-        patients_of(["b"], str(table))
-    with pytest.raises(ValueError, match=r"pattern or a CSV file, got '\('"):
-        patients_of(["b"], "(")
-
-
 def test_scans_of_one_patient_are_not_split(tmp_path):
     cases = [(f"LIDC-IDRI-000{number}", *scan(number)) for number in range(4)]
     write_decathlon(tmp_path / "scans", cases, TINY.classes)
@@ -230,46 +209,6 @@ def test_scans_of_one_patient_are_not_split(tmp_path):
     with pytest.raises(ValueError, match=message + ".* Set patient to a pattern"):
         train(tmp_path / "scans", tmp_path / "run", TINY, device="cpu")
     assert not (tmp_path / "run").exists()
-
-
-@pytest.mark.parametrize(
-    ("settings", "message"),
-    [
-        ({"optimizer": "lbfgs"}, "optimizer must be one of"),
-        ({"base_width": "abc"}, "base_width must be a whole number, such as 16, got 'abc'"),
-        ({"epochs": 2.5}, "epochs must be a whole number"),
-        ({"epochs": True}, "epochs must be a whole number"),
-        ({"lr": "fast"}, "lr must be a number"),
-        ({"patch": "abc"}, "patch must be a whole number for each place, in brackets"),
-        ({"spacing": ("a", 1, 1)}, "spacing must be a number for each place"),
-        ({"classes": "lung"}, "classes must be a word for each place"),
-        ({"augment": 1}, "augment must be True or False"),
-        ({"amp": "yes"}, "amp must be True or False, got 'yes'"),
-        ({"schedule": "linear"}, "schedule must be one of"),
-        ({"intensity": "ct"}, "intensity must be one of"),
-        ({"patch": (8, 8)}, "patch must be three"),
-        ({"classes": ("background",)}, "classes must name"),
-        ({"lesions": ("background",)}, r"lesions must be among .* \('foreground',\)"),
-        ({"spacing": (1.0,)}, "spacing must be"),
-        ({"shares": (0.5, 0.5)}, "shares must be three"),
-    ],
-)
-def test_bad_settings(settings, message):
-    with pytest.raises(ValueError, match=message):
-        ProjectConfig(**settings)
-
-
-@pytest.mark.parametrize("text", ["[]", '{"colour": 1}', '{"patch": 3}'])
-def test_a_damaged_configuration_is_named(tmp_path, text):
-    (tmp_path / "config.json").write_text(text)
-    with pytest.raises(ValueError, match="config.json is no configuration"):
-        ProjectConfig.load(tmp_path / "config.json")
-
-
-def test_a_configuration_that_is_not_json_is_named(tmp_path):
-    (tmp_path / "config.json").write_text("")
-    with pytest.raises(ValueError, match="config.json: not a readable JSON file"):
-        ProjectConfig.load(tmp_path / "config.json")
 
 
 def test_a_folder_without_scans_and_a_scan_without_labels_are_named(data, tmp_path):

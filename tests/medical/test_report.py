@@ -5,9 +5,9 @@ import shutil
 import numpy as np
 import pytest
 
+from segedu.medical.config import ProjectConfig
 from segedu.medical.evaluate import compare, compare_lesions
 from segedu.medical.nifti import write_nifti
-from segedu.medical.project import ProjectConfig
 from segedu.medical.report import WARNING, write_report
 from segedu.medical.scans import write_decathlon
 from segedu.medical.volume import Volume

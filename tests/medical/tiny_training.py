@@ -14,7 +14,8 @@ import numpy as np
 import torch
 
 from segedu.engine import load_checkpoint
-from segedu.medical.project import ProjectConfig, train
+from segedu.medical.config import ProjectConfig
+from segedu.medical.project import train
 from segedu.medical.scans import write_decathlon
 from segedu.medical.volume import Volume
 from tests.engine.toy_training import serve

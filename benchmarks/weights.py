@@ -60,16 +60,17 @@ NETWORKS = {
     "panoptic_fpn_tiny": Recipe("panoptic", 4, ENLARGED),
     "maskformer_tiny": Recipe("panoptic", 12, FINE, lr="1e-3"),
     "mask2former_tiny": Recipe("panoptic", 12, FINE, lr="1e-3"),
+    "sam_tiny": Recipe("promptable", 4, lr="1e-3"),
 }
 
 
 def training(name: str) -> str:
     """The command that trains a network."""
     recipe = NETWORKS[name]
-    settings = " ".join(f"--set {shlex.quote(text)}" for text in recipe.settings.split())
+    settings = "".join(f"--set {shlex.quote(text)} " for text in recipe.settings.split())
     return (
         f"python -m segedu train --layout scenes --scenes {recipe.scenes} --task {recipe.task} "
-        f"--model {name} {settings} --crop 128 128 --scale 0.8 1.25 --batch-size 4 "
+        f"--model {name} {settings}--crop 128 128 --scale 0.8 1.25 --batch-size 4 "
         f"--lr {recipe.lr} --optimizer adamw:weight_decay=0.01 --schedule cosine --warmup 200 "
         f"--clip-norm 5 --epochs {recipe.epochs} --val-every-image 4 --seed {SEED} --device cpu "
         f"--out {folder(name)}"
@@ -135,7 +136,7 @@ def pack(name: str, state: dict[str, Any], result: dict[str, Any]) -> None:
     entry = {
         "sha256": sha256(data).hexdigest(),
         "size": len(data),
-        "num_classes": network.pop("num_classes"),
+        "num_classes": network.pop("num_classes", None),
         "classes": config["classes"],
         "isthing": config["isthing"],
         "settings": network,

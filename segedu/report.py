@@ -177,10 +177,12 @@ class Report:
             parts = [
                 page.heading("Averages ｜ 平均值"),
                 page.table(self._averages(3), HEADS),
-                page.heading("Classes ｜ 各类别"),
-                page.table([_with_intervals(row, 3) for row in self.rows], HEADS),
-                *([page.paragraphs(INTERVALS)] if self.intervals else []),
             ]
+            if self.rows:
+                rows = [_with_intervals(row, 3) for row in self.rows]
+                parts += [page.heading("Classes ｜ 各类别"), page.table(rows, HEADS)]
+            if self.intervals:
+                parts.append(page.paragraphs(INTERVALS))
             drawn = [self._chart_of_matrix()] if "confusion_matrix" in self.result else []
             if any(map(math.isfinite, scores.values())):
                 drawn.append(viz.distribution(list(scores.values()), label=key))

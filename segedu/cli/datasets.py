@@ -27,6 +27,8 @@ LAYOUTS = {
     "scenes": "no files: painted while you train",
 }
 TASKS = ("semantic", "instance", "panoptic")
+#: What can be learnt from them: a mask for a prompt needs what objects do.
+LEARNT = (*TASKS, "promptable")
 
 # option of ``open_dataset`` -> (how it is written, how it is parsed)
 _COMMON: dict[str, dict[str, Any]] = {
@@ -101,10 +103,11 @@ def open_split(
     *,
     seed: int = 0,
 ) -> Dataset:
-    """One split of a data set; ``data`` and ``said`` are of the command line."""
+    """One split of a data set, read for a task; ``data`` and ``said`` are of the command line."""
     from segedu.data import open_dataset
 
-    return open_dataset(layout, find_root(layout, data), split, task=task, seed=seed, **said)
+    read_as = "instance" if task == "promptable" else task
+    return open_dataset(layout, find_root(layout, data), split, task=read_as, seed=seed, **said)
 
 
 def _flag(name: str) -> str:

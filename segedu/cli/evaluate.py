@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from segedu import machine
-from segedu.cli.datasets import TASKS, add_data, data_options, open_split
+from segedu.cli.datasets import LEARNT, add_data, data_options, open_split
 from segedu.cli.networks import build_task, load_model, predictor, preprocessing
 from segedu.cli.options import AsTuple, Parser, add_prediction, print_absent
 from segedu.cli.run_folder import compare, draw_compared
@@ -37,7 +37,7 @@ def add_options(parser: Parser) -> None:
     parser.add_argument("--truth", metavar="DIR", help="the true masks, with the same names")
     add_data(parser, given=" (default: as trained)")
     parser.add_argument("--split", default="val", help="which part (default: val)")
-    parser.add_argument("--task", choices=TASKS, help="by which to judge (default: as trained)")
+    parser.add_argument("--task", choices=LEARNT, help="by which to judge (default: as trained)")
     parser.add_rare(
         "--center-crop",
         type=int,
@@ -243,9 +243,9 @@ def _data_of(
 def _judged_as(task: str, config: Mapping[str, Any]) -> dict[str, Any]:
     """The configuration with another task for networks that find objects."""
     trained = config["task"]
-    if trained not in TASKS:
+    if trained not in LEARNT:
         raise ValueError(f"a network for {trained} segmentation cannot be judged by this command")
-    if "semantic" in {task, trained} and task != trained:
+    if task != trained and not {task, trained} <= {"instance", "panoptic"}:
         raise ValueError(f"--task: a network for {trained} segmentation cannot be judged by {task}")
     return {**config, "task": task}
 
@@ -336,14 +336,16 @@ def _write(
     pictures: Mapping[str, Any],
     options: argparse.Namespace,
 ) -> None:
-    """Everything that was found out: scores.json, three CSV files, report.html."""
+    """Everything that was found out: scores.json, up to three CSV files, report.html."""
     import matplotlib
 
     matplotlib.use("Agg", force=False)
     report.to_json(folder / "scores.json")
-    report.to_csv(folder / "classes.csv")
     report.to_csv(folder / "images.csv", what="images")
-    names = ["scores.json", "classes.csv", "images.csv"]
+    names = ["scores.json", "images.csv"]
+    if report.rows:
+        report.to_csv(folder / "classes.csv")
+        names.append("classes.csv")
     if "confusion_matrix" in report.result:
         report.to_csv(folder / "confusion_matrix.csv", what="confusion_matrix")
         names.append("confusion_matrix.csv")

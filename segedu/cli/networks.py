@@ -20,6 +20,7 @@ USUAL = {
     "semantic": "unet",
     "instance": "mask_rcnn_resnet50_fpn",
     "panoptic": "panoptic_fpn_resnet50",
+    "promptable": "sam_vit_base",
 }
 # What builders raise where values do not fit together; kinds they are checked for before.
 _REFUSALS = (ArithmeticError, LookupError, RuntimeError, TypeError, ValueError)
@@ -90,8 +91,9 @@ def build_model(
     wanted |= images | settings
     if "num_classes" in settings:
         raise ValueError("--set: num_classes follows from the classes of the data: --classes")
+    num_classes = None if kind == "promptable" else dataset.num_classes
     try:
-        model = get_model(name, dataset.num_classes, **wanted)
+        model = get_model(name, num_classes, **wanted)
     except _REFUSALS as error:
         if any(f"'{argument}'" in str(error) for argument in images.keys() - settings.keys()):
             raise ValueError(
@@ -106,7 +108,7 @@ def build_model(
     weights = _weights(backbone_weights)
     for argument in ("weights_backbone", "weights"):
         try:
-            return get_model(name, dataset.num_classes, **wanted, **{argument: weights})
+            return get_model(name, num_classes, **wanted, **{argument: weights})
         except TypeError as error:
             unknown = error
         except RuntimeError as error:  # torch lists every name that differs
@@ -304,11 +306,13 @@ def build_task(config: Mapping[str, Any], loss: nn.Module | None = None) -> Task
         config: ``task``, ``classes``, ``isthing``, ``aux_weights`` and ``window`` are read.
         loss: of a semantic training.
     """
-    from segedu.tasks import Instance, Panoptic, Semantic
+    from segedu.tasks import Instance, Panoptic, Promptable, Semantic
 
     task = config.get("task", "semantic")
     if task == "instance":
         return Instance()
+    if task == "promptable":
+        return Promptable()
     if task == "panoptic":
         return Panoptic(dict(enumerate(config["isthing"])))
     return Semantic(

@@ -172,7 +172,8 @@ def compare(
     """Image uint8 (C,H,W), truth, and a prediction of one sample, as the network sees them.
 
     The prediction has the form of a sample: ``mask``, or ``masks`` and ``labels`` of the objects
-    with a score of 0.5 and more, or ``panoptic_seg`` and ``segments_info``.
+    with a score of 0.5 and more or, of a promptable network, after the last click, or
+    ``panoptic_seg`` and ``segments_info``.
     """
     import torch
 
@@ -193,6 +194,9 @@ def compare(
     elif "panoptic_seg" in prediction:
         found = {**prediction, "panoptic_seg": prediction["panoptic_seg"].cpu()}
         truth = as_panoptic(truth)
+    elif "scores" not in prediction:
+        shown = truth["masks"].flatten(1).any(1)
+        found = {"masks": prediction["masks"][:, -1].cpu(), "labels": truth["labels"][shown]}
     else:
         sure = prediction["scores"] >= 0.5
         masks = prediction["masks"][sure].reshape(-1, *image.shape[1:])

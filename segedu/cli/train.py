@@ -1,4 +1,4 @@
-"""Train a network on a data set: semantic, instance or panoptic segmentation."""
+"""Train a network on a data set: semantic, instance, panoptic or promptable."""
 
 import argparse
 from collections.abc import Callable
@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 from segedu import machine
 from segedu.cli import networks, specs
-from segedu.cli.datasets import TASKS, add_data, data_options, open_split
+from segedu.cli.datasets import LEARNT, add_data, data_options, open_split
 from segedu.cli.options import AsTuple, Parser, add_settings, find_device
 from segedu.cli.run_folder import Sparing, describe, draw_curves, example_drawer, write_config
 from segedu.files import user_path
@@ -32,7 +32,7 @@ class TrainConfig:
     """Everything that decides a training beside the data set; it is kept in the checkpoints."""
 
     out: str = _option("folder for checkpoints, curves, examples and config.json")
-    task: str = _option("what is learnt (default: by model or layout)", "", choices=TASKS)
+    task: str = _option("what is learnt (default: by model or layout)", "", choices=LEARNT)
     model: str = _option("name of a network, see `segedu models` (default: by task)", "")
     epochs: int = _option("epochs in all, those before --resume included", 50)
     batch_size: int = _option("images per step, over all processes", 8)

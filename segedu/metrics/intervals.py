@@ -82,7 +82,7 @@ def _drawn(whole: Metric, images: Sequence[Metric], draws: int, seed: int):  # n
         times = torch.from_numpy(np.bincount(chosen, minlength=len(images)))
         drawn.reset()
         drawn._sums = {
-            name: (times.to(value.dtype) @ value.flatten(1)).view(value.shape[1:])
+            name: (times.to(value.dtype) @ value.reshape(len(value), -1)).view(value.shape[1:])
             for name, value in sums.items()
         }
         drawn._records = [record for i in chosen for record in images[i]._records]

@@ -6,7 +6,7 @@ import shlex
 import pytest
 
 from benchmarks import camvid, imbalance, region_losses, semantic, surfaces, weights
-from segedu.cli import parser, specs
+from segedu.cli import datasets, parser, specs
 from segedu.medical.__main__ import command_parser
 from segedu.models import cost, get_model, list_models
 from tests.book.conftest import ROOT
@@ -41,7 +41,7 @@ def test_a_record_names_the_commands_that_repeat_it(name, monkeypatch):
         assert judge.run_folder == train.out and judge.data == train.data
         return
     assert judge.checkpoint.rpartition("/")[0] == train.out
-    assert list_models()[train.model].task in ("semantic", "instance", "panoptic")
+    assert list_models()[train.model].task in datasets.LEARNT
     specs.parse(train.optimizer, "--optimizer", tuple(specs.OPTIMIZERS))
     specs.parse(train.schedule, "--schedule", specs.SCHEDULES)
     recorded = record["training"].get("losses", [])
@@ -89,8 +89,8 @@ def test_the_runs_on_camvid_are_those_of_the_script(network):
 @pytest.mark.parametrize("network", weights.NETWORKS)
 def test_the_weights_are_trained_by_the_commands_of_the_script(network):
     options = parsed(weights.training(network))
-    settings = {"num_classes": 12, **dict(options.set)}
-    get_model(options.model, **settings)  # which it takes
+    num_classes = None if options.task == "promptable" else 12
+    get_model(options.model, num_classes, **dict(options.set))  # which takes them
     record = result("weights").get(network)
     if record is not None:  # the others are yet to be trained
         trained = record["training"]["command"].removesuffix(" --resume")

@@ -15,6 +15,7 @@ NARROW = {
     "yolact_tiny": ("base_width=8",),
     "panoptic_deeplab_tiny": ("base_width=8",),
     "embedding_tiny": ("base_width=8",),
+    "sam_tiny": ("image_size=32", "width=32", "embed_width=32", "decoder_ffn_width=32"),
 }
 
 

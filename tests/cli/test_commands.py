@@ -162,8 +162,8 @@ def test_interrupt(run, monkeypatch, tmp_path, capsys):
             "--model: mask_rcnn_tiny is for instance segmentation: --task instance",
         ),
         (
-            "train --layout scenes --out {tmp}/x --model sam_tiny",
-            "--model: sam_tiny is for promptable segmentation, but this command trains semantic",
+            "train --layout scenes --out {tmp}/x --model unet3d",
+            "--model: unet3d is for volume segmentation, but this command trains semantic, inst",
         ),
         (
             "train --layout camvid --data {run}/camvid --out {tmp}/x --task instance",

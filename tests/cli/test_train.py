@@ -205,10 +205,14 @@ def test_backbone_weights_of_a_file(own, tmp_path):
         ("mask_rcnn_tiny", "instance", "AP"),
         ("panoptic_deeplab_tiny", "panoptic", "pq"),
         ("embedding_tiny", "instance", "AP"),
+        ("sam_tiny", "promptable", "mean_iou"),
     ],
 )
 def test_objects_of_own_folders(model, task, score, own, tmp_path, capsys):
-    """Maps that number objects; the panoptic networks are trained for objects alone, too."""
+    """Maps that number objects; the panoptic networks are trained for objects alone, too.
+
+    A promptable one learns to find each from a click.
+    """
     out = tmp_path / "run"
     command = ["train", "--data", str(own), "--val-split", "0.25", *QUICK, "--out", str(out)]
     assert main([*command, *narrow(model), "--task", task, "--crop", "32", "32"]) == 0
@@ -218,6 +222,7 @@ def test_objects_of_own_folders(model, task, score, own, tmp_path, capsys):
     assert main(["evaluate", "--checkpoint", best, "--draws", "3", "--out", f"{out}/s"]) == 0
     text = (out / "s" / "report.html").read_text(encoding="utf-8")
     assert text.count("data:image/png;base64,") >= 2 and "http" not in text
+    assert (out / "s" / "classes.csv").exists() == (task != "promptable")  # which knows none
     assert main(["evaluate", "--checkpoint", best, "--tta"]) == 2
 
 
@@ -243,6 +248,8 @@ def test_scenes_of_things_and_stuff_need_no_files(task, tmp_path, monkeypatch):
         ("", "instance", ("mask_rcnn_resnet50_fpn", "instance")),
         ("mask2former_tiny", None, ("mask2former_tiny", "panoptic")),
         ("mask2former_tiny", "instance", ("mask2former_tiny", "instance")),
+        ("sam_tiny", None, ("sam_tiny", "promptable")),
+        ("", "promptable", ("sam_vit_base", "promptable")),
     ],
 )
 def test_network_and_task_follow_from_each_other(model, task, found):

@@ -3,7 +3,7 @@
 import pytest
 import torch
 
-from segedu.metrics import AveragePrecision, PanopticQuality, SemanticMetrics
+from segedu.metrics import AveragePrecision, ClickIoU, PanopticQuality, SemanticMetrics
 from segedu.metrics.intervals import PerImage
 
 RIGHT = torch.tensor([[[0, 0, 1, 1]]])
@@ -81,3 +81,16 @@ def test_objects_and_segments_have_intervals():
     panoptic.update([segments], [segments])
     panoptic.update([other], [segments])
     assert panoptic.compute()["intervals"]["pq_stuff"] == (0.0, 1.0)
+
+
+def test_clicks_have_intervals():
+    """Of images with one object each and the IoU 1 or 0 the mean is drawn like a share."""
+    metric = PerImage(lambda: ClickIoU(2), draws=200)
+    wanted = torch.ones(1, 4, 4, dtype=torch.bool)
+    for right in (True, False) * 8:
+        found = torch.full((1, 2, 4, 4), right)
+        metric.update([{"masks": found}], [{"masks": wanted}])
+    result = metric.compute()
+    assert result["mean_iou"] == 0.5
+    low, high = result["intervals"]["mean_iou"]
+    assert 0.1 < low < 0.4 and 0.6 < high < 0.9

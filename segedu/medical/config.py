@@ -11,8 +11,9 @@ from segedu.models.kinds import check_kind
 OPTIMIZERS = ("adamw", "adam", "sgd")
 SCHEDULES = ("poly", "cosine", "step", "plateau", "constant")
 SUBSETS = ("train", "val", "test")
-#: The patient of a scan: what stands before the last hyphen of its name, or all of the name.
-PATIENT = r"^(.+?)(?:-[^-]+)?$"
+#: The patient of a scan: its name up to the first number, which it includes; TCGA's and BIDS's
+#: names, whose first number is another one or none, by their own rule. Without a number, all of it.
+PATIENT = r"^(TCGA-\w\w-\w{4}|sub-[A-Za-z0-9]+|.*?[0-9]+|.+)"
 
 
 @dataclass(frozen=True)
@@ -22,13 +23,16 @@ class ProjectConfig:
     Attributes:
         classes: names of the labels, background first.
         lesions: those of the classes of which a scan may hold several, each to be found.
+        largest: those of which a scan holds one piece: of a prediction only the largest is kept.
         model: a network for volumes, see ``list_models("volume")``.
         base_width: its channels at full resolution.
         stages: resolutions of ``nnunet``; ``unet3d`` pools one time less.
         patch: voxels d, h, w; ``d = 1`` trains a 2-D network on slices.
-        spacing: millimetres along d, h, w to resample to; empty leaves the scans as they are.
+        spacing: millimetres along d, h, w to resample to; empty takes the median of the scans that
+            train, along each axis.
         intensity: ``"mr"`` (normalised per scan) or a window of HU: ``"lung"``, ``"mediastinum"``,
-            ``"soft_tissue"``, ``"bone"``.
+            ``"soft_tissue"``, ``"bone"``; ``"auto"`` guesses from the scans that train, see
+            `segedu.medical.fingerprint.guess_intensity`.
         epochs, patches, batch_size: patches are those of an epoch.
         positive_ratio: share of patches around the foreground.
         optimizer, lr, momentum, weight_decay: momentum is that of ``sgd``.
@@ -40,20 +44,28 @@ class ProjectConfig:
         augment: change the patches at random.
         flip: axes that may be mirrored; leave out the last where left and right are classes.
         shares: of the patients that train, validate, test.
+        folds: of a cross-validation; 0 splits once, by ``shares``. With folds, those of fold number
+            ``fold`` test and the others train and validate, in proportion to ``shares``.
+        fold: 0, 1, ...
+        splits: a JSON file that splits instead: the names of the scans as ``{"train": [...],
+            "val": [...], "test": [...]}``, or a list of such, of which ``fold`` chooses one, as
+            nnU-Net's ``splits_final.json``; ``test`` may be absent.
         patient: whose a scan is, so that no patient is in two subsets: a pattern (regular
             expression) whose first group, or whole match, in the scan's name is the patient, such
             as ``LIDC-IDRI-[0-9]+``; or a CSV file with the columns ``name`` and ``patient``.
+            The default takes the name up to its first number.
         seed: of everything random.
     """
 
     classes: tuple[str, ...] = ("background", "foreground")
     lesions: tuple[str, ...] = ()
+    largest: tuple[str, ...] = ()
     model: str = "nnunet"
     base_width: int = 16
     stages: int = 4
     patch: tuple[int, int, int] = (32, 64, 64)
     spacing: tuple[float, ...] = ()
-    intensity: str = "mr"
+    intensity: str = "auto"
     epochs: int = 30
     patches: int = 64
     batch_size: int = 2
@@ -69,6 +81,9 @@ class ProjectConfig:
     augment: bool = True
     flip: tuple[int, ...] = ()
     shares: tuple[float, ...] = (0.7, 0.15, 0.15)
+    folds: int = 0
+    fold: int = 0
+    splits: str = ""
     patient: str = PATIENT
     seed: int = 0
 
@@ -81,23 +96,33 @@ class ProjectConfig:
         allowed = {
             "optimizer": OPTIMIZERS,
             "schedule": SCHEDULES,
-            "intensity": ("mr", *WINDOWS),
+            "intensity": ("auto", "mr", *WINDOWS),
         }
         for name, values in allowed.items():
             if getattr(self, name) not in values:
                 raise ValueError(f"{name} must be one of {values}, got {getattr(self, name)!r}")
         if len(self.classes) < 2:
             raise ValueError(f"classes must name background and more, got {self.classes}")
-        if not set(self.lesions) <= set(self.classes[1:]):
-            raise ValueError(
-                f"lesions must be among the classes {self.classes[1:]}, got {self.lesions}"
-            )
+        for name in ("lesions", "largest"):
+            if not set(getattr(self, name)) <= set(self.classes[1:]):
+                raise ValueError(
+                    f"{name} must be among the classes {self.classes[1:]}, got "
+                    f"{getattr(self, name)}"
+                )
+        if both := set(self.lesions) & set(self.largest):
+            raise ValueError(f"of lesions there may be several: {sorted(both)} cannot be largest")
         if len(self.patch) != 3 or min(self.patch) < 1:
             raise ValueError(f"patch must be three positive numbers (d, h, w), got {self.patch}")
         if len(self.spacing) not in (0, 3):
             raise ValueError(f"spacing must be empty or three numbers, got {self.spacing}")
         if len(self.shares) != len(SUBSETS):
             raise ValueError(f"shares must be three, for {SUBSETS}, got {self.shares}")
+        if self.folds < 0 or self.folds == 1:
+            raise ValueError(f"folds must be 0 or at least 2, got {self.folds}")
+        if self.folds and self.splits:
+            raise ValueError("give folds or splits, not both: the file splits already")
+        if self.fold < 0 or (not self.splits and self.fold >= max(self.folds, 1)):
+            raise ValueError(f"fold must be in 0..{max(self.folds, 1) - 1}, got {self.fold}")
 
     @property
     def dimensions(self) -> int:

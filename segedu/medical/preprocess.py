@@ -23,6 +23,10 @@ class Window(NamedTuple):
         """Shown white."""
         return self.level + self.width / 2
 
+    def scale(self, hu: np.ndarray) -> np.ndarray:
+        """Map the range linearly to 0..1 and cut off what lies outside."""
+        return np.clip((hu - self.low) / self.width, 0, 1)
+
 
 WINDOWS = {
     "lung": Window(-600, 1500),
@@ -59,8 +63,7 @@ def window(volume: Volume, which: str | Window = "lung") -> Volume:
         which = WINDOWS[which]
     if not which.width > 0:
         raise ValueError(f"a window needs a positive width, got {which.width}")
-    scaled = (volume.array.astype(np.float32) - which.low) / which.width
-    return volume.with_array(np.clip(scaled, 0, 1))
+    return volume.with_array(which.scale(volume.array.astype(np.float32)))
 
 
 def normalize(volume: Volume, *, low: float = 0.5, high: float = 99.5) -> Volume:

@@ -1,11 +1,12 @@
 """A segmentation project on scans: configure, train, resume, predict.
 
 The data lie as `segedu.medical.scans` says. A run is a folder with ``config.json``,
-``split.json``, ``history.jsonl`` and the checkpoints ``best.pt`` and ``last.pt``; `predict` needs
-nothing else.
+``split.json``, ``fingerprint.json``, ``history.jsonl`` and the checkpoints ``best.pt`` and
+``last.pt``; `Predictor` needs nothing else.
 """
 
 import json
+import warnings
 from collections.abc import Callable
 from dataclasses import asdict
 from pathlib import Path
@@ -30,11 +31,13 @@ from segedu.engine import (
 from segedu.engine.resume import differences
 from segedu.files import read_json, write_json
 from segedu.medical.augment import Augment
-from segedu.medical.config import SUBSETS, ProjectConfig
+from segedu.medical.config import ProjectConfig
+from segedu.medical.fingerprint import Fingerprint, fit_settings, read_labelled, survey
 from segedu.medical.patches import Case, GridDataset, PatchDataset, pad_to
-from segedu.medical.patients import patients_of, split_scans
+from segedu.medical.patients import Split, patients_of, split_scans
+from segedu.medical.postprocess import keep_largest
 from segedu.medical.preprocess import normalize, window
-from segedu.medical.scans import find_scans, read_pair
+from segedu.medical.scans import find_scans
 from segedu.medical.task import VolumeTask
 from segedu.medical.volume import Volume
 from segedu.models import get_model
@@ -42,10 +45,13 @@ from segedu.models.state import load_state
 
 
 def prepare(volume: Volume, config: ProjectConfig) -> Volume:
-    """What the network sees of a scan: axial, resampled, intensities normalised."""
-    volume = volume.reorient()
-    if config.spacing:
-        volume = volume.resample(config.spacing)
+    """What the network sees of a scan: axial, resampled, intensities normalised.
+
+    Args:
+        volume: the scan.
+        config: that of a run, in which `fit_settings` has left nothing open.
+    """
+    volume = volume.reorient().resample(config.spacing)
     return normalize(volume) if config.intensity == "mr" else window(volume, config.intensity)
 
 
@@ -55,15 +61,9 @@ def load_case(name: str, image: Path, label: Path, config: ProjectConfig) -> Cas
     Raises:
         ValueError: if the labels lie on another grid, or are no classes of the project.
     """
-    scan, truth = read_pair(image, label)
+    scan, truth = read_labelled(image, label, len(config.classes))
     seen = prepare(scan, config)
     mask = truth.resample_to(seen, labels=True).array
-    found = np.unique(mask)
-    if not np.isin(found, range(len(config.classes))).all():
-        raise ValueError(
-            f"{label.name} holds the labels {found.tolist()}, the project has "
-            f"{len(config.classes)} classes"
-        )
     tensors = (torch.from_numpy(np.ascontiguousarray(array)) for array in (seen.array, mask))
     array, mask = tensors
     return Case(patients_of([name], config.patient)[0], array.float()[None], mask.to(torch.uint8))
@@ -96,9 +96,13 @@ def train(
     *,
     resume: bool = False,
     device: str | None = None,
+    on_start: Callable[[ProjectConfig, Fingerprint], None] | None = None,
     on_epoch: Callable[[dict[str, Any]], None] | None = None,
 ) -> History:
     """Train on a folder of scans and leave a run in ``out``.
+
+    Every scan of the split is read and checked first, those for testing, too. What the
+    configuration leaves open follows from the scans that train (`fit_settings`).
 
     Args:
         data: the scans, in the layout of the Decathlon.
@@ -107,6 +111,8 @@ def train(
         resume: go on from ``last.pt``; the configuration must be that of the run, but for
             ``epochs`` and ``patience``.
         device: the GPU if there is one, else the CPU.
+        on_start: called before the first epoch with what decides the training, now complete, and
+            what the scans that train have in common.
         on_epoch: called with the record of every epoch, such as ``segedu.viz.live_curves()`` in a
             notebook or ``segedu.engine.tensorboard(folder)``.
 
@@ -117,15 +123,20 @@ def train(
     """
     out, device = Path(out), distributed.setup(device)
     scans = find_scans(data)
-    parts = split_scans([name for name, *_ in scans], config)
-    split = {k: [scans[i][0] for i in part] for k, part in zip(SUBSETS, parts, strict=True)}
-    _check_run(out, config, split, resume)
+    split = split_scans([name for name, *_ in scans], config)
+    parts = {k: [scan for scan in scans if scan[0] in part] for k, part in split.items()}
+    fingerprint = _look(out, parts, len(config.classes), resume)
+    config = fit_settings(config, fingerprint)
+    _check_run(out, config, split)
     distributed.wait()  # the first process writes what the others look at here
-    train_cases, val_cases = ([load_case(*scans[i], config) for i in part] for part in parts[:2])
+    train_cases, val_cases = ([load_case(*s, config) for s in parts[k]] for k in ("train", "val"))
     out.mkdir(parents=True, exist_ok=True)
     if distributed.rank() == 0:
         write_json(out / "split.json", split)
+        fingerprint.save(out / "fingerprint.json")
         config.save(out / "config.json")
+    if on_start:
+        on_start(config, fingerprint)
     patches = PatchDataset(
         train_cases,
         config.patch,
@@ -184,6 +195,10 @@ class Predictor:
         run: folder that `train` left.
         device: the GPU if there is one, else the CPU.
 
+    Attributes:
+        config: what decided the training.
+        fingerprint: of the scans that it was trained on.
+
     Raises:
         FileNotFoundError: if ``run`` holds no run.
         CheckpointError: if its checkpoint is damaged.
@@ -191,6 +206,7 @@ class Predictor:
 
     def __init__(self, run: str | Path, device: str | None = None) -> None:
         self.config = ProjectConfig.load(Path(run, "config.json"))
+        self.fingerprint = Fingerprint.load(Path(run, "fingerprint.json"))
         self.device = torch.device(device or ("cuda" if torch.cuda.is_available() else "cpu"))
         self.model = build_model(self.config)
         checkpoint = Path(run, "best.pt")
@@ -198,7 +214,22 @@ class Predictor:
         self.model.to(self.device).eval()
 
     def __call__(self, scan: Volume, *, overlap: float = 0.5) -> Volume:
-        """Labels (uint8) on the very grid of ``scan``, whatever its orientation and spacing."""
+        """Labels (uint8) on the very grid of ``scan``, whatever its orientation and spacing.
+
+        Warns if the scan is unlike those of the training.
+        """
+        if strange := self.unlike(scan):
+            warnings.warn(
+                f"the scan is unlike those of the training: {'; '.join(strange)}", stacklevel=2
+            )
+        return self.segment(scan, overlap=overlap)
+
+    def unlike(self, scan: Volume) -> list[str]:
+        """In what ``scan`` lies outside of the training, see `Fingerprint.unlike`."""
+        return self.fingerprint.unlike(scan, self.config.intensity)
+
+    def segment(self, scan: Volume, *, overlap: float = 0.5) -> Volume:
+        """The labels without a look at whether the scan is like those of the training."""
         seen = prepare(scan, self.config)
         image = torch.from_numpy(np.ascontiguousarray(seen.array)).float()
         image, box = pad_to(image[None, None], self.config.patch)
@@ -208,6 +239,7 @@ class Predictor:
         else:  # bring the probabilities back, not the labels: their borders are finer than voxels
             grid = scan.reorient()
             labels = _resampled_argmax(probability, seen, grid)
+        labels = keep_largest(labels, map(self.config.classes.index, self.config.largest))
         return labels.reorient(scan.axes)
 
     def _probabilities(self, image: Tensor, overlap: float) -> Tensor:
@@ -243,12 +275,24 @@ def _seeded(config: ProjectConfig) -> nn.Module:
         return build_model(config)
 
 
-def _check_run(out: Path, config: ProjectConfig, split: dict[str, list[str]], resume: bool) -> None:
-    """Refuse to write over a run, and to go on with another one."""
+def _look(
+    out: Path, parts: dict[str, list[tuple[str, Path, Path]]], num_classes: int, resume: bool
+) -> Fingerprint:
+    """The fingerprint of the scans that train; those that test are checked, too, or a bad label
+    would come to light after the training only."""
+    if (out / "config.json").exists():
+        if not resume:
+            raise FileExistsError(f"{out} holds a run: resume it or choose another folder")
+        return Fingerprint.load(out / "fingerprint.json")
+    for _, image, labels in parts["test"]:
+        read_labelled(image, labels, num_classes)
+    return survey(parts["train"], num_classes)
+
+
+def _check_run(out: Path, config: ProjectConfig, split: Split) -> None:
+    """Refuse to go on with another run."""
     if not (out / "config.json").exists():
         return
-    if not resume:
-        raise FileExistsError(f"{out} holds a run: resume it or choose another folder")
     before = asdict(ProjectConfig.load(out / "config.json"))
     changed = differences(before, asdict(config))
     if changed:
@@ -258,10 +302,10 @@ def _check_run(out: Path, config: ProjectConfig, split: dict[str, list[str]], re
 
 
 def _augmentation(config: ProjectConfig) -> Augment | None:
-    """Random changes of patches whose voxels are as the configuration says, or cubes."""
+    """Random changes of patches whose voxels are as the configuration says."""
     if not config.augment:
         return None
-    return Augment(flip=config.flip, spacing=config.spacing[-config.dimensions :] or None)
+    return Augment(flip=config.flip, spacing=config.spacing[-config.dimensions :])
 
 
 def _plain(values: dict[str, Any]) -> dict[str, Any]:

@@ -1,14 +1,17 @@
 import json
 import re
+import shutil
 from contextlib import nullcontext
 from dataclasses import replace
 
 import numpy as np
 import pytest
 import torch
+from scipy.ndimage import label
 
 from segedu.medical.__main__ import main
 from segedu.medical.config import OPTIMIZERS, SCHEDULES, ProjectConfig
+from segedu.medical.fingerprint import Fingerprint
 from segedu.medical.nifti import read_nifti, write_nifti
 from segedu.medical.patches import IGNORE, Case, GridDataset
 from segedu.medical.project import (
@@ -65,14 +68,18 @@ def run(data, tmp_path_factory):
 
 def test_a_run_holds_what_decided_it(run):
     out, history = run
-    assert ProjectConfig.load(out / "config.json") == TINY
+    fitted = replace(TINY, spacing=(2.0, 1.0, 1.5), intensity="mr")
+    assert ProjectConfig.load(out / "config.json") == fitted
+    assert Fingerprint.load(out / "fingerprint.json").scans == 3
     split = json.loads((out / "split.json").read_text())
     assert [len(split[k]) for k in ("train", "val", "test")] == [3, 1, 2]
     assert len(history) == 3 and history["loss"][-1] < history["loss"][0]
     assert len((out / "history.jsonl").read_text().splitlines()) == 3
 
 
-@pytest.mark.parametrize(("rank", "files"), [("0", {"config.json", "split.json"}), ("1", set())])
+@pytest.mark.parametrize(
+    ("rank", "files"), [("0", {"config.json", "fingerprint.json", "split.json"}), ("1", set())]
+)
 def test_of_several_processes_the_first_writes(rank, files, data, tmp_path, monkeypatch):
     monkeypatch.setenv("RANK", rank)
     monkeypatch.setattr("segedu.medical.project.fit", lambda *arguments, **settings: None)
@@ -132,10 +139,77 @@ def test_resampled_predictions_come_back_to_the_grid(run, data, tmp_path):
     out.mkdir()
     values = json.loads((run[0] / "config.json").read_text()) | {"spacing": [1.5, 1.5, 1.5]}
     (out / "config.json").write_text(json.dumps(values))
-    (out / "best.pt").write_bytes((run[0] / "best.pt").read_bytes())
+    for name in ("best.pt", "fingerprint.json"):
+        shutil.copy(run[0] / name, out / name)
     image, _ = scan(98)
     assert prepare(image, ProjectConfig.load(out / "config.json")).shape == (11, 11, 14)
     assert Predictor(out, "cpu")(image).same_grid(image)
+
+
+def test_a_scan_at_half_the_voxel_size_scores_as_well(run, data, tmp_path):
+    """And one at twice: networks know voxels only, so scans are resampled to those they learnt."""
+    train(data, tmp_path / "run", replace(TINY, epochs=24, augment=False), device="cpu")
+    predictor = Predictor(tmp_path / "run", "cpu")
+    image, truth = scan(97)
+
+    def dice(spacing):
+        finer = truth.resample(spacing, labels=True)
+        with pytest.warns(UserWarning, match="unlike those of the training: voxels of"):
+            found = predictor(image.resample_to(finer))
+        assert found.same_grid(finer)
+        both = (found.array & finer.array).sum()
+        return 2 * both / (found.array.sum() + finer.array.sum())
+
+    assert dice((1.0, 0.5, 0.75)) > 0.8
+    assert dice((1.0, 2.0, 1.5)) > 0.7
+
+
+def test_scans_of_mixed_spacings_are_brought_to_the_median(tmp_path):
+    cases = []
+    for number, factor in enumerate((0.5, 1.0, 1.0, 1.0, 2.0)):
+        image, truth = scan(number)
+        finer = truth.resample(np.multiply(truth.spacing, factor), labels=True)
+        cases.append((f"p{number}", image.resample_to(finer), finer))
+    write_decathlon(tmp_path / "scans", cases, TINY.classes)
+    started = []
+    config = replace(TINY, shares=(0.9, 0.05, 0.05), epochs=1)
+    train(
+        tmp_path / "scans", tmp_path / "run", config, device="cpu",
+        on_start=lambda *about: started.append(about),
+    )  # fmt: skip
+    (fitted, fingerprint) = started[0]
+    assert fitted.spacing == (2.0, 1.0, 1.5) and fitted.intensity == "mr"
+    assert fingerprint.spacing.low < fingerprint.spacing.high
+
+
+class Threshold(torch.nn.Module):
+    """Foreground is what is much brighter than the mean."""
+
+    def forward(self, image):
+        return torch.cat([2 - image, image], 1)
+
+
+def test_what_is_one_piece_stays_one(run):
+    predictor = Predictor(run[0], "cpu")
+    predictor.model = Threshold()
+    noise = scan(94)[0]
+    noise = noise.with_array(np.random.default_rng(0).normal(80, 40, noise.shape))
+    predictor.config = replace(predictor.config, largest=("foreground",))
+    pieces = label(predictor.segment(noise).array, np.ones((3, 3, 3)))[1]
+    predictor.config = replace(predictor.config, largest=())
+    assert pieces == 1 < label(predictor.segment(noise).array, np.ones((3, 3, 3)))[1]
+
+
+def test_a_bad_label_of_a_scan_for_testing_comes_to_light_first(data, tmp_path):
+    shutil.copytree(data, tmp_path / "scans")
+    train(data, tmp_path / "run", replace(TINY, epochs=1), device="cpu")
+    name = json.loads((tmp_path / "run" / "split.json").read_text())["test"][-1]
+    path = tmp_path / "scans" / "labelsTr" / f"{name}.nii.gz"
+    mask = read_nifti(path)
+    write_nifti(mask.with_array(mask.array * 5), path)
+    with pytest.raises(ValueError, match=rf"{name}.nii.gz holds the labels \[0, 5\]"):
+        train(tmp_path / "scans", tmp_path / "second", TINY, device="cpu")
+    assert not (tmp_path / "second").exists()
 
 
 def test_a_scan_smaller_than_the_patch_is_padded_as_in_training(run):
@@ -203,9 +277,9 @@ def test_labels_must_fit_the_scan_and_the_classes(tmp_path):
 
 
 def test_scans_of_one_patient_are_not_split(tmp_path):
-    cases = [(f"LIDC-IDRI-000{number}", *scan(number)) for number in range(4)]
+    cases = [(f"LUNG1-00{number}", *scan(number)) for number in range(4)]
     write_decathlon(tmp_path / "scans", cases, TINY.classes)
-    message = "4 scans belong to 1 patients .LIDC-IDRI., since what stands before the last hyphen"
+    message = "4 scans belong to 1 patients .LUNG1., since the name up to its first number"
     with pytest.raises(ValueError, match=message + ".* Set patient to a pattern"):
         train(tmp_path / "scans", tmp_path / "run", TINY, device="cpu")
     assert not (tmp_path / "run").exists()

@@ -1,0 +1,211 @@
+"""What the scans of a training have in common: what its settings follow from, and what fits them.
+
+The idea and the rule for the spacing are nnU-Net's (Isensee et al. 2021,
+doi:10.1038/s41592-020-01008-z): measure the training set, and resample to its median spacing.
+"""
+
+from collections import Counter
+from collections.abc import Iterable, Sequence
+from dataclasses import asdict, dataclass, fields
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import numpy as np
+
+from segedu.files import read_json, write_json
+from segedu.medical.config import ProjectConfig
+from segedu.medical.preprocess import WINDOWS
+from segedu.medical.scans import read_pair
+from segedu.medical.volume import Volume
+
+PERCENTILES = (0.5, 50.0, 99.5)  # of the values of a scan
+FOREGROUND = (2.5, 97.5)  # of the values of its labelled voxels
+TOLERANCE = 1.25  # spacings and sizes may leave the range of the training by this factor,
+MARGIN = 0.25  # windowed values by this share of the window
+HU_BELOW = -200.0  # a scan whose lowest values lie below shows air in Hounsfield units
+_SAMPLE = 1_000_000  # voxels of a scan that are looked at
+
+
+class Range(NamedTuple):
+    """Of one number for each scan, or of one for each axis."""
+
+    low: Any
+    median: Any
+    high: Any
+
+    @classmethod
+    def of(cls, values: Sequence[Any]) -> "Range":
+        """Least, median and largest, each axis by itself, with six digits."""
+        found = (np.min(values, 0), np.median(values, 0), np.max(values, 0))
+        return cls(*(np.vectorize(lambda x: float(f"{x:.6g}"))(part).tolist() for part in found))
+
+
+@dataclass(frozen=True)
+class Fingerprint:
+    """The scans of a training set, turned to axial (slices, rows, columns).
+
+    Attributes:
+        scans: how many.
+        axes: how they are stored -> how many are.
+        spacing: millimetres along d, h, w.
+        size: voxels along d, h, w.
+        extent: millimetres along d, h, w.
+        values: the percentiles 0.5, 50 and 99.5 of the values of a scan.
+        foreground: the percentiles 2.5 and 97.5 of the values of its labelled voxels; over the
+            scans that have some.
+    """
+
+    scans: int
+    axes: dict[str, int]
+    spacing: Range
+    size: Range
+    extent: Range
+    values: Range
+    foreground: Range | None
+
+    def save(self, path: str | Path) -> None:
+        """Write JSON; an older file is replaced as a whole."""
+        write_json(path, asdict(self))
+
+    @classmethod
+    def load(cls, path: str | Path) -> "Fingerprint":
+        """Read what `save` wrote.
+
+        Raises:
+            FileNotFoundError: if there is no such file.
+            ValueError: if it is no fingerprint.
+        """
+        content = read_json(path)
+        try:
+            ranges = {f.name: content[f.name] for f in fields(cls)}
+            for name in ("spacing", "size", "extent", "values", "foreground"):
+                ranges[name] = ranges[name] and Range(*ranges[name])
+            return cls(**ranges)
+        except (KeyError, TypeError) as error:
+            raise ValueError(f"{path} is no fingerprint of a training set: {error}") from error
+
+    def describe(self) -> str:
+        """One line for people."""
+        spacing, size = _axes(self.spacing.median), _axes(self.size.median)
+        low, _, high = self.values.median
+        turned = ", ".join(f"{count} {axes}" for axes, count in self.axes.items())
+        return (
+            f"training set: {self.scans} scans, stored as {turned}, median spacing {spacing} mm, "
+            f"median size {size} voxels, values mostly {low:g} to {high:g}"
+        )
+
+    def unlike(self, scan: Volume, intensity: str) -> list[str]:
+        """In what a scan differs from all scans of the training; empty if it lies among them.
+
+        Args:
+            scan: any orientation, as that is turned anyway.
+            intensity: as ``ProjectConfig.intensity``. Windowed values are compared as the network
+                sees them; those of MR have no unit, and only their sign is.
+        """
+        axial = scan.reorient()
+        extent = np.multiply(axial.shape, axial.spacing)
+        found = []
+        for name, value, known in (
+            ("voxels of", axial.spacing, self.spacing),
+            ("a size of", extent, self.extent),
+        ):
+            least, most = np.divide(known.low, TOLERANCE), np.multiply(known.high, TOLERANCE)
+            if (value < least).any() or (value > most).any():
+                between = f"{_axes(known.low)} to {_axes(known.high)} mm"
+                found.append(f"{name} {_axes(value)} mm, those of the training {between}")
+        values = _percentiles(axial.array)
+        least, most = np.array(self.values.low), np.array(self.values.high)
+        if intensity in WINDOWS:
+            seen, least, most = (WINDOWS[intensity].scale(v) for v in (values, least, most))
+            strange = ((seen < least - MARGIN) | (seen > most + MARGIN)).any()
+        else:
+            strange = least[0] >= 0 > values[0]
+        if strange:
+            now = " / ".join(f"{v:g}" for v in values)
+            then = " / ".join(f"{v:g}" for v in self.values.median)
+            found.append(f"values (low / middle / high) {now}, those of the training {then}")
+        return found
+
+
+def survey(scans: Iterable[tuple[str, Path, Path]], num_classes: int) -> Fingerprint:
+    """Look at every scan of a training and its labels.
+
+    Raises:
+        VolumeError: if one of them cannot be trusted.
+        ValueError: if labels lie on another grid or are no classes of the project.
+    """
+    axes: Counter[str] = Counter()
+    spacing, size, values, foreground = [], [], [], []
+    for _, image, labels in scans:
+        scan, truth = read_labelled(image, labels, num_classes)
+        axes[scan.axes] += 1
+        inside = scan.array[truth.array > 0]
+        if inside.size:
+            foreground.append(_percentiles(inside, FOREGROUND))
+        values.append(_percentiles(scan.array))
+        axial = scan.reorient()
+        spacing.append(axial.spacing)
+        size.append(axial.shape)
+    return Fingerprint(
+        len(size),
+        dict(sorted(axes.items())),
+        Range.of(spacing),
+        Range.of(size),
+        Range.of(np.multiply(size, spacing)),
+        Range.of(values),
+        Range.of(foreground) if foreground else None,
+    )
+
+
+def read_labelled(image: Path, labels: Path, num_classes: int) -> tuple[Volume, Volume]:
+    """A scan and its labels, which must be classes of the project.
+
+    Raises:
+        VolumeError: if one of them cannot be trusted.
+        ValueError: if the labels lie on another grid, or are no classes.
+    """
+    scan, truth = read_pair(image, labels)
+    found = np.unique(truth.array)
+    if not np.isin(found, range(num_classes)).all():
+        raise ValueError(
+            f"{labels.name} holds the labels {found.tolist()}, the project has {num_classes} "
+            f"classes: allowed are 0 to {num_classes - 1}"
+        )
+    return scan, truth
+
+
+def fit_settings(config: ProjectConfig, fingerprint: Fingerprint) -> ProjectConfig:
+    """The configuration with what it leaves open: ``spacing``, ``intensity``."""
+    spacing = config.spacing or tuple(fingerprint.spacing.median)
+    intensity = config.intensity
+    if intensity == "auto":
+        intensity = guess_intensity(fingerprint)
+    return config.changed(spacing=spacing, intensity=intensity)
+
+
+def guess_intensity(fingerprint: Fingerprint) -> str:
+    """``"mr"``, or the window that suits a CT.
+
+    If every scan has values that only air in Hounsfield units has, it is CT. Then the narrowest
+    window that shows nine tenths of the range of the labelled voxels is taken, or else that which
+    shows most of it.
+    """
+    if fingerprint.values.high[0] > HU_BELOW or fingerprint.foreground is None:
+        return "mr"
+    low, high = fingerprint.foreground.median
+
+    def shown(name: str) -> float:
+        window = WINDOWS[name]
+        return (min(high, window.high) - max(low, window.low)) / max(high - low, 1)
+
+    return max(WINDOWS, key=lambda name: (min(shown(name), 0.9), -WINDOWS[name].width))
+
+
+def _percentiles(values: np.ndarray, which: Sequence[float] = PERCENTILES) -> np.ndarray:
+    """Of about a million voxels at most."""
+    flat = values.reshape(-1)
+    return np.percentile(flat[:: max(1, flat.size // _SAMPLE)], which)
+
+
+def _axes(values: Sequence[float]) -> str:
+    return " x ".join(f"{value:.4g}" for value in values)

@@ -1,0 +1,114 @@
+import json
+import re
+
+import numpy as np
+import pytest
+
+from segedu.medical.config import ProjectConfig
+from segedu.medical.fingerprint import (
+    Fingerprint,
+    Range,
+    fit_settings,
+    guess_intensity,
+    survey,
+)
+from segedu.medical.scans import find_scans, write_decathlon
+from segedu.medical.volume import Volume
+
+CLASSES = ("background", "organ")
+
+
+def ct(seed, spacing=(5.0, 0.8, 0.8), organ=60.0, air=-1000.0):
+    """Air around a body of fat with an organ of ``organ`` HU in it."""
+    array = np.full((10, 30, 20), air, np.float32)
+    array[:, 5:25, 4:16] = -90
+    truth = np.zeros(array.shape, np.uint8)
+    truth[3:7, 10:20, 6:12] = 1
+    array[truth == 1] = organ
+    array += np.random.default_rng(seed).normal(0, 15, array.shape)
+    image = Volume(array, spacing)
+    return image, image.with_array(truth)
+
+
+def fingerprint_of(cases, folder):
+    write_decathlon(folder, [(f"p{k}", *case) for k, case in enumerate(cases)], CLASSES)
+    return survey(find_scans(folder), len(CLASSES))
+
+
+@pytest.fixture(scope="module")
+def fingerprint(tmp_path_factory):
+    """Five CTs of different slices, two of them stored in other directions."""
+    cases = [ct(k, (2.0 + k, 0.8, 0.8)) for k in range(5)]
+    cases[1] = tuple(part.reorient("IPR") for part in cases[1])
+    cases[2] = tuple(part.reorient("LIP") for part in cases[2])
+    return fingerprint_of(cases, tmp_path_factory.mktemp("ct"))
+
+
+def test_a_fingerprint_measures_the_scans(fingerprint):
+    assert fingerprint.scans == 5 and fingerprint.axes == {"IPR": 1, "LIP": 1, "SPL": 3}
+    assert fingerprint.spacing.low == pytest.approx([2.0, 0.8, 0.8])
+    assert fingerprint.spacing.median == pytest.approx([4.0, 0.8, 0.8])
+    assert fingerprint.size == Range(*[[10, 30, 20]] * 3)
+    assert fingerprint.extent.high == pytest.approx([60.0, 24.0, 16.0])
+    assert fingerprint.values.low[0] < -1000 < fingerprint.values.median[1] < 60
+    assert fingerprint.foreground.median == pytest.approx([30, 90], abs=8)
+    assert "median spacing 4 x 0.8 x 0.8 mm, median size 10 x 30 x 20" in fingerprint.describe()
+
+
+def test_it_comes_back_from_its_file_and_damage_is_named(fingerprint, tmp_path):
+    path = tmp_path / "fingerprint.json"
+    fingerprint.save(path)
+    assert Fingerprint.load(path) == fingerprint
+    for text in ("{}", "[]", json.dumps(dict.fromkeys(json.loads(path.read_text()), 3))):
+        path.write_text(text)
+        with pytest.raises(ValueError, match="no fingerprint of a training set"):
+            Fingerprint.load(path)
+
+
+def test_what_is_left_open_follows_from_it(fingerprint):
+    fitted = fit_settings(ProjectConfig(classes=CLASSES), fingerprint)
+    assert fitted.spacing == pytest.approx((4.0, 0.8, 0.8)) and fitted.intensity == "soft_tissue"
+    chosen = ProjectConfig(classes=CLASSES, spacing=(1.0, 1.0, 1.0), intensity="bone")
+    assert fit_settings(chosen, fingerprint) == chosen
+
+
+@pytest.mark.parametrize(
+    ("organ", "intensity"),
+    [(-850, "lung"), (60, "soft_tissue"), (900, "bone"), (205, "mediastinum")],
+)
+def test_the_window_of_a_ct_shows_the_labelled_voxels(organ, intensity, tmp_path):
+    assert guess_intensity(fingerprint_of([ct(0, organ=organ)], tmp_path)) == intensity
+
+
+def test_what_is_not_in_hounsfield_units_is_normalised(tmp_path):
+    mr = [(image.with_array(image.array + 1100), truth) for image, truth in (ct(0), ct(1))]
+    assert guess_intensity(fingerprint_of(mr, tmp_path / "mr")) == "mr"
+    mixed = [mr[0], ct(1)]
+    assert guess_intensity(fingerprint_of(mixed, tmp_path / "mixed")) == "mr"
+
+
+def test_a_scan_like_those_of_the_training_passes(fingerprint):
+    for axes in ("SPL", "LIP"):
+        assert fingerprint.unlike(ct(9, (3.5, 0.8, 0.8))[0].reorient(axes), "soft_tissue") == []
+
+
+@pytest.mark.parametrize(
+    ("scan", "message"),
+    [
+        (ct(9, (4.0, 0.4, 0.4))[0], "voxels of 4 x 0.4 x 0.4 mm, those of the training 2 x 0.8"),
+        (ct(9, (5.0, 0.8, 0.8))[0].crop((0, 0, 0), (3, 30, 20)), "a size of 15 x 24 x 16 mm"),
+        (ct(9)[0].with_array(ct(9)[0].array + 1024), "values .low / middle / high. -?[0-9.]+ / "),
+        (ct(9)[0].with_array(ct(9)[0].array / 1000), "values .low / middle / high."),
+    ],
+)  # fmt: skip
+def test_a_scan_unlike_those_of_the_training_is_told(fingerprint, scan, message):
+    found = fingerprint.unlike(scan, "soft_tissue")
+    assert any(re.search(message, text) for text in found), found
+
+
+def test_the_scale_of_mr_says_nothing_but_its_sign_does(tmp_path):
+    image, truth = ct(0)
+    mr = image.with_array(image.array + 1200)
+    known = fingerprint_of([(mr, truth)], tmp_path)
+    assert known.unlike(mr.with_array(mr.array * 20), "mr") == []
+    assert "values" in known.unlike(image, "mr")[0]

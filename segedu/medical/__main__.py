@@ -61,7 +61,7 @@ def inspect(options: argparse.Namespace) -> int:
         print(f"{options.path.name}: {_describe(read_volume(options.path))}")
         return 0
     found = dicom.scan(options.path)
-    problems = list(found.unreadable.values())
+    problems, others = list(found.unreadable.values()), len(found.others)
     for series in found.series:
         print(f"{series.uid or '(no UID)'}: {len(series.files)} files, {series.modality}")
         if not series.is_image:
@@ -81,8 +81,8 @@ def inspect(options: argparse.Namespace) -> int:
     for name, problem in found.unreadable.items():
         print(f"{name}: problem: {problem}")
     if not found.series and not found.unreadable:
-        raise VolumeError(f"{options.path.name} holds no DICOM files, only {found.others} others")
-    print(f"{len(found.series)} series, {len(problems)} problems, {found.others} other files")
+        raise VolumeError(f"{options.path.name} holds no DICOM files, only {others} others")
+    print(f"{len(found.series)} series, {len(problems)} problems, {others} other files")
     return 1 if problems else 0
 
 

@@ -3,9 +3,12 @@
 import contextlib
 import importlib
 import logging
+import os
+import tempfile
 import warnings
 from collections.abc import Iterator
 from types import ModuleType
+from typing import BinaryIO
 
 
 def import_extra(name: str) -> ModuleType:
@@ -37,3 +40,16 @@ def quiet(name: str) -> Iterator[None]:
     finally:
         logger.removeHandler(handler)
         logger.propagate, logger.disabled = before
+
+
+@contextlib.contextmanager
+def overheard() -> Iterator[BinaryIO]:
+    """A file that takes what a library in C prints to stderr inside the block."""
+    with tempfile.TemporaryFile() as heard:
+        before = os.dup(2)
+        os.dup2(heard.fileno(), 2)
+        try:
+            yield heard
+        finally:
+            os.dup2(before, 2)
+            os.close(before)

@@ -4,17 +4,30 @@ from pathlib import Path
 
 import numpy as np
 
-from segedu.medical.dicom import find_series, read_segmentation, read_series, write_series
+from segedu.medical.dicom import (
+    Series,
+    find_series,
+    read_segmentation,
+    read_series,
+    scan,
+    write_series,
+)
 from segedu.medical.nifti import is_nifti, read_nifti, write_nifti
-from segedu.medical.volume import Volume
+from segedu.medical.volume import Volume, VolumeError
 
 
-def read_volume(path: str | Path, uid: str | None = None, *, allow_missing: bool = False) -> Volume:
-    """Read a folder of DICOM images, a NIfTI file or a DICOM-SEG file.
+def read_volume(
+    path: str | Path,
+    uid: str | None = None,
+    *,
+    allow_missing: bool = False,
+    keep_padding: bool = False,
+) -> Volume:
+    """Read a folder of DICOM images, or a file: NIfTI, DICOM-SEG, enhanced multi-frame DICOM.
 
     Args:
-        path: the folder, or a file; ``.nii`` and ``.nii.gz`` are NIfTI, others DICOM-SEG.
-        uid, allow_missing: of a series, see ``read_series``.
+        path: the folder, or the file.
+        uid, allow_missing, keep_padding: of a series, see ``read_series``.
 
     Raises:
         VolumeError, FileNotFoundError, ImportError: as the three readers.
@@ -22,11 +35,32 @@ def read_volume(path: str | Path, uid: str | None = None, *, allow_missing: bool
     path = Path(path)
     if not path.exists():
         raise FileNotFoundError(f"there is no file or folder {path}")
-    if path.is_dir():
-        return read_series(path, uid, allow_missing=allow_missing)
     if is_nifti(path):
         return read_nifti(path)
-    return read_segmentation(path)[0]
+    if path.is_file():
+        kinds = [series.modality for series in _dicom_in(path)]
+        if kinds == ["SEG"]:
+            return read_segmentation(path)[0]
+    return read_series(path, uid, allow_missing=allow_missing, keep_padding=keep_padding)
+
+
+def _dicom_in(path: Path) -> tuple[Series, ...]:
+    """The series of one file.
+
+    Raises:
+        VolumeError: it is damaged, or not DICOM; the message says what to do with other formats.
+    """
+    found = scan(path)
+    if found.unreadable:
+        raise VolumeError(found.unreadable[path.name])
+    if found.series:
+        return found.series
+    if path.name.upper() == "DICOMDIR":
+        raise VolumeError("DICOMDIR is the index of a folder; give the folder")
+    raise VolumeError(
+        f"{path.name} is neither NIfTI (.nii, .nii.gz) nor DICOM; 3D Slicer and SimpleITK save "
+        "other formats, such as .mha and .nrrd, as .nii.gz"
+    )
 
 
 def write_volume(

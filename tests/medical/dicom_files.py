@@ -5,6 +5,7 @@ import numpy as np
 SENTINELS = ("ZORRILLA^QUENTIN", "PID-7700117", "19370505", "ST. ELSEWHERE", "DR^WHO^SECRET")
 EXPLICIT, DEFLATED = "1.2.840.10008.1.2.1", "1.2.840.10008.1.2.1.99"
 J2K, RLE, JPEG_LS = "1.2.840.10008.1.2.4.90", "1.2.840.10008.1.2.5", "1.2.840.10008.1.2.4.80"
+JPEG_12_BIT, JPEG_LOSSLESS = "1.2.840.10008.1.2.4.51", "1.2.840.10008.1.2.4.70"
 
 
 def dicom_tags(position, shape=(4, 6), *, uid="1.2.3.4"):
@@ -59,6 +60,66 @@ def write_dicom(path, tags, pixels, *, syntax=EXPLICIT):
     dataset.file_meta.MediaStorageSOPClassUID = tags["SOPClassUID"]
     dataset.file_meta.MediaStorageSOPInstanceUID = tags["SOPInstanceUID"]
     dcmwrite(path, dataset, enforce_file_format=True)
+
+
+def enhanced_dicom(path, pixels, positions, *, slopes=None, **changes):
+    """An enhanced multi-frame file: where a frame lies stands in groups, not in the usual tags."""
+    from pydicom import Dataset
+
+    def group(**values):
+        item = Dataset()
+        for keyword, value in values.items():
+            setattr(item, keyword, value)
+        return [item]
+
+    tags = {**dicom_tags((0, 0, 0), pixels.shape[1:]), "Modality": "MR", **changes}
+    orientation = tags.pop("ImageOrientationPatient")
+    (shared,) = group(
+        PixelMeasuresSequence=group(PixelSpacing=tags.pop("PixelSpacing"), SliceThickness=9),
+        PlaneOrientationSequence=group(ImageOrientationPatient=orientation),
+    )
+    frames = []
+    for k, position in enumerate(positions):
+        (frame,) = group(PlanePositionSequence=group(ImagePositionPatient=list(position)))
+        if slopes is not None:
+            frame.PixelValueTransformationSequence = group(
+                RescaleSlope=slopes[k], RescaleIntercept=k
+            )
+        frames += [frame]
+    if slopes is not None:
+        del tags["RescaleSlope"], tags["RescaleIntercept"]
+    tags |= {
+        "SOPClassUID": "1.2.840.10008.5.1.4.1.1.4.1",
+        "ImagePositionPatient": None,
+        "SliceThickness": None,
+        "NumberOfFrames": len(pixels),
+        "SharedFunctionalGroupsSequence": [shared],
+        "PerFrameFunctionalGroupsSequence": frames,
+        **changes,
+    }
+    for keyword in ("PixelSpacing", "ImageOrientationPatient"):
+        tags.pop(keyword, None)
+    write_dicom(path, tags, pixels)
+
+
+def lossless_jpeg(path, syntax):
+    """Compress a file with what pydicom cannot write."""
+    import gdcm
+
+    reader, change, writer = (
+        gdcm.ImageReader(),
+        gdcm.ImageChangeTransferSyntax(),
+        gdcm.ImageWriter(),
+    )
+    reader.SetFileName(str(path))
+    assert reader.Read()
+    change.SetTransferSyntax(gdcm.TransferSyntax(gdcm.TransferSyntax.GetTSType(syntax)))
+    change.SetInput(reader.GetImage())
+    assert change.Change()
+    writer.SetFile(reader.GetFile())
+    writer.SetImage(change.GetOutput())
+    writer.SetFileName(str(path))
+    assert writer.Write()
 
 
 def one_file(folder, pixels=None, *, syntax=EXPLICIT, position=(0, 0, 0), **changes):

@@ -23,7 +23,14 @@ from pathlib import Path
 import numpy as np
 
 from segedu.medical import VolumeError, read_nifti, read_series
-from tests.medical.dicom_files import SENTINELS, dicom_tags, write_dicom
+from tests.medical.dicom_files import (
+    JPEG_LOSSLESS,
+    SENTINELS,
+    dicom_tags,
+    enhanced_dicom,
+    lossless_jpeg,
+    write_dicom,
+)
 
 SYNTAXES = {
     "implicit": "1.2.840.10008.1.2",
@@ -32,12 +39,13 @@ SYNTAXES = {
     "RLE": "1.2.840.10008.1.2.5",
     "JPEG-LS": "1.2.840.10008.1.2.4.80",
     "JPEG 2000": "1.2.840.10008.1.2.4.90",
+    "JPEG Lossless": JPEG_LOSSLESS,
 }
 NUMBERS = (0, 1, 0x7F, 0x80, 0xFF, 0x7FFF, 0x8000, 0xFFFF, 0x7FFFFFFF, 0xFFFFFFFE, 0xFFFFFFFF)
 
 
 def dicom_bases(folder: Path) -> list[bytes]:
-    """One small valid file for each transfer syntax."""
+    """One small valid file for each transfer syntax, and one with several frames."""
     import pydicom
 
     pixels = np.random.default_rng(0).integers(0, 4096, (64, 80)).astype(np.int16)
@@ -45,6 +53,8 @@ def dicom_bases(folder: Path) -> list[bytes]:
     for name, syntax in SYNTAXES.items():
         path = folder / f"{name}.dcm"
         write_dicom(path, dicom_tags((0, 0, 0), pixels.shape), pixels)
+        if syntax == JPEG_LOSSLESS:
+            lossless_jpeg(path, syntax)
         dataset = pydicom.dcmread(path)
         if dataset.file_meta.TransferSyntaxUID != syntax:
             if pydicom.uid.UID(syntax).is_compressed and name != "deflated":
@@ -52,7 +62,8 @@ def dicom_bases(folder: Path) -> list[bytes]:
             dataset.file_meta.TransferSyntaxUID = syntax
             pydicom.dcmwrite(path, dataset)
         bases.append(path.read_bytes())
-    return bases
+    enhanced_dicom(folder / "frames.dcm", pixels.reshape(4, 16, 80), [(0, 0, z) for z in range(4)])
+    return [*bases, (folder / "frames.dcm").read_bytes()]
 
 
 def nifti_bases() -> list[bytes]:

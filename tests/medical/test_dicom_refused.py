@@ -9,7 +9,18 @@ import pytest
 
 from segedu.medical.dicom import read_segmentation, read_series, scan
 from segedu.medical.volume import VolumeError
-from tests.medical.dicom_files import DEFLATED, EXPLICIT, J2K, JPEG_LS, RLE, SENTINELS, one_file
+from tests.medical.dicom_files import (
+    DEFLATED,
+    EXPLICIT,
+    J2K,
+    JPEG_12_BIT,
+    JPEG_LOSSLESS,
+    JPEG_LS,
+    RLE,
+    SENTINELS,
+    lossless_jpeg,
+    one_file,
+)
 from tests.medical.fuzz import deflate_bomb
 
 pydicom = pytest.importorskip("pydicom")
@@ -121,34 +132,89 @@ def test_nothing_but_padding_is_refused(tmp_path):
 
 def test_folders_without_images(tmp_path):
     (tmp_path / "readme").write_text("nothing here")
-    with pytest.raises(VolumeError, match="no DICOM images found.*1 files are not DICOM"):
+    with pytest.raises(VolumeError, match=r"found.*: 1 that are not DICOM \(readme\)"):
         read_series(tmp_path)
-    with pytest.raises(FileNotFoundError, match="is not a folder"):
-        read_series(tmp_path / "readme")
+    with pytest.raises(FileNotFoundError, match="absent is not there"):
+        read_series(tmp_path / "absent")
 
 
 def test_a_file_without_preamble_does_not_vanish(make_series):
     """It was taken for no DICOM at all, and the series of the others called sound."""
-    folder, _ = make_series()
+    folder, pixels = make_series()
     victim = folder / "3.dcm"
     behind_meta = victim.read_bytes()[132:]  # begins with group 2
     tags = pydicom.dcmread(victim)
     bare = []  # as programs before part 10 wrote it: without group 2
-    for implicit in (True, False):
+    for implicit, little in ((True, True), (False, True), (False, False)):
         plain = pydicom.Dataset({element.tag: element for element in tags})
+        if not little:
+            plain.PixelData = pixels[3].astype(">i2").tobytes()
         file = io.BytesIO()
-        pydicom.dcmwrite(
-            file, plain, implicit_vr=implicit, little_endian=True, enforce_file_format=False
-        )
+        how = {"implicit_vr": implicit, "little_endian": little}
+        pydicom.dcmwrite(file, plain, **how, enforce_file_format=False)
         bare.append(file.getvalue())
     for content in (behind_meta, *bare):
         assert content[128:132] != b"DICM"
         victim.write_bytes(content)
-        with pytest.raises(VolumeError, match="3.dcm looks like DICOM without"):
-            read_series(folder)
-        assert list(scan(folder).unreadable) == ["3.dcm"]
-    victim.write_bytes(b"plain text is something else")
-    assert scan(folder).others == 1 and not scan(folder).unreadable
+        assert np.array_equal(read_series(folder).array, pixels - 1024.0)
+    victim.rename(folder / "3")
+    (folder / "3").write_bytes(b"plain text is something else")
+    assert scan(folder).others == ("3",) and not scan(folder).unreadable
+
+
+@pytest.mark.parametrize("content", [b"", b"plain text", bytes(4096)])
+def test_what_is_called_dicom_and_is_not_may_be_a_slice(make_series, content):
+    folder, _ = make_series()
+    (folder / "3.dcm").write_bytes(content)
+    assert list(scan(folder).unreadable) == ["3.dcm"] and not scan(folder).others
+    with pytest.raises(VolumeError, match="3.dcm is damaged: it .*it may be a slice of the series"):
+        read_series(folder)
+
+
+def test_a_damaged_file_stops_its_own_series_only(make_series):
+    """Its series is known by its UID or, where that is lost, by the folder it lies in."""
+    folder, pixels = make_series(folder="study", SeriesInstanceUID="1.2.30")
+    make_series(folder="study", SeriesInstanceUID="1.2.31", names=["a", "b", "c", "d"])
+    data = (folder / "1.dcm").read_bytes()
+    place = data.index(b"\x28\0\x10\0US")  # Rows, behind the UID
+    (folder / "1.dcm").write_bytes(data[:place] + b"\xff" * 40)
+    assert list(scan(folder).unreadable) == ["1.dcm"]
+    assert np.array_equal(read_series(folder, "1.2.31").array, pixels - 1024.0)
+    with pytest.raises(VolumeError, match="1.dcm is damaged.*it may be a slice of the series"):
+        read_series(folder, "1.2.30")
+    (folder / "1.dcm").write_bytes(data[:140] + b"\xff" * 40)
+    for uid in ("1.2.30", "1.2.31"):
+        with pytest.raises(VolumeError, match="1.dcm"):
+            read_series(folder, uid)
+    (folder / "elsewhere").mkdir()
+    (folder / "1.dcm").rename(folder / "elsewhere" / "1.dcm")
+    assert np.array_equal(read_series(folder, "1.2.31").array, pixels - 1024.0)
+
+
+@pytest.mark.parametrize(
+    ("modality", "advice"),
+    [
+        ("SEG", "1 SEG; labels of a SEG are read if you give its file"),
+        ("RTSTRUCT", "1 RTSTRUCT; contours of an RTSTRUCT are not read, save them as a NIfTI"),
+        ("RTDOSE", "1 RTDOSE$"),
+    ],
+)
+def test_folders_of_segmentations_and_of_radiotherapy(tmp_path, make_series, modality, advice):
+    rows = None if modality == "RTSTRUCT" else 4
+    folder = one_file(tmp_path / "objects", Modality=modality, SeriesInstanceUID="9", Rows=rows)
+    with pytest.raises(VolumeError, match=f"no DICOM images found, of files there are: {advice}"):
+        read_series(folder)
+    images, pixels = make_series()
+    (folder / "slice.dcm").rename(images / "object.dcm")
+    assert np.array_equal(read_series(images).array, pixels - 1024.0)
+
+
+def test_echoes_in_one_series_are_counted(make_series):
+    heights = [z for z in (0, 2.5, 5) for _ in range(2)]
+    folder, _ = make_series(heights=heights)
+    message = "same position: 0.dcm and 1.dcm; 6 images lie at 3 positions: if they are echoes"
+    with pytest.raises(VolumeError, match=message):
+        read_series(folder)
 
 
 def write_bomb(path):
@@ -201,6 +267,24 @@ def test_cut_jpeg_ls_is_not_decoded(tmp_path, keep):
         read_series(folder)
 
 
+@pytest.mark.parametrize("place", [100, 1000, 4000])
+def test_damaged_lossless_jpeg_is_refused_in_silence(tmp_path, place, capfd):
+    """GDCM fills up what is missing, and prints that it did."""
+    pytest.importorskip("gdcm")
+    from pydicom.encaps import encapsulate, get_frame
+
+    pixels = np.random.default_rng(0).integers(0, 4096, (64, 80)).astype(np.uint16)
+    folder = one_file(tmp_path, pixels, Rows=64, Columns=80, PixelRepresentation=0)
+    lossless_jpeg(folder / "slice.dcm", JPEG_LOSSLESS)
+    dataset = pydicom.dcmread(folder / "slice.dcm")
+    frame = get_frame(dataset.PixelData, 0, number_of_frames=1)
+    dataset.PixelData = encapsulate([frame[:place] + b"\xff\xd9"])
+    dataset.save_as(folder / "slice.dcm")
+    with pytest.raises(VolumeError, match="slice.dcm is damaged: its pixels cannot be decoded"):
+        read_series(folder)
+    assert capfd.readouterr() == ("", "")
+
+
 def test_excess_frames_of_compressed_images_are_refused(tmp_path):
     from pydicom.encaps import encapsulate, generate_frames
 
@@ -217,16 +301,24 @@ def test_excess_frames_of_compressed_images_are_refused(tmp_path):
 
 
 @pytest.mark.parametrize(
-    ("syntax", "package"),
-    [(JPEG_LS, "pyjpegls"), (J2K, r"'segedu\[medical\]'"), ("1.2.840.10008.1.2.4.70", "libjpeg")],
+    ("syntax", "lost", "package"),
+    [
+        (JPEG_LS, ("gdcm", "pyjpegls"), r"'segedu\[medical\]'"),
+        (J2K, ("gdcm", "pillow", "pylibjpeg"), r"'segedu\[medical\]'"),
+        (JPEG_LOSSLESS, ("gdcm", "pylibjpeg"), r"'segedu\[medical\]'"),
+        (JPEG_12_BIT, ("pylibjpeg",), "pylibjpeg pylibjpeg-libjpeg"),
+    ],
 )
-def test_a_missing_decoder_is_named(tmp_path, monkeypatch, syntax, package):
+def test_a_missing_decoder_is_named(tmp_path, monkeypatch, syntax, lost, package):
+    """JPEG of 12 bits counted as damaged, for Pillow and GDCM decode its 8 bits only."""
     from pydicom.pixels import get_decoder
 
-    monkeypatch.setattr(type(get_decoder(syntax)), "is_available", False)
-    data = pydicom.encaps.encapsulate([b"\0" * 48])
-    folder = one_file(tmp_path, data, syntax=syntax)
-    with pytest.raises(VolumeError, match=rf"slice.dcm is compressed.*pip install.*{package}"):
+    decoder = get_decoder(syntax)
+    left = tuple(plugin for plugin in decoder.available_plugins if plugin not in lost)
+    monkeypatch.setattr(type(decoder), "available_plugins", left)
+    data = pydicom.encaps.encapsulate([b"\xff\xd8" + b"\0" * 48 + b"\xff\xd9"])
+    folder = one_file(tmp_path, data, syntax=syntax, BitsStored=12, HighBit=11)
+    with pytest.raises(VolumeError, match=rf"slice.dcm is compressed.*pip install {package}"):
         read_series(folder)
 
 

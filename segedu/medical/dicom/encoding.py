@@ -17,12 +17,10 @@ if TYPE_CHECKING:
 
 RLE = "1.2.840.10008.1.2.5"
 
-_PACKAGES = {  # decoders that pydicom knows but does not bring, by transfer syntax
-    "1.2.840.10008.1.2.4.51": "pylibjpeg pylibjpeg-libjpeg",
-    "1.2.840.10008.1.2.4.57": "pylibjpeg pylibjpeg-libjpeg",
-    "1.2.840.10008.1.2.4.70": "pylibjpeg pylibjpeg-libjpeg",
-    "1.2.840.10008.1.2.4.80": "pyjpegls",
-    "1.2.840.10008.1.2.4.81": "pyjpegls",
+_JPEG = [f"1.2.840.10008.1.2.4.{n}" for n in (50, 51, 57, 70, 80, 81)]  # JPEG-LS as well
+_JPEG_12_BIT = _JPEG[1]
+_PACKAGES = {  # decoders that the extra does not bring, by transfer syntax
+    _JPEG_12_BIT: "pylibjpeg pylibjpeg-libjpeg",
 }
 
 
@@ -39,10 +37,10 @@ def decodable_syntax(name: str, tags: "Dataset") -> "UID":
     if syntax.is_private or not syntax.is_transfer_syntax:
         raise VolumeError(f"{name} has no known transfer syntax")
     try:
-        decoder = get_decoder(syntax)
+        get_decoder(syntax)
     except NotImplementedError:
         raise VolumeError(f"{name}: {syntax.name} is not a way to store images") from None
-    if not decoder.is_available:
+    if syntax.is_encapsulated and not plugins(syntax, tags):
         package = _PACKAGES.get(syntax, "'segedu[medical]'")
         raise VolumeError(
             f"{name} is compressed with {syntax.name}, for which no decoder is installed: "
@@ -51,8 +49,30 @@ def decodable_syntax(name: str, tags: "Dataset") -> "UID":
     return syntax
 
 
-def check_claim(name: str, data: bytes, syntax: "UID", shape: tuple[int, int], size: int) -> None:
-    """Compare (rows, columns) and bytes per pixel of the header with the pixel data.
+def plugins(syntax: "UID", tags: "Dataset") -> list[str]:
+    """The decoders of pydicom that are installed for a compressed file, in the order to try."""
+    from pydicom.pixels import get_decoder
+
+    if syntax == RLE:  # the decoder in Rust ends the process when a stream is damaged
+        return ["pydicom"]
+    found = list(get_decoder(syntax).available_plugins)
+    if syntax == _JPEG_12_BIT and tags.get("BitsStored") != 8:  # they know its 8 bits only
+        found = [plugin for plugin in found if plugin not in ("pillow", "gdcm")]
+    # GDCM is in C++, and trusts a stream more than the others do.
+    return [plugin for plugin in found if plugin != "gdcm"] or found
+
+
+def check_claim(
+    name: str,
+    data: bytes,
+    syntax: "UID",
+    shape: tuple[int, int],
+    size: int,
+    *,
+    frame: int = 0,
+    frames: int = 1,
+) -> None:
+    """Compare (rows, columns) and bytes per pixel of the header with the pixel data of a frame.
 
     Raises:
         VolumeError: they differ, or the data are damaged.
@@ -61,21 +81,24 @@ def check_claim(name: str, data: bytes, syntax: "UID", shape: tuple[int, int], s
 
     claim = f"{name} claims {shape} pixels of {size} bytes, but holds"
     if not syntax.is_encapsulated:
-        expected = shape[0] * shape[1] * size
+        expected = frames * shape[0] * shape[1] * size
         if len(data) not in (expected, expected + expected % 2):  # padded to an even number
-            raise VolumeError(f"{claim} {len(data)} bytes")
+            of_frames = "" if frames == 1 else f" for {frames} frames"
+            raise VolumeError(f"{claim} {len(data)} bytes{of_frames}")
         return
     damaged = f"{name} is damaged: its compressed pixels cannot be parsed"
-    frame = guarded(lambda: get_frame(data, 0, number_of_frames=1), damaged)
+    stream = guarded(lambda: get_frame(data, frame, number_of_frames=frames), damaged)
     if syntax == RLE:
-        lengths = guarded(lambda: _rle_lengths(frame), damaged)
+        lengths = guarded(lambda: _rle_lengths(stream), damaged)
         if lengths != [shape[0] * shape[1]] * size:
             raise VolumeError(f"{claim} {lengths} bytes")
         return
+    if syntax in _JPEG and stream[:2] != b"\xff\xd8":  # GDCM prints a line of its own
+        raise VolumeError(damaged)
     # Without the mark at the end of a JPEG-LS stream its decoder searches for it for minutes.
-    if frame[:2] == b"\xff\xd8" and not frame.rstrip(b"\0").endswith(b"\xff\xd9"):
+    if stream[:2] == b"\xff\xd8" and b"\xff\xd9" not in stream[-16:]:
         raise VolumeError(f"{name} is damaged: its compressed pixels are cut off")
-    if (coded := _coded_shape(frame)) not in (None, shape):
+    if (coded := _coded_shape(stream)) not in (None, shape):
         raise VolumeError(f"{claim} {coded} pixels")
 
 

@@ -107,9 +107,16 @@ def _step(headers: Sequence[Header], height: np.ndarray) -> float:
     gaps = np.diff(height)
     double = int(np.argmin(gaps))
     if gaps[double] < 1e-3:
+        places = 1 + np.count_nonzero(gaps >= 1e-3)
+        several = (
+            f"; {len(headers)} images lie at {places} positions: if they are echoes, times or "
+            "weightings, dcm2niix writes a file for each"
+            if len(headers) >= 2 * places
+            else "; is one of them a copy?"
+        )
         raise VolumeError(
             f"two slices at the same position: {headers[double].name} and "
-            f"{headers[double + 1].name}"
+            f"{headers[double + 1].name}{several}"
         )
     for guess in (np.median(gaps), gaps.min()):  # the second, if half of the slices are missing
         steps = np.rint(gaps / guess).astype(int)
@@ -139,9 +146,10 @@ def _check_straight(headers: Sequence[Header], positions: np.ndarray, normal: np
 def _check_complete(headers: Sequence[Header], place: np.ndarray, allow_missing: bool) -> None:
     """Refuse gaps between the places of sorted slices, unless they are few and allowed."""
     missing = int(place[-1]) + 1 - len(headers)
-    if missing and not (allow_missing and missing < len(headers)):
+    too_many = missing >= len(headers)
+    if missing and (too_many or not allow_missing):
         gap = int(np.argmax(np.diff(place) > 1))
-        hint = "more than there are" if allow_missing else "allow_missing reads it all the same"
+        hint = "as many as there are, or more" if too_many else "allow_missing leaves them empty"
         raise VolumeError(
             f"missing slices: {missing}, the first between {headers[gap].name} and "
             f"{headers[gap + 1].name} ({hint})"

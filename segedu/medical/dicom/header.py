@@ -11,7 +11,10 @@ import numpy as np
 from segedu.medical.volume import VolumeError
 
 TAGS = (
+    "SOPClassUID",
+    "SOPInstanceUID",
     "Modality",
+    "ImageType",
     "StudyInstanceUID",
     "SeriesInstanceUID",
     "FrameOfReferenceUID",
@@ -33,23 +36,31 @@ TAGS = (
     "RescaleSlope",
     "RescaleIntercept",
     "ModalityLUTSequence",
-)  #: all that is ever read, but for the pixels
+)  #: all that is ever kept, but for the pixels
+GROUPS = ("SharedFunctionalGroupsSequence", "PerFrameFunctionalGroupsSequence")
 DAMAGED = object()  #: stands for a value that could not be read
 
 
 @dataclass(frozen=True)
 class Header:
-    """The wanted tags of one file that are there and not empty.
+    """The wanted tags of one image that are there and not empty.
 
     Attributes:
         path: of the file.
-        name: the path relative to the folder that was given; this is what messages say.
+        file: the path relative to the folder that was given.
         values: by keyword.
+        frame: which one, in a file of several; None in a file of one image.
     """
 
     path: Path
-    name: str
+    file: str
     values: dict[str, Any]
+    frame: int | None = None
+
+    @property
+    def name(self) -> str:
+        """What messages call it."""
+        return self.file if self.frame is None else f"{self.file} (frame {self.frame + 1})"
 
     def __repr__(self) -> str:
         return f"Header({self.name!r})"

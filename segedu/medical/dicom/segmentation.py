@@ -5,7 +5,7 @@ from pathlib import Path
 import numpy as np
 
 from segedu.medical._files import import_extra, quiet
-from segedu.medical.dicom.parsing import read_header
+from segedu.medical.dicom.frames import read_headers
 from segedu.medical.volume import Volume, VolumeError
 
 
@@ -26,14 +26,9 @@ def read_segmentation(path: str | Path) -> tuple[Volume, dict[int, str]]:
     path = Path(path)
     if not path.is_file():
         raise FileNotFoundError(f"{path} is not a file")
-    header = read_header(path, path.name)  # bounded, which highdicom's reading is not
-    if header is None:
-        raise VolumeError(f"{path.name} is not a DICOM file")
-    if header.values.get("Modality") not in ("SEG", None):
-        raise VolumeError(
-            f"{path.name} is one image of a series, not a volume; give the folder that holds the "
-            "series"
-        )
+    headers = read_headers(path, path.name)  # bounded, which highdicom's reading is not
+    if not headers or headers[0].values.get("Modality") not in ("SEG", None):
+        raise VolumeError(f"{path.name} is not a DICOM-SEG file")
     with quiet("pydicom"), quiet("highdicom"):
         try:
             file = highdicom.seg.segread(path)

@@ -6,8 +6,9 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+from segedu.medical.dicom.frames import NO_IMAGES, read_headers
 from segedu.medical.dicom.header import Header
-from segedu.medical.dicom.parsing import read_header
+from segedu.medical.dicom.parsing import series_uid
 from segedu.medical.volume import VolumeError
 
 
@@ -33,7 +34,7 @@ class Series:
     @property
     def files(self) -> tuple[str, ...]:
         """Names relative to the folder."""
-        return tuple(header.name for header in self.headers)
+        return tuple(dict.fromkeys(header.file for header in self.headers))
 
 
 @dataclass(frozen=True)
@@ -43,74 +44,119 @@ class Folder:
     Attributes:
         series: by UID.
         unreadable: name of a damaged DICOM file -> what is wrong.
-        others: number of files that are not DICOM.
+        others: names of the files that are not DICOM.
     """
 
     series: tuple[Series, ...]
     unreadable: dict[str, str]
-    others: int
+    others: tuple[str, ...]
 
 
 def scan(folder: str | Path) -> Folder:
-    """List the series below a folder, whatever the files are called.
+    """List the series below a folder, whatever the files are called; or those of one file.
 
-    A file is DICOM if it has the letters DICM at byte 128. One that begins as DICOM does behind
-    these, without them, is listed as unreadable. Links to folders are not followed.
+    A file is DICOM if it has the letters DICM at byte 128, or begins as DICOM does behind these.
+    Links to folders are not followed.
 
     Raises:
         FileNotFoundError: there is no such folder.
         ImportError: pydicom is not installed.
     """
     folder = Path(folder)
-    if not folder.is_dir():
-        raise FileNotFoundError(f"{folder} is not a folder")
+    if not folder.exists():
+        raise FileNotFoundError(f"{folder} is not there")
     groups: dict[str, list[Header]] = {}
-    unreadable, others = {}, 0
+    unreadable, others = {}, []
     for path in _regular_files(folder):
-        name = path.relative_to(folder).as_posix()
+        name = path.relative_to(folder).as_posix() if path != folder else path.name
         try:
-            header = read_header(path, name)
+            headers = read_headers(path, name)
         except VolumeError as error:
             unreadable[name] = str(error)
             continue
-        if header is None:
-            others += 1
-        else:
+        if not headers:
+            others.append(name)
+        for header in headers:
             groups.setdefault(header.uid("SeriesInstanceUID"), []).append(header)
     series = tuple(_series(uid, group) for uid, group in sorted(groups.items()))
-    return Folder(series, unreadable, others)
+    return Folder(series, unreadable, tuple(others))
 
 
 def find_series(folder: str | Path, uid: str | None = None) -> Series:
     """The series that ``read_series`` would read.
 
     Raises:
-        VolumeError: a damaged file, no images, several series or none with this UID.
+        VolumeError: no images, several series or none with this UID, one image of a series in place
+            of its folder, or a damaged file that may belong to the series.
         FileNotFoundError: there is no such folder.
     """
-    found = scan(folder)
+    return choose(scan(folder), folder, uid)
+
+
+def choose(found: Folder, folder: str | Path, uid: str | None = None) -> Series:
+    """As `find_series`, in what `scan` found in a folder.
+
+    Raises:
+        VolumeError: as `find_series`.
+    """
+    images = [series for series in found.series if series.is_image]
+    if not images:
+        raise VolumeError(_no_images(found))
+    chosen = [series for series in images if uid in (None, series.uid)]
+    if len(chosen) != 1:
+        problem = (
+            "no series has this UID" if not chosen else "several series, choose one by its UID"
+        )
+        listing = "; ".join(f"{s.uid or '(no UID)'}: {len(s.files)} {s.modality}" for s in images)
+        raise VolumeError(f"{problem}: {listing}")
+    (series,) = chosen
+    first = series.headers[0]
+    if Path(folder) == first.path and first.frame is None:
+        raise VolumeError(
+            f"{first.name} is one image of a series, not a volume; give the folder that holds the "
+            "series"
+        )
+    if suspects := [name for name in found.unreadable if _may_belong(folder, name, series)]:
+        more = f" (and {len(suspects) - 1} more such files)" if len(suspects) > 1 else ""
+        raise VolumeError(
+            f"{found.unreadable[suspects[0]]}{more}; it may be a slice of the series: replace it, "
+            "or move it to another folder if it is not"
+        )
+    return series
+
+
+def _may_belong(folder: str | Path, name: str, series: Series) -> bool:
+    """Whether an unreadable file is of a series, by its UID or, if that is lost, by its folder."""
+    if uid := series_uid(Path(folder, name)):
+        return uid == series.uid
+    return any(Path(file).parent == Path(name).parent for file in series.files)
+
+
+def _no_images(found: Folder) -> str:
+    """What a folder without images holds in their place."""
     if found.unreadable:
         reasons = list(found.unreadable.values())
         more = f" (and {len(reasons) - 1} more such files)" if len(reasons) > 1 else ""
-        raise VolumeError(reasons[0] + more)
-    images = [series for series in found.series if series.is_image]
-    if not images:
-        raise VolumeError(
-            f"no DICOM images found ({found.others} files are not DICOM, that is without the "
-            f"letters DICM at byte 128)"
+        return reasons[0] + more
+    held = [f"{len(series.files)} {series.modality}" for series in found.series]
+    if found.others:
+        shown = ", ".join(found.others[:3]) + (", ..." if len(found.others) > 3 else "")
+        held.append(f"{len(found.others)} that are not DICOM ({shown})")
+    text = f"no DICOM images found, of files there are: {', '.join(held) or 'none'}"
+    kinds = {series.modality for series in found.series}
+    if "SEG" in kinds:
+        text += "; labels of a SEG are read if you give its file in place of the folder"
+    if "RTSTRUCT" in kinds:
+        text += (
+            "; contours of an RTSTRUCT are not read, save them as a NIfTI or DICOM-SEG file first"
         )
-    if uid is None and len(images) == 1:
-        return images[0]
-    for series in images:
-        if series.uid == uid:
-            return series
-    problem = "several series, choose one by its UID" if uid is None else "no series has this UID"
-    listing = "; ".join(f"{s.uid or '(no UID)'}: {len(s.files)} {s.modality}" for s in images)
-    raise VolumeError(f"{problem}: {listing}")
+    return text
 
 
 def _regular_files(folder: Path) -> Iterator[Path]:
     """All files below, in a fixed order; pipes and devices, which may block, are left out."""
+    if folder.is_file():
+        yield folder
     for root, folders, names in os.walk(folder):
         folders.sort()
         yield from (path for name in sorted(names) if (path := Path(root, name)).is_file())
@@ -124,6 +170,6 @@ def _series(uid: str, headers: Sequence[Header]) -> Series:
         first.uid("StudyInstanceUID"),
         first.uid("FrameOfReferenceUID"),
         modality if re.fullmatch("[A-Z]{2,12}", modality) else "unknown",
-        modality != "SEG" and any("Rows" in header.values for header in headers),
+        modality not in NO_IMAGES and any("Rows" in header.values for header in headers),
         tuple(headers),
     )

@@ -8,20 +8,30 @@ which ``python -m segedu.tools.new_chapter`` begins: a module with one function 
         expect_number(answer, 188, near={180: "… ｜ …"})
 
 Messages are written ``English ｜ 中文``; each edition of the book shows its half.
+
+A check that calls a function draws inputs from `drawn`: always the same for a reader, others for
+an instructor who grades with `hidden_inputs`. An exercise whose check needs more than arrays and
+numbers (a network with its hooks, a file) is marked ``by_person``: a person reads it.
 """
 
 from __future__ import annotations
 
+import contextlib
+import hashlib
 import importlib
 import math
 import pkgutil
 import re
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextvars import ContextVar
 from dataclasses import dataclass
 from html import escape
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from segedu.languages import BAR
+
+if TYPE_CHECKING:
+    import torch
 
 RIGHT = "Right. ｜ 正确。"
 UNANSWERED = "Not answered yet. ｜ 还没有作答。"
@@ -40,11 +50,13 @@ class Exercise:
         number: of the exercise in its chapter.
         judge: raises `WrongAnswerError`, or returns where the answer is right.
         wrong: typical wrong answers, which tests hand in.
+        by_person: a grade needs a person; else `judge` decides on arrays and numbers alone.
     """
 
     number: int
     judge: Callable[[Any], None]
     wrong: Sequence[Any]
+    by_person: bool = False
 
 
 @dataclass(frozen=True, repr=False)
@@ -71,9 +83,11 @@ class Verdict:
         )
 
 
-def exercise(number: int, wrong: Sequence[Any] = ()) -> Callable[[Callable], Exercise]:
+def exercise(
+    number: int, wrong: Sequence[Any] = (), *, by_person: bool = False
+) -> Callable[[Callable], Exercise]:
     """Decorator: makes an `Exercise` of a function that raises what is wrong with an answer."""
-    return lambda judge: Exercise(number, judge, wrong)
+    return lambda judge: Exercise(number, judge, wrong, by_person)
 
 
 def check(name: str, answer: Any) -> Verdict:
@@ -89,11 +103,15 @@ def check(name: str, answer: Any) -> Verdict:
     Raises:
         ValueError: there is no such exercise.
     """
-    judged = find(name)
+    return judged(find(name), answer)
+
+
+def judged(exercise: Exercise, answer: Any) -> Verdict:
+    """As `check`, for an exercise that stands elsewhere."""
     if answer is None or answer is ...:
         return Verdict(False, UNANSWERED)
     try:
-        judged.judge(answer)
+        exercise.judge(answer)
     except WrongAnswerError as error:
         return Verdict(False, f"Not yet: {_first(error)} {BAR} 还不对：{_second(error)}")
     except Exception as error:  # whatever the reader's code raises is an answer, too
@@ -130,11 +148,38 @@ def chapters() -> list[str]:
 
 def exercises(chapter: str) -> dict[int, Exercise]:
     """The exercises of a chapter, by number."""
-    module = importlib.import_module(f"segedu.teaching.checks.{chapter.replace('-', '_')}")
-    return {e.number: e for e in vars(module).values() if isinstance(e, Exercise)}
+    return exercises_in(f"segedu.teaching.checks.{chapter.replace('-', '_')}")
+
+
+def exercises_in(module: str) -> dict[int, Exercise]:
+    """The exercises of a module of checks, by number."""
+    found = vars(importlib.import_module(module)).values()
+    return {e.number: e for e in found if isinstance(e, Exercise)}
 
 
 # ---- what the checks are written with
+
+_secret: ContextVar[str] = ContextVar("secret", default="")
+
+
+@contextlib.contextmanager
+def hidden_inputs(secret: str) -> Iterator[None]:
+    """Within the block, checks draw other inputs than the reader's; ``secret`` decides which."""
+    token = _secret.set(secret)
+    try:
+        yield
+    finally:
+        _secret.reset(token)
+
+
+def drawn(number: int) -> torch.Generator:
+    """What a check draws its inputs from: ``number`` is the seed, unless inputs are hidden."""
+    import torch
+
+    seed = number
+    if secret := _secret.get():
+        seed = int.from_bytes(hashlib.sha256(f"{secret} {number}".encode()).digest()[:7])
+    return torch.Generator().manual_seed(seed)
 
 
 def expect(condition: bool, message: str) -> None:

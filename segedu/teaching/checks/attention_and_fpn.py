@@ -5,6 +5,7 @@ from torch.nn import functional as F
 
 from segedu.teaching.checking import (
     NOTHING,
+    drawn,
     exercise,
     expect,
     expect_function,
@@ -63,7 +64,7 @@ def _among_channels(a):
 )
 def attention_of_a_map(answer):
     """Scaled dot-product attention in which every place is query, key and value."""
-    generator = torch.Generator().manual_seed(0)
+    generator = drawn(0)
     cases = [
         (torch.randn(size, generator=generator),) for size in ((4, 3, 5), (2, 4, 4), (9, 1, 2))
     ]
@@ -125,7 +126,7 @@ def _changes_its_values(maps):
 )
 def sums_on_the_way_down(answer):
     """The sums of lateral maps, from the coarsest to the finest."""
-    generator = torch.Generator().manual_seed(0)
+    generator = drawn(0)
     maps = [torch.randn(2, 3, 8 // 2**i, 12 // 2**i, generator=generator) for i in range(3)]
     given = [a.clone() for a in maps]
     expected = _top_down(given)
@@ -176,7 +177,7 @@ def _masked_after(q, k, v, reach):
 )
 def attention_with_a_reach(answer):
     """Attention along a row in which a place asks only its neighbours."""
-    generator = torch.Generator().manual_seed(0)
+    generator = drawn(0)
     cases = [
         (*(torch.randn(n, c, generator=generator) for c in (d, d, 2)), reach)
         for n, d, reach in ((7, 3, 2), (5, 4, 1), (4, 2, 9))

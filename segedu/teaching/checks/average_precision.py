@@ -1,9 +1,10 @@
 """Checks of the exercises of *Average precision*."""
 
 import numpy as np
+import torch
 
 from segedu.metrics import AveragePrecision
-from segedu.teaching.checking import exercise, expect, expect_number, expect_tensor
+from segedu.teaching.checking import drawn, exercise, expect, expect_number, expect_tensor
 
 
 def _square(row, column, height=4, width=4):
@@ -169,6 +170,10 @@ def keep_best(answer):
         "; here one IoU is exactly 0.5, which is not below 0.5",
         "；这里有一个 IoU 恰好是 0.5，不算低于 0.5",
     )
+    generator = drawn(0)
+    places = torch.randint(0, 9, (8, 2), generator=generator).tolist()
+    drawn_masks = np.stack([_square(row, column) for row, column in places])
+    drawn_scores = torch.randperm(8, generator=generator).numpy() / 8
     nothing = ("", "")
     for masks, s, (english, chinese) in [
         (FOUND, SCORES, nothing),
@@ -176,6 +181,7 @@ def keep_best(answer):
         (thirds, three, nothing),
         (half, three, at_half),
         (chain, three, only_kept),
+        (drawn_masks, drawn_scores, nothing),
     ]:
         found, wanted = answer(masks.copy(), s.copy()), _keep_best(masks, s)
         expect(found is not None, "the function returns nothing ｜ 函数没有返回结果")
@@ -197,7 +203,11 @@ def keep_best(answer):
         )
 
 
-@exercise(5, wrong=[[0.401, 0.571, 0.356], np.zeros(12), 0.401, AveragePrecision(), "stats"])
+@exercise(
+    5,
+    wrong=[[0.401, 0.571, 0.356], np.zeros(12), 0.401, AveragePrecision(), "stats"],
+    by_person=True,
+)
 def official_numbers(answer):
     """COCO's twelve numbers of the six detections on paper."""
     expect(

@@ -8,6 +8,7 @@ from torch import Tensor
 from segedu.metrics import surface_distances
 from segedu.teaching.checking import (
     NOTHING,
+    drawn,
     exercise,
     expect,
     expect_function,
@@ -55,7 +56,7 @@ def unseen_strays(answer):
 
 
 def _pairs() -> list[tuple[Tensor, Tensor]]:
-    generator = torch.Generator().manual_seed(0)
+    generator = drawn(0)
     return [tuple(torch.rand(2, 9, 7, generator=generator) > 0.7) for _ in range(3)]
 
 

@@ -9,7 +9,14 @@ from torch import Tensor
 from segedu.data import scenes
 from segedu.losses import CrossEntropyLoss
 from segedu.models import get_model
-from segedu.teaching.checking import NOTHING, exercise, expect, expect_function, expect_number
+from segedu.teaching.checking import (
+    NOTHING,
+    drawn,
+    exercise,
+    expect,
+    expect_function,
+    expect_number,
+)
 
 
 @exercise(1, wrong=[0.0, 0.31, 1.6187, 0.6931, 0.5514, math.e / (math.e + 1)])
@@ -72,7 +79,7 @@ def count_leaked(train_images: Tensor, val_images: Tensor) -> int:
 )
 def leaked_images(answer):
     """How many validation images occur in the training set."""
-    generator = torch.Generator().manual_seed(0)
+    generator = drawn(0)
     images = torch.randint(0, 9, (9, 3, 4, 5), generator=generator).float()
     almost = images[:1].clone()
     almost[0, 0, 0, 0] += 1
@@ -192,7 +199,7 @@ def climbing_labels(answer):
     one_way = torch.tensor([[0, 0, 1, 2], [0, 0, 1, 2], [0, 0, 2, 2]])
     thin = torch.tensor([[0, 3, 0, 0], [0, 3, 0, 0], [4, 4, 2, 1]])
     flat = torch.zeros(3, 3, dtype=torch.long)
-    generator = torch.Generator().manual_seed(0)
+    generator = drawn(0)
     mixed = torch.randint(0, 4, (6, 7), generator=generator)
     expect(answer(thin) is not None, NOTHING)
     expect(

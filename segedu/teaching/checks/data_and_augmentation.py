@@ -10,6 +10,7 @@ from torch.nn import functional as F
 
 from segedu.teaching.checking import (
     WrongAnswerError,
+    drawn,
     exercise,
     expect,
     expect_function,
@@ -79,6 +80,7 @@ def _expect_unconverted(found, path):
         lambda path: _numbers(path)[None],
         LABELS,
     ],
+    by_person=True,
 )
 def read_mask(answer):
     """The class numbers of a PNG file."""
@@ -146,7 +148,7 @@ def _shift_in_place(image, mask, columns):
 )
 def shift(answer):
     """Image and mask moved to the right together."""
-    generator = torch.Generator().manual_seed(0)
+    generator = drawn(0)
     image = torch.rand(3, 4, 6, generator=generator)
     mask = torch.randint(1, 5, (4, 6), generator=generator)
     for columns in (1, 4):
@@ -212,7 +214,7 @@ def _most_frequent(mask, factor, num_classes):
 )
 def shrink(answer):
     """The most frequent class of each block."""
-    generator = torch.Generator().manual_seed(0)
+    generator = drawn(0)
     cases = []
     for factor, rows, columns in ((3, 4, 5), (2, 6, 6)):
         major = torch.randint(0, 7, (rows, columns), generator=generator)  # of each block

@@ -8,6 +8,7 @@ from torch import Tensor, nn
 from segedu.models.deeplab import deeplab_v3_resnet
 from segedu.teaching.checking import (
     WrongAnswerError,
+    drawn,
     exercise,
     expect,
     expect_function,
@@ -123,6 +124,7 @@ def _pair(
         _pair(8, dilation=4, padding=4),
         tuple(reversed(_pair(8))),
     ],
+    by_person=True,
 )
 def a_finer_model(answer):
     """A network of stride 8 with the weights of one of stride 16, doubled rate in the head."""
@@ -236,7 +238,7 @@ MISTAKES = {
 @exercise(5, wrong=[*MISTAKES, lambda z, brightness: None])
 def one_step_of_a_crf(answer):
     """A step of mean-field inference in a fully connected CRF, on a row of pixels."""
-    generator = torch.Generator().manual_seed(0)
+    generator = drawn(0)
     cases = []
     for pixels, classes in ((6, 2), (9, 3)):
         z = torch.randn(pixels, classes, generator=generator)

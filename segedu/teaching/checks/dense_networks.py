@@ -125,6 +125,7 @@ def _signed(block: DenseBlock) -> Tensor:
         lambda block: listening(block) / listening(block).sum(1, keepdim=True),
         lambda block: None,
     ],
+    by_person=True,
 )
 def who_is_listened_to(answer):
     """Mean absolute weights by source."""

@@ -2,7 +2,16 @@
 
 import math
 
-from segedu.teaching.checking import NOTHING, exercise, expect, expect_function, expect_number
+import torch
+
+from segedu.teaching.checking import (
+    NOTHING,
+    drawn,
+    exercise,
+    expect,
+    expect_function,
+    expect_number,
+)
 
 TOLERANCE = 2e-4
 
@@ -67,7 +76,8 @@ def step_with_momentum(answer):
     if callable(answer) and isinstance(found := answer(*cases[0]), tuple):
         seen = tuple(round(float(number), 6) for number in found)
         expect(seen not in near, near.get(seen, ""))
-    expect_function(answer, momentum_step, cases)
+    more = torch.randint(1, 100, (3, 5), generator=drawn(0)) / 10
+    expect_function(answer, momentum_step, [*cases, *map(tuple, more.tolist())], tolerance=1e-5)
 
 
 @exercise(
@@ -89,6 +99,10 @@ def schedule_of_stairs(answer):
         f" ｜ 需要一个函数，得到的是 {type(answer).__name__}",
     )
     cases = [(t, [50, 80]) for t in (0, 49, 50, 79, 80, 99)]
+    generator = drawn(0)
+    for _ in range(4):
+        steps = torch.randperm(60, generator=generator).tolist()
+        cases.append((steps[0], sorted(steps[:4])))
     for t, milestones in [*cases, (7, []), (7, [3, 5, 7])]:
         found, wanted = answer(t, milestones), stairs(t, milestones)
         expect(found is not None, NOTHING)

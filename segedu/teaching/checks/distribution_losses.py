@@ -6,13 +6,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-from segedu.teaching.checking import (
-    NOTHING,
-    exercise,
-    expect,
-    expect_number,
-    expect_numbers,
-)
+from segedu.teaching.checking import NOTHING, drawn, exercise, expect, expect_number, expect_numbers
 
 
 @exercise(
@@ -108,7 +102,7 @@ def _upper(confidence: Tensor, right: Tensor, num_bins: int) -> float:
 )
 def calibration_error(answer):
     """ECE of pixels with equal bins."""
-    generator = torch.Generator().manual_seed(0)
+    generator = drawn(0)
     confidence = 0.3 + 0.7 * torch.rand(50, generator=generator)
     right = (torch.rand(50, generator=generator) < 0.6).long()
     found = answer(confidence, right, 5)
@@ -163,7 +157,7 @@ def _constant(scores: Tensor, target: Tensor, weights: Tensor) -> Tensor:
 )
 def weights_and_ignored_pixels(answer):
     """Weighted cross-entropy that leaves out ignored pixels."""
-    generator = torch.Generator().manual_seed(0)
+    generator = drawn(0)
     scores = torch.randn(2, 3, 4, 4, generator=generator)
     target = torch.randint(0, 3, (2, 4, 4), generator=generator)
     weights = torch.tensor([1.0, 2.0, 8.0])

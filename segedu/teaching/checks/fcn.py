@@ -10,6 +10,7 @@ from torch.nn import functional as F
 from segedu.models.fcn import FCN, bilinear_kernel
 from segedu.teaching.checking import (
     WrongAnswerError,
+    drawn,
     exercise,
     expect,
     expect_function,
@@ -81,7 +82,7 @@ def _only_twelve(scores: Tensor) -> Tensor:
 )
 def enlarge_all_classes(answer):
     """A bilinear transposed convolution, class by class."""
-    generator = torch.Generator().manual_seed(0)
+    generator = drawn(0)
     sizes = [(1, 12, 3, 2), (2, 3, 4, 4), (1, 1, 2, 3)]
     cases = [(torch.randn(size, generator=generator),) for size in sizes]
     expect_function(answer, doubled, [])
@@ -134,10 +135,11 @@ def _expect_unmixed(answer: Callable[[Tensor], Tensor], scores: Tensor) -> None:
         _zeroed_for_good,
         _without_weight,
     ],
+    by_person=True,
 )
 def switch_a_skip_off(answer):
     """Logits of FCN-8s without one of its skips; the model stays as it is."""
-    generator = torch.Generator().manual_seed(0)
+    generator = drawn(0)
     model = FCN(3, base_width=2, head_width=4).eval()
     with torch.no_grad():
         for parameter in model.parameters():
@@ -178,7 +180,7 @@ def switch_a_skip_off(answer):
 )
 def dense_output(answer):
     """Stride 1 and dilation 2 in place of stride 2."""
-    generator = torch.Generator().manual_seed(0)
+    generator = drawn(0)
     cases = []
     for side in (9, 12):
         shapes = [(1, 2, side, side), (3, 2, 3, 3), (4, 3, 3, 3)]

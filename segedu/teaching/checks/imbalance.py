@@ -8,6 +8,7 @@ from torch import Tensor
 
 from segedu.teaching.checking import (
     NOTHING,
+    drawn,
     exercise,
     expect,
     expect_function,
@@ -103,7 +104,7 @@ def _with_ignored(logits: Tensor, target: Tensor, weights: Tensor) -> Tensor:
 )
 def weighted_cross_entropy(answer):
     """Weighted cross-entropy with ignored pixels."""
-    generator = torch.Generator().manual_seed(0)
+    generator = drawn(0)
     logits = torch.randn(8, 3, generator=generator)
     target = torch.tensor([0, 0, 0, 1, 255, 2, 1, 255])
     weights = torch.tensor([1.0, 2.0, 6.0])
@@ -167,5 +168,7 @@ def best_of_all_offsets(answer):
     ):
         expect(not torch.isclose(torch.as_tensor(found).float(), value), message)
     expect_number(found, largest_iou(margin, there).item(), tolerance=1e-5)
-    cases = [(margin, there), (margin, ~there), (-margin, there)]
+    generator = drawn(0)
+    more = torch.randn(20, generator=generator), torch.rand(20, generator=generator) < 0.4
+    cases = [(margin, there), (margin, ~there), (-margin, there), more]
     expect_function(answer, largest_iou, cases, tolerance=1e-5)

@@ -3,8 +3,9 @@
 import math
 
 import numpy as np
+import torch
 
-from segedu.teaching.checking import exercise, expect, expect_function, expect_number
+from segedu.teaching.checking import drawn, exercise, expect, expect_function, expect_number
 
 TRUTH = np.array(
     [
@@ -151,6 +152,13 @@ def pq_with_void(answer):
         ([strip(0, 1)], [strip(0, 1, 2, 3)], none),
         ([], [strip(0, 1)], void),
     ]
+    generator = drawn(0)
+    for _ in range(4):  # three segments and three objects; objects never lie on void
+        found, true = torch.randint(0, 4, (2, 12), generator=generator).numpy()
+        moved = np.where(torch.rand(12, generator=generator).numpy() < 0.7, true, found)
+        masks = [[(row == k)[None] for k in range(3)] for row in (moved, true)]
+        objects = [mask & ~void for mask in masks[1]]
+        cases.append(([m for m in masks[0] if m.any()], [m for m in objects if m.any()], void))
     expect_function(answer, _class_pq, cases)
     expect(
         np.isclose(answer([strip(5, 6, 7, 8, 9, 10)], [strip(4, 5, 6, 7)], void), 3 / 4),

@@ -7,6 +7,7 @@ from torch.nn import functional as F
 from segedu.models.pspnet import PyramidPooling
 from segedu.teaching.checking import (
     NOTHING,
+    drawn,
     exercise,
     expect,
     expect_function,
@@ -42,7 +43,7 @@ def _pool(a, bins):
 )
 def average_in_bins(answer):
     """Average pooling to a number of bins."""
-    generator = torch.Generator().manual_seed(0)
+    generator = drawn(0)
     cases = [
         (torch.randn(channels, height, width, generator=generator), bins)
         for channels, height, width, bins in ((2, 4, 4, 2), (3, 6, 9, 3), (1, 5, 7, 1))
@@ -98,6 +99,7 @@ def _and_leaves_its_hook(model, images):
         lambda model, images: _exchanged(model, images, -1),
         _and_leaves_its_hook,
     ],
+    by_person=True,
 )
 def labels_with_other_context(answer):
     """Labels of a batch in which each image gets the pooled context of the one before."""

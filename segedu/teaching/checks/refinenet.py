@@ -9,6 +9,7 @@ from torch import Tensor, nn
 from segedu.models.refinenet import RefineNet
 from segedu.teaching.checking import (
     WrongAnswerError,
+    drawn,
     exercise,
     expect,
     expect_number,
@@ -108,11 +109,12 @@ def _to_the_coarsest(maps: Sequence[Tensor], convs: Sequence[nn.Module]) -> Tens
         7,
         lambda a, b: None,
     ],
+    by_person=True,
 )
 def fuse_any_number(answer):
     """A fusion of any number of maps."""
     expect(callable(answer), "a function is wanted ｜ 需要一个函数")
-    generator = torch.Generator().manual_seed(0)
+    generator = drawn(0)
     for channels in ((4, 6), (4, 6, 8, 3)):
         maps = [
             torch.randn(2, c, 12 >> k, 16 >> k, generator=generator) for k, c in enumerate(channels)
@@ -170,11 +172,12 @@ def _corners_aligned(a: Tensor, conv: nn.Module, size: tuple[int, int]) -> Tenso
         16,
         lambda a, conv, size: None,
     ],
+    by_person=True,
 )
 def scores_before_enlarging(answer):
     """A 1×1 convolution on the small map, then the interpolation."""
     expect(callable(answer), "a function is wanted ｜ 需要一个函数")
-    generator = torch.Generator().manual_seed(0)
+    generator = drawn(0)
     a, conv = torch.randn(2, 6, 5, 7, generator=generator), nn.Conv2d(6, 3, 1)
     seen: list[tuple[int, ...]] = []
     hook = conv.register_forward_hook(
@@ -244,6 +247,7 @@ def _erases_nothing(model: RefineNet, k: int, images: Tensor) -> Tensor:
         lambda model, k, images: None,
         0.5,
     ],
+    by_person=True,
 )
 def erase_one_map(answer):
     """A function that erases one of the four paths of a RefineNet for one call."""

@@ -5,6 +5,7 @@ from torch import Tensor
 
 from segedu.teaching.checking import (
     NOTHING,
+    drawn,
     exercise,
     expect,
     expect_number,
@@ -117,9 +118,10 @@ def _ignored_as_background(p, truth, alpha, beta):
 def tversky_without_ignored_pixels(answer):
     """Tversky loss that leaves out the label 255."""
     expect(callable(answer), "a function is wanted ｜ 需要一个函数")
-    generator = torch.Generator().manual_seed(0)
+    generator = drawn(0)
     p = torch.rand(5, 6, generator=generator)
     truth = torch.tensor([0, 0, 1, 1, 255])[torch.randint(5, (5, 6), generator=generator)]
+    truth[0, :3] = torch.tensor([0, 1, 255])  # each occurs
     settings = p, truth, 0.2, 0.9
     found = answer(*settings)
     expect(found is not None, NOTHING)
@@ -169,7 +171,7 @@ def _union_grows(p: Tensor, g: Tensor) -> Tensor:
 def slope_of_soft_iou(answer):
     """Slopes of the soft IoU, by formula."""
     expect(callable(answer), "a function is wanted ｜ 需要一个函数")
-    generator = torch.Generator().manual_seed(1)
+    generator = drawn(1)
     p = torch.rand(3, 4, generator=generator)
     g = (torch.rand(3, 4, generator=generator) > 0.5).float()
     found = answer(p, g)

@@ -5,13 +5,7 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from segedu.models.segnet import SegNet, segnet_basic
-from segedu.teaching.checking import (
-    NOTHING,
-    exercise,
-    expect,
-    expect_number,
-    expect_tensor,
-)
+from segedu.teaching.checking import NOTHING, drawn, exercise, expect, expect_number, expect_tensor
 
 UNPOOLED = [[0, 0, 0, 8], [3, 0, 0, 0], [6, 0, 0, 0], [0, 0, 0, 4]]
 CORNERS = [[3, 0, 8, 0], [0, 0, 0, 0], [6, 0, 4, 0], [0, 0, 0, 0]]
@@ -74,7 +68,8 @@ def _spread(places: Tensor) -> Tensor:
 )
 def packed_places(answer):
     """Four places in a byte."""
-    for places in ([3, 0, 1, 2], [0, 0, 0, 1], [2, 2, 2, 2, 1, 3, 0, 0, 3, 3, 3, 3]):
+    more = torch.randint(0, 4, (16,), generator=drawn(0)).tolist()
+    for places in ([3, 0, 1, 2], [0, 0, 0, 1], [2, 2, 2, 2, 1, 3, 0, 0, 3, 3, 3, 3], more):
         places = torch.tensor(places)
         found = answer(places)
         expect(found is not None, NOTHING)
@@ -120,6 +115,7 @@ def with_other_places(model: SegNet, images: Tensor, shift: int = 1, sized: bool
         lambda model, images: with_other_places(model.train(), images),
         lambda model, images: None,
     ],
+    by_person=True,
 )
 def labels_from_other_places(answer):
     """Labels of a batch whose decoder gets the places of the image before."""

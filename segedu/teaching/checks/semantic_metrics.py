@@ -5,7 +5,7 @@ from functools import partial
 import torch
 from torch import Tensor
 
-from segedu.teaching.checking import NOTHING, exercise, expect, expect_number, expect_tensor
+from segedu.teaching.checking import NOTHING, drawn, exercise, expect, expect_number, expect_tensor
 
 COUNTED = [[2, 1, 0], [0, 3, 0], [0, 1, 1]]
 TRANSPOSED = [[2, 0, 0], [1, 3, 1], [0, 0, 1]]
@@ -56,7 +56,8 @@ def _only_in_truth(matrix: Tensor) -> Tensor:
 )
 def ious_of_a_matrix(answer):
     """IoU of each class, with classes that are absent."""
-    for matrix in (COUNTED, [[3, 0, 0], [0, 0, 0], [0, 0, 4]], [[3, 2, 0], [0, 0, 0], [0, 0, 0]]):
+    fixed = (COUNTED, [[3, 0, 0], [0, 0, 0], [0, 0, 4]], [[3, 2, 0], [0, 0, 0], [0, 0, 0]])
+    for matrix in (*fixed, torch.randint(0, 4, (4, 4), generator=drawn(0)).tolist()):
         matrix = torch.tensor(matrix)
         found = answer(matrix)
         expect(found is not None, NOTHING)
@@ -138,6 +139,9 @@ def one_class_per_image(answer):
         expect(not torch.isclose(torch.as_tensor(found, dtype=torch.float32), value), message)
     expect_tensor(found, image_iou(prediction, truth, 1))
     expect_tensor(answer(prediction, truth, 2), image_iou(prediction, truth, 2))
+    maps = torch.randint(0, 3, (2, 5, 2, 3), generator=drawn(0))
+    maps[:, 0] = 0  # an image without the class
+    expect_tensor(answer(*maps, 1), image_iou(*maps, 1))
 
 
 def miou_of_draws(counts: Tensor, chosen: Tensor) -> Tensor:
@@ -168,7 +172,7 @@ def _per_image(first: Tensor, second: Tensor, chosen: Tensor) -> Tensor:
 )
 def differences_of_draws(answer):
     """The difference of two networks in each draw of images."""
-    generator = torch.Generator().manual_seed(0)
+    generator = drawn(0)
     right = torch.randint(0, 9, (2, 6, 4), generator=generator)
     truth = right[0].maximum(right[1]) + torch.randint(1, 9, (6, 4), generator=generator)
     other = torch.randint(0, 9, (2, 6, 4), generator=generator)

@@ -7,7 +7,7 @@ import torch
 from torch import nn
 from torch.nn import functional as F
 
-from segedu.teaching.checking import exercise, expect, expect_function, expect_number
+from segedu.teaching.checking import drawn, exercise, expect, expect_function, expect_number
 
 
 @exercise(1, wrong=[120, 112.5, 108, 13, 900])
@@ -62,6 +62,8 @@ def stopped_after(answer):
         ([1.0, 1.1, 0.9, 0.95], 1),
         ([1.0, 1.0, 1.0, 1.0], 2),  # as good as the best is not better
     ]
+    more = torch.randint(5, 12, (4, 8), generator=drawn(0)) / 10
+    cases += [(losses, patience) for patience, losses in enumerate(more.tolist(), start=1)]
     expect_function(answer, _stopped_after, cases)
 
 
@@ -93,7 +95,7 @@ class _Probe(nn.Module):
 
 def _probe_batches() -> list[dict[str, torch.Tensor]]:
     """Two full batches and a smaller one."""
-    generator = torch.Generator().manual_seed(0)
+    generator = drawn(0)
     return [
         {
             "image": torch.randn(n, 3, 4, 4, generator=generator) + n,
@@ -144,6 +146,7 @@ def _with_gradients(model, loader):
 @exercise(
     5,
     wrong=[_in_training_mode, _mean_of_batches, _stays_in_evaluation, _with_gradients, 0.5],
+    by_person=True,
 )
 def validation_loss(answer):
     """The mean loss over images, in evaluation mode, without gradients; then training goes on."""

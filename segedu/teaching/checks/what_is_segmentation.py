@@ -1,14 +1,10 @@
 """Checks of the exercises of *What is segmentation?*."""
 
 import numpy as np
+import torch
 
 from segedu.data import scenes
-from segedu.teaching.checking import (
-    NOTHING,
-    exercise,
-    expect,
-    expect_function,
-)
+from segedu.teaching.checking import NOTHING, drawn, exercise, expect, expect_function
 
 TREE, VOID = 7, scenes.VOID
 
@@ -98,7 +94,12 @@ def to_masks(answer):
         "顺序应是列表的顺序，不是 id 的大小": _masks_in_order_of_ids,
     }
     boolean = _gives(answer, "b", "one Boolean array ｜ 一个布尔数组")
-    _expect_like(boolean, _to_masks, [(ids, info), (ids[:2], info[:2])], mistakes)
+    generator = drawn(0)
+    numbers = (1 + torch.randperm(400, generator=generator)[:5]).tolist()
+    other = np.array(numbers)[torch.randint(0, 5, (5, 6), generator=generator).numpy()]
+    things = [{"id": i, "category_id": i % 9, "isthing": k > 1} for k, i in enumerate(numbers)]
+    cases = [(ids, info), (ids[:2], info[:2]), (other, things)]
+    _expect_like(boolean, _to_masks, cases, mistakes)
 
 
 def _known_accuracy(answer, truth):
@@ -173,7 +174,10 @@ def accuracy_without_void(answer):
             lambda a, t: 1 - _known_accuracy(a, t)
         ),
     }
-    _expect_like(answer, _known_accuracy, [(found, truth), (found[:, :1], truth[:, :1])], mistakes)
+    more = torch.randint(0, 4, (2, 2, 4, 5), generator=drawn(0)).numpy()
+    more[1][:, 0, :2] = VOID
+    cases = [(found, truth), (found[:, :1], truth[:, :1]), tuple(more)]
+    _expect_like(answer, _known_accuracy, cases, mistakes)
 
 
 def _paste(masks, scores):
@@ -234,6 +238,9 @@ def paste(answer):
     }
     integers = _gives(answer, "iu", "an integer array ｜ 一个整数数组")
     cases.append((masks[1:], np.array([0.3, 0.7])))
+    generator = drawn(0)
+    more = torch.rand(5, 4, 6, generator=generator).numpy() < 0.4
+    cases.append((more, (1 + torch.randperm(5, generator=generator)).numpy() / 6))
     _expect_like(integers, _paste, cases, mistakes)
 
 
@@ -279,7 +286,7 @@ def right_by_accident(answer):
     """Whether a scene has as many trees as their components, though two trees share one."""
     _expect_callable(answer)
     # All four cases: 29 has equal numbers, and no tree shares. In 39 corners matter.
-    for n in (0, 1, 4, 18, 29, 39):
+    for n in (0, 1, 4, 18, 29, 39, *torch.randint(40, 400, (2,), generator=drawn(0)).tolist()):
         trees, components, shared = _trees(n)
         found = answer(n)
         expect(

@@ -4,6 +4,7 @@ import torch
 from torch.nn import functional as F
 
 from segedu.teaching.checking import (
+    drawn,
     exercise,
     expect,
     expect_function,
@@ -51,7 +52,7 @@ def count_the_weights(answer):
 )
 def pool(answer):
     """Max pooling by 2 of a map."""
-    generator = torch.Generator().manual_seed(0)
+    generator = drawn(0)
     sizes = [(2, 2), (4, 4), (6, 4)]
     cases = [(torch.randn(size, generator=generator),) for size in sizes]
     expect_function(answer, lambda image: F.max_pool2d(image[None], 2)[0], cases)

@@ -135,6 +135,7 @@ def unknown_run() -> dict[str, Any]:
         ["no class", "still", "eval mode"],
         "no class",
     ],
+    by_person=True,  # the reader must run `unknown_run`, which stands among the checks
 )
 def three_hidden_faults(answer):
     """The faults of `unknown_run`, in the order in which they come to light."""

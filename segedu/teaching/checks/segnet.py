@@ -68,7 +68,7 @@ def _spread(places: Tensor) -> Tensor:
 )
 def packed_places(answer):
     """Four places in a byte."""
-    more = torch.randint(0, 4, (16,), generator=drawn(0)).tolist()
+    more = torch.randint(0, 4, (20,), generator=drawn(0)).tolist()
     for places in ([3, 0, 1, 2], [0, 0, 0, 1], [2, 2, 2, 2, 1, 3, 0, 0, 3, 3, 3, 3], more):
         places = torch.tensor(places)
         found = answer(places)

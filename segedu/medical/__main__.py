@@ -11,7 +11,7 @@ from dataclasses import replace
 from segedu.files import user_path
 from segedu.medical import dicom
 from segedu.medical.commands import add_commands, allow_missing
-from segedu.medical.io import read_volume, write_volume
+from segedu.medical.io import put_on, read_named, read_volume, write_volume
 from segedu.medical.volume import Volume, VolumeError
 
 # torch takes seconds to import: the commands that need it import it, so that --help does not wait.
@@ -56,40 +56,59 @@ def _checkpoint_error() -> type[Exception]:
 
 
 def inspect(options: argparse.Namespace) -> int:
-    """List what is there, its geometry and its problems; 1 if there are any."""
-    if not options.path.is_dir():
+    """List what is there, its geometry and its problems; 1 if ``convert`` would refuse a series."""
+    if options.path.is_file():
         print(f"{options.path.name}: {_describe(read_volume(options.path))}")
         return 0
     found = dicom.scan(options.path)
-    problems, others = list(found.unreadable.values()), len(found.others)
+    problems = [] if options.series else list(found.unreadable.values())
     for series in found.series:
         print(f"{series.uid or '(no UID)'}: {len(series.files)} files, {series.modality}")
         if not series.is_image:
             print("  no series of images")
-            continue
-        try:
-            if options.pixels and not found.unreadable:
-                volume = read_volume(options.path, series.uid, allow_missing=options.allow_missing)
-                low, high = volume.array.min(), volume.array.max()
-                print(f"  {_describe(volume)}, values {low:g} to {high:g}")
-            else:
-                grid = dicom.geometry(series, allow_missing=options.allow_missing)
-                print(f"  {_describe(grid)}")
-        except VolumeError as error:
-            problems.append(str(error))
-            print(f"  problem: {error}")
+        elif options.series in (None, series.uid):
+            try:
+                print(f"  {_look_into(found, series, options)}")
+            except VolumeError as error:
+                problems.append(str(error))
+                print(f"  problem: {error}")
     for name, problem in found.unreadable.items():
         print(f"{name}: problem: {problem}")
-    if not found.series and not found.unreadable:
-        raise VolumeError(f"{options.path.name} holds no DICOM files, only {others} others")
-    print(f"{len(found.series)} series, {len(problems)} problems, {others} other files")
+    if options.series or not any(series.is_image for series in found.series):
+        dicom.choose(found, options.path, options.series)  # says what there is in its place
+    shown = (
+        f" ({', '.join([*found.others[:3], '...'][: len(found.others)])})" if found.others else ""
+    )
+    print(
+        f"{len(found.series)} series, {len(problems)} problems, {len(found.others)} other files"
+        + shown
+    )
     return 1 if problems else 0
+
+
+def _look_into(found: dicom.Folder, series: dicom.Series, options: argparse.Namespace) -> str:
+    """Geometry and values of a series that can be read."""
+    dicom.choose(found, options.path, series.uid)
+    if options.headers:
+        return _describe(dicom.geometry(series, allow_missing=options.allow_missing))
+    volume = dicom.read_images(series, allow_missing=options.allow_missing)
+    return f"{_describe(volume)}, values {volume.array.min():g} to {volume.array.max():g}"
 
 
 def convert(options: argparse.Namespace) -> None:
     """Read one volume and write it in another form."""
-    volume = read_volume(options.input, options.series, allow_missing=options.allow_missing)
-    write_volume(volume, options.output, beside=options.input, uid=options.series)
+    # --series chooses in the folder that is given; of two, in the input.
+    in_like = options.like is not None and not options.input.is_dir()
+    uid, like_uid = (None, options.series) if in_like else (options.series, None)
+    volume, names = read_named(
+        options.input, uid, allow_missing=options.allow_missing, keep_padding=options.keep_padding
+    )
+    beside, beside_uid = options.input, uid
+    if options.like:
+        volume = put_on(volume, read_volume(options.like, like_uid))
+        beside, beside_uid = options.like, like_uid
+    names |= dict(enumerate(options.names, start=1))
+    write_volume(volume, options.output, beside=beside, uid=beside_uid, names=names)
     print(f"{options.output}: {_describe(volume)}")
 
 
@@ -137,7 +156,10 @@ def command_parser() -> argparse.ArgumentParser:
     command.add_argument(
         "path", type=user_path, help="folder of DICOM files, NIfTI or DICOM-SEG file"
     )
-    command.add_argument("--pixels", action="store_true", help="decode the images, too")
+    command.add_argument("--series", metavar="UID", help="look into this one only")
+    command.add_argument(
+        "--headers", action="store_true", help="do not decode the images: quicker, but finds less"
+    )
     allow_missing(command)
     command.set_defaults(run=inspect)
 
@@ -145,8 +167,22 @@ def command_parser() -> argparse.ArgumentParser:
     command.add_argument(
         "input", type=user_path, help="folder of DICOM images, NIfTI or DICOM-SEG file"
     )
-    command.add_argument("output", type=user_path, help="file .nii or .nii.gz, or new DICOM folder")
+    command.add_argument(
+        "output", type=user_path,
+        help="file .nii, .nii.gz or, for labels, .dcm (DICOM-SEG); or new folder for DICOM images",
+    )  # fmt: skip
     command.add_argument("--series", metavar="UID", help="which one, if the folder holds several")
+    command.add_argument(
+        "--like", type=user_path, metavar="IMAGE",
+        help="bring labels to the grid of this image, a folder or file",
+    )  # fmt: skip
+    command.add_argument(
+        "--names", nargs="+", default=[], metavar="NAME", help="of labels 1, 2, ... in a .dcm"
+    )
+    command.add_argument(
+        "--keep-padding", action="store_true",
+        help="leave the PixelPaddingValue around a CT as it is",
+    )  # fmt: skip
     allow_missing(command)
     command.set_defaults(run=convert)
 

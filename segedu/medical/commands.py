@@ -95,7 +95,10 @@ def predict(options: argparse.Namespace) -> None:
 
     volume = read_volume(options.input, options.series, allow_missing=options.allow_missing)
     labels = (predictor := Predictor(options.run_folder, options.device))(volume)
-    write_volume(labels, options.output, beside=options.input, uid=options.series)
+    write_volume(
+        labels, options.output, beside=options.input, uid=options.series,
+        names=dict(list(enumerate(predictor.config.classes))[1:]), automatic=True,
+    )  # fmt: skip
     for number, name in enumerate(predictor.config.classes[1:], start=1):
         print(f"{name}: {(labels.array == number).sum() * labels.voxel_ml:.1f} ml")
 

@@ -134,7 +134,7 @@ def test_folders_without_images(tmp_path):
     (tmp_path / "readme").write_text("nothing here")
     with pytest.raises(VolumeError, match=r"found.*: 1 that are not DICOM \(readme\)"):
         read_series(tmp_path)
-    with pytest.raises(FileNotFoundError, match="absent is not there"):
+    with pytest.raises(FileNotFoundError, match="there is no file or folder .*absent"):
         read_series(tmp_path / "absent")
 
 

@@ -15,12 +15,13 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from segedu.medical import read_nifti, write_nifti
+from segedu.medical import read_nifti, read_segmentation, write_nifti
 from segedu.medical.__main__ import main
 from tests.medical.dicom_files import dicom_tags, write_dicom
 
 pytest.importorskip("pydicom")
 pytest.importorskip("nibabel")
+pytest.importorskip("highdicom")
 pytest.importorskip("tensorboard")
 
 #: A value for every tag that may name somebody or something; no two share a word of theirs.
@@ -139,7 +140,7 @@ def test_nothing_of_the_identity_comes_out_of_the_commands(tmp_path, capfd, capl
         name, patient = f"case_{seed}.nii.gz", scans / str(seed)
         write_patient(patient, seed)
         assert len(leaks((patient / "0.dcm").read_bytes())) == len(WORDS)
-        assert main(["inspect", str(patient), "--pixels"]) == 0
+        assert main(["inspect", str(patient)]) == 0
         assert main(["convert", str(patient), str(data / "imagesTr" / name)]) == 0
         image = read_nifti(data / "imagesTr" / name)
         (data / "labelsTr").mkdir(exist_ok=True)
@@ -157,6 +158,8 @@ def test_nothing_of_the_identity_comes_out_of_the_commands(tmp_path, capfd, capl
         ["train", str(data), "--out", str(run), "--resume", "--set", "epochs=2"],
         ["predict", str(run), patient, str(out / "labels.nii.gz")],
         ["predict", str(run), patient, str(out / "labels")],
+        ["predict", str(run), patient, str(out / "labels.dcm")],
+        ["convert", str(out / "labels.dcm"), str(out / "again.nii"), "--like", patient],
         ["inspect", str(out / "labels")],
         ["evaluate", str(run), str(data), str(scores)],
         ["report", str(scores), str(data)],
@@ -165,11 +168,12 @@ def test_nothing_of_the_identity_comes_out_of_the_commands(tmp_path, capfd, capl
     (scans / "0" / "3.dcm").unlink()
     (scans / "1" / "3.dcm").write_bytes((scans / "1" / "3.dcm").read_bytes()[:900])
     for broken in ("0", "1"):
-        assert main(["inspect", str(scans / broken), "--pixels"]) == 1
+        assert main(["inspect", str(scans / broken)]) == 1
         assert main(["convert", str(scans / broken), str(out / "none")]) == 2
         assert main(["predict", str(run), str(scans / broken), str(out / "none")]) == 2
     told = "".join(capfd.readouterr()) + caplog.text
     assert told.count("problem:") >= 2 and told.count("error:") == 4
+    assert read_segmentation(out / "labels.dcm")[1] == {1: "block"}
     files = [path for path in out.rglob("*") if path.is_file()]
     for kind in (".nii.gz", ".dcm", ".pt", ".json", ".jsonl", ".csv", ".html", ".tfevents"):
         assert any(kind in path.name for path in files), kind

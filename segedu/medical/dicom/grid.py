@@ -149,7 +149,11 @@ def _check_complete(headers: Sequence[Header], place: np.ndarray, allow_missing:
     too_many = missing >= len(headers)
     if missing and (too_many or not allow_missing):
         gap = int(np.argmax(np.diff(place) > 1))
-        hint = "as many as there are, or more" if too_many else "allow_missing leaves them empty"
+        hint = (
+            "as many as there are, or more"
+            if too_many
+            else "--allow-missing or allow_missing=True leaves them empty"
+        )
         raise VolumeError(
             f"missing slices: {missing}, the first between {headers[gap].name} and "
             f"{headers[gap + 1].name} ({hint})"

@@ -7,7 +7,7 @@ import numpy as np
 
 from segedu.medical.dicom.grid import arrange
 from segedu.medical.dicom.pixels import read_pixels
-from segedu.medical.dicom.series import find_series
+from segedu.medical.dicom.series import Series, find_series
 from segedu.medical.volume import Volume, VolumeError
 
 
@@ -45,7 +45,21 @@ def read_series(
         FileNotFoundError: there is no such folder.
         ImportError: pydicom is not installed.
     """
-    slices, grid = arrange(find_series(folder, uid), allow_missing)
+    series = find_series(folder, uid)
+    return read_images(
+        series, allow_missing=allow_missing, padding=padding, keep_padding=keep_padding
+    )
+
+
+def read_images(
+    series: Series,
+    *,
+    allow_missing: bool = False,
+    padding: float | None = None,
+    keep_padding: bool = False,
+) -> Volume:
+    """`read_series` for a series that was found already."""
+    slices, grid = arrange(series, allow_missing)
     array = np.full(grid.shape, np.nan, np.float32)
     files: dict[Path, list[int]] = {}
     for place, header in enumerate(slices):
@@ -67,6 +81,6 @@ def read_series(
         warnings.warn(
             f"{padded} voxels hold PixelPaddingValue outside the field of view; they became "
             f"{padding:g} (keep_padding leaves them)",
-            stacklevel=2,
+            stacklevel=3,
         )
     return grid.with_array(array)

@@ -64,7 +64,7 @@ def scan(folder: str | Path) -> Folder:
     """
     folder = Path(folder)
     if not folder.exists():
-        raise FileNotFoundError(f"{folder} is not there")
+        raise FileNotFoundError(f"there is no file or folder {folder}")
     groups: dict[str, list[Header]] = {}
     unreadable, others = {}, []
     for path in _regular_files(folder):

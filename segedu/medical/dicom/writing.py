@@ -94,7 +94,7 @@ def write_series(
     stored, *rescale = _to_16_bits(volume.array)
     study, frame = (reference.study_uid, reference.frame_uid) if reference else ("", "")
     facts = (volume.shape, volume.affine().tolist(), modality, *rescale, study, frame)
-    new_uid = _uid_maker(repr(facts).encode(), stored)
+    new_uid = uid_maker(repr(facts).encode(), stored)
     common = {
         **_image_tags(volume, modality, *rescale),
         "StudyInstanceUID": study or new_uid("study"),
@@ -103,7 +103,7 @@ def write_series(
     }
     slices = []
     for i in range(len(stored)):
-        position = _decimals(volume.to_world((i, 0, 0)))
+        position = decimals(volume.to_world((i, 0, 0)))
         one = {"InstanceNumber": i + 1, "ImagePositionPatient": position}
         slices.append({**common, **one, "SOPInstanceUID": new_uid(f"slice {i}")})
     _write_folder(Path(folder), stored, slices)
@@ -115,9 +115,9 @@ def _image_tags(volume: Volume, modality: str, slope: str, intercept: str) -> di
     return {
         "SOPClassUID": _STORAGE[modality],
         "Modality": modality,
-        "ImageOrientationPatient": _decimals(volume.direction[:, [2, 1]].T.flatten()),
-        "PixelSpacing": _decimals(volume.spacing[1:]),
-        "SliceThickness": _decimals(volume.spacing[:1])[0],
+        "ImageOrientationPatient": decimals(volume.direction[:, [2, 1]].T.flatten()),
+        "PixelSpacing": decimals(volume.spacing[1:]),
+        "SliceThickness": decimals(volume.spacing[:1])[0],
         "RescaleSlope": slope,
         "RescaleIntercept": intercept,
         "Rows": volume.shape[1],
@@ -135,19 +135,19 @@ def _to_16_bits(array: np.ndarray) -> tuple[np.ndarray, str, str]:
     limits = np.iinfo(np.int16)
     if limits.min <= low and high <= limits.max and np.array_equal(array, np.rint(array)):
         return array.astype(np.int16), "1", "0"
-    slope, intercept = _decimals([max(high - low, 1e-9) / 65535, (low + high) / 2])
+    slope, intercept = decimals([max(high - low, 1e-9) / 65535, (low + high) / 2])
     steps = np.rint((array.astype(np.float64) - float(intercept)) / float(slope))
     return steps.clip(limits.min, limits.max).astype(np.int16), slope, intercept
 
 
-def _decimals(values: Iterable[float]) -> list[str]:
+def decimals(values: Iterable[float]) -> list[str]:
     """Numbers as DICOM's decimal strings of at most 16 characters."""
     from pydicom.valuerep import format_number_as_ds
 
     return [format_number_as_ds(float(value)) for value in values]
 
 
-def _uid_maker(facts: bytes, stored: np.ndarray) -> Callable[[str], str]:
+def uid_maker(facts: bytes, stored: np.ndarray) -> Callable[[str], str]:
     """UIDs that depend on what is written and on a word (Part 5 of the standard, B.2)."""
     digest = hashlib.sha256(facts)
     digest.update(np.ascontiguousarray(stored))

@@ -30,8 +30,8 @@ h1 .bar, h2 .bar { width: 1.5em; text-align: center; }
 .warning { padding: .6rem 1rem; border-left: 4px solid var(--edge); background: var(--warn); }
 .wide { overflow-x: auto; margin: 1rem 0; }
 table { border-collapse: collapse; font-variant-numeric: tabular-nums; line-height: 1.35; }
-th, td { padding: .3rem .5rem; border-bottom: 1px solid var(--line); text-align: left;
-  white-space: nowrap; }
+th, td { padding: .3rem .4rem; border-bottom: 1px solid var(--line); text-align: left; }
+td.number { white-space: nowrap; }
 th { vertical-align: bottom; }
 th span { display: block; }
 th .bar { display: none; }
@@ -81,7 +81,7 @@ def table(rows: Sequence[Mapping[str, Any]], heads: Mapping[str, str]) -> str:
     """
     keys = list(rows[0])
     texts = {key for key in keys if all(isinstance(row[key], str) for row in rows)}
-    texts &= {"image", "class", "metric"}
+    texts &= {"image", "class", "metric", "about", "text"}
     align = ["" if key in texts else " class='number'" for key in keys]
     cells = [[cell(row[key]) for key in keys] for row in rows]
     cells = [[f"<td{a}>{c}</td>" for a, c in zip(align, row, strict=True)] for row in cells]

@@ -4,6 +4,7 @@ import argparse
 import ast
 import math
 from datetime import date
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from segedu.files import read_json, user_path, write_json
@@ -105,31 +106,57 @@ def predict(options: argparse.Namespace) -> None:
 
 def evaluate(options: argparse.Namespace) -> None:
     """Predict the scans that a run did not train on, and compare them with the truth."""
-    from segedu.medical.config import ProjectConfig
     from segedu.medical.evaluate import evaluate as evaluate_run
 
     result = evaluate_run(
         options.run_folder, options.data, options.output, subset=options.subset,
-        device=options.device,
-        on_scan=lambda name, rows: print(
-            f"{name}: Dice {_rounded([row['dice'] for row in rows])}", flush=True
-        ),
+        device=options.device, on_scan=_show_scan,
     )  # fmt: skip
-    names = ProjectConfig.load(options.output / "config.json").classes
+    for name, strange in result["about"]["unlike"].items():
+        listed = "; ".join(f"{kind} {value}" for kind, value in strange.items())
+        print(f"{name} is unlike the scans of the training, in brackets: {listed}")
+    _show_scores(result, options.output)
+    if options.results:
+        results = read_json(options.results) if options.results.exists() else {}
+        results[options.entry or options.run_folder.name] = _entry(options)
+        print(f"kept in {write_json(options.results, dict(sorted(results.items())))}")
+
+
+def score(options: argparse.Namespace) -> None:
+    """Compare masks with masks, whoever made them."""
+    from segedu.medical.config import PATIENT
+    from segedu.medical.evaluate import score as score_masks
+
+    result = score_masks(
+        options.truth, options.prediction, options.output, classes=options.classes,
+        lesions=options.lesions, patient=options.patient or PATIENT, on_scan=_show_scan,
+    )  # fmt: skip
+    _show_scores(result, options.output)
+
+
+def _show_scan(name: str, rows: list[dict[str, Any]]) -> None:
+    print(f"{name}: Dice {_rounded([row['dice'] for row in rows])}", flush=True)
+
+
+def _show_scores(result: dict[str, Any], folder: Path) -> None:
+    """Means of each class, and how many lesions were found."""
+    from segedu.medical.config import ProjectConfig
+
+    names = ProjectConfig.load(folder / "config.json").classes
     for number, row in result["per_class"].items():
+        interval = f"no interval: {row['patients']} patients"
+        if math.isfinite(row["dice_low"]):
+            interval = f"{row['dice_low']:.3f} to {row['dice_high']:.3f}"
         print(
-            f"{names[number]}: Dice {row['dice']:.3f} ({row['dice_low']:.3f} to "
-            f"{row['dice_high']:.3f}), HD95 {row['hd95']:.2f} mm, {row['missed']} missed"
+            f"{names[number]}: Dice {row['dice']:.3f} ({interval}), HD95 {row['hd95']:.2f} mm over "
+            f"{row['scans'] - row['missed'] - row['spurious']} of {row['scans']} scans, "
+            f"{row['missed']} missed, {row['spurious']} spurious"
         )
     for number, row in result["lesions"].items():
         print(
             f"{names[number]}: {row['hits']} of {row['lesions']} lesions found, "
             f"{row['false_positives_per_scan']:.1f} false positives per scan"
         )
-    if options.results:
-        results = read_json(options.results) if options.results.exists() else {}
-        results[options.entry or options.run_folder.name] = _entry(options)
-        print(f"kept in {write_json(options.results, dict(sorted(results.items())))}")
 
 
 def _entry(options: argparse.Namespace) -> dict[str, Any]:
@@ -156,7 +183,7 @@ def report(options: argparse.Namespace) -> None:
     """Turn an evaluation into one page."""
     from segedu.medical.report import write_report
 
-    print(write_report(options.evaluation, options.data, failure=options.failure))
+    print(write_report(options.evaluation, options.images, failure=options.failure))
 
 
 def _configuration(options: argparse.Namespace) -> "ProjectConfig":
@@ -227,7 +254,10 @@ def add_commands(commands: Any) -> None:
     command.add_argument("run_folder", type=user_path, metavar="run", help="folder that train left")
     command.add_argument("data", type=user_path, help="folder with imagesTr and labelsTr")
     command.add_argument("output", type=user_path, help="folder for scores and predictions")
-    command.add_argument("--subset", choices=("train", "val", "test"), default="test")
+    command.add_argument(
+        "--subset", choices=("train", "val", "test", "new"), default="test",
+        help="of the run's split (default: test); new are scans that are in none of them",
+    )  # fmt: skip
     command.add_argument(
         "--results", type=user_path, metavar="FILE", help="JSON that collects scores of many runs"
     )
@@ -235,9 +265,28 @@ def add_commands(commands: Any) -> None:
     command.add_argument("--device", help="cpu or cuda; by default the GPU if there is one")
     command.set_defaults(run=evaluate)
 
+    command = commands.add_parser("score", help="compare masks with masks, whoever made them")
+    command.add_argument("truth", type=user_path, help="NIfTI file, or folder of such")
+    command.add_argument("prediction", type=user_path, help="likewise; files of the same names")
+    command.add_argument("output", type=user_path, help="folder for scores")
+    command.add_argument(
+        "--classes", nargs="+", default=(), metavar="NAME",
+        help="of the labels 0, 1, ... (default: those of dataset.json beside the truth, if any)",
+    )  # fmt: skip
+    command.add_argument(
+        "--lesions", nargs="+", default=(), metavar="NAME", help="those to be counted one by one"
+    )
+    command.add_argument(
+        "--patient", metavar="RULE", help="whose a scan is, as patient= of train --set"
+    )
+    command.set_defaults(run=score)
+
     command = commands.add_parser("report", help="turn an evaluation into one HTML page")
-    command.add_argument("evaluation", type=user_path, help="folder that evaluate left")
-    command.add_argument("data", type=user_path, help="folder with imagesTr and labelsTr")
+    command.add_argument("evaluation", type=user_path, help="folder that evaluate or score left")
+    command.add_argument(
+        "images", type=user_path, nargs="?",
+        help="folder with imagesTr, or of the images; without, only the masks are shown",
+    )  # fmt: skip
     command.add_argument(
         "--failure", type=float, default=0.5, metavar="DICE", help="list scans below this"
     )

@@ -1,247 +1,43 @@
-"""Compare predicted labels with the truth: scan by scan, class by class, in millimetres and ml.
+"""Judge predictions: those of a run on scans with labels, or two folders of masks.
 
-A class that a scan holds neither in truth nor in prediction says nothing and is left out. If it is
-in one of them only, Dice and IoU are 0 and the distances infinite; the means of the distances are
-taken over the finite ones, and ``missed`` counts the others.
-
-Of the classes that the configuration calls lesions it also counts which were found: `detections`.
+An evaluation is a folder with ``scores.json``, ``classes.csv``, ``cases.csv``, ``config.json`` and
+the masks ``truth/NAME.nii.gz`` and ``predictions/NAME.nii.gz``: all that a report needs, but for
+the images.
 """
 
 import json
 import math
-from collections.abc import Callable, Sequence
+import warnings
+from collections.abc import Callable, Iterable, Sequence
+from datetime import date
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any
 
 import numpy as np
-import torch
 
+from segedu import __version__
 from segedu.files import read_json, write_json
-from segedu.medical.config import PATIENT, SUBSETS
-from segedu.medical.nifti import write_nifti
+from segedu.medical.config import PATIENT, SUBSETS, ProjectConfig
+from segedu.medical.fingerprint import read_labelled
+from segedu.medical.nifti import read_nifti, write_nifti
 from segedu.medical.patients import patients_of
 from segedu.medical.project import Predictor
-from segedu.medical.scans import find_scans, read_pair
+from segedu.medical.scans import find_scans, list_niftis, read_classes
+from segedu.medical.scores import (
+    HD95_RULE,
+    LESION_RULE,
+    compare,
+    compare_lesions,
+    summarize,
+    summarize_lesions,
+)
 from segedu.medical.volume import Volume
-from segedu.metrics import SurfaceMetrics
 from segedu.report import Report
 
-MEANS = ("dice", "iou", "hd95", "assd", "volume_error_ml")
-DRAWS = 10_000  # of the bootstrap
-LESION_RULE = (
-    "Voxels that touch by faces, edges or corners are one lesion. A true lesion is hit if one of "
-    "its voxels is predicted; a predicted lesion without a true voxel is a false positive."
-)
-
-
-def compare(name: str, found: Volume, truth: Volume, num_classes: int) -> list[dict[str, Any]]:
-    """Scores of one scan.
-
-    Args:
-        name: of the scan.
-        found: predicted labels 0 .. num_classes - 1, 0 is background.
-        truth: true labels on the same grid.
-        num_classes: with the background.
-
-    Returns:
-        For each class in either: ``image``, ``class``, ``true_volume_ml``, ``volume_ml``,
-        ``volume_error_ml``, ``dice``, ``iou``, ``hd95`` (pooled percentile) and ``assd`` in mm.
-
-    Raises:
-        ValueError: if the two lie on different grids, or labels are out of range.
-    """
-    _check_grids(name, found, truth)
-    labels = [np.ascontiguousarray(v.array).astype(np.int64) for v in (found, truth)]
-    for which, array in zip(("prediction", "truth"), labels, strict=True):
-        if array.min() < 0 or array.max() >= num_classes:
-            raise ValueError(
-                f"{name}: the {which} holds labels {array.min()} to {array.max()}, allowed are "
-                f"0 to {num_classes - 1}"
-            )
-    surface = SurfaceMetrics(num_classes, truth.spacing)
-    surface.update(*(torch.from_numpy(array)[None] for array in labels))
-    return [_scores(name, case, *labels, truth.voxel_ml) for case in surface.compute()["cases"]]
-
-
-def _check_grids(name: str, found: Volume, truth: Volume) -> None:
-    if not found.same_grid(truth):
-        raise ValueError(f"{name}: prediction and truth lie on different grids")
-
-
-def _scores(
-    name: str, distances: dict[str, float], found: np.ndarray, truth: np.ndarray, voxel_ml: float
-) -> dict[str, Any]:
-    """One row: volumes and overlap of a class, beside its distances."""
-    p, t = found == distances["class"], truth == distances["class"]
-    both, predicted, true = int((p & t).sum()), int(p.sum()), int(t.sum())
-    return {
-        "image": name,
-        "class": distances["class"],
-        "true_volume_ml": true * voxel_ml,
-        "volume_ml": predicted * voxel_ml,
-        "volume_error_ml": (predicted - true) * voxel_ml,
-        "dice": 2 * both / (predicted + true),
-        "iou": both / (predicted + true - both),
-        "hd95": distances["hd95"],
-        "assd": distances["assd"],
-    }
-
-
-class Detections(NamedTuple):
-    """The lesions of one scan."""
-
-    sizes: np.ndarray  #: (L,) voxels of each true lesion
-    hit: np.ndarray  #: (L,) bool
-    false_positives: int
-
-
-def detections(found: np.ndarray, truth: np.ndarray) -> Detections:
-    """Count the lesions that were found, whatever their outline.
-
-    Voxels that touch by faces, edges or corners are one lesion. A true lesion is hit if one of its
-    voxels is predicted; a predicted lesion without a true voxel is a false positive. So one
-    predicted lesion may hit several true ones.
-
-    Args:
-        found: predicted mask, bool (D, H, W).
-        truth: true mask, bool (D, H, W).
-
-    Raises:
-        ValueError: if the shapes differ.
-
-    Example:
-        >>> detections(np.array([1, 0, 0, 0, 1], bool), np.array([1, 1, 0, 0, 0], bool))
-        Detections(sizes=array([2]), hit=array([ True]), false_positives=1)
-    """
-    from scipy.ndimage import label
-
-    if found.shape != truth.shape:
-        raise ValueError(f"found and truth must have one shape, got {found.shape}, {truth.shape}")
-    touching = np.ones((3,) * truth.ndim)
-    true, count = label(truth, touching)  # 0 is background, then 1 .. count
-    predicted, number = label(found, touching)
-    both = found & truth
-    sizes = np.bincount(true.ravel(), minlength=count + 1)[1:]
-    hit = np.isin(np.arange(1, count + 1), true[both])
-    return Detections(sizes, hit, number - len(np.unique(predicted[both])))
-
-
-def compare_lesions(
-    name: str, found: Volume, truth: Volume, classes: Sequence[int]
-) -> list[dict[str, Any]]:
-    """Lesions of one scan.
-
-    Args:
-        name: of the scan.
-        found: predicted labels.
-        truth: true labels on the same grid.
-        classes: labels that stand for lesions.
-
-    Returns:
-        For each of the classes: ``image``, ``class``, number of ``lesions``, of ``hits`` and of
-        ``false_positives``, and the volumes ``hit_ml`` and ``missed_ml`` of the true lesions.
-
-    Raises:
-        ValueError: if the two lie on different grids.
-    """
-    _check_grids(name, found, truth)
-    rows = []
-    for c in classes:
-        seen = detections(found.array == c, truth.array == c)
-        volumes = seen.sizes * truth.voxel_ml
-        rows.append(
-            {
-                "image": name,
-                "class": c,
-                "lesions": len(volumes),
-                "hits": int(seen.hit.sum()),
-                "false_positives": seen.false_positives,
-                "hit_ml": volumes[seen.hit].tolist(),
-                "missed_ml": volumes[~seen.hit].tolist(),
-            }
-        )
-    return rows
-
-
-def summarize_lesions(rows: Sequence[dict[str, Any]]) -> dict[int, dict[str, Any]]:
-    """Per class, over the rows of `compare_lesions` of all scans.
-
-    Returns:
-        Class -> ``scans``, ``lesions``, ``hits``, ``sensitivity`` (share of the true lesions that
-        were hit, ``None`` without any) and ``false_positives_per_scan``.
-    """
-    result = {}
-    for c in sorted({row["class"] for row in rows}):
-        mine = [row for row in rows if row["class"] == c]
-        lesions, hits, wrong = (
-            sum(row[key] for row in mine) for key in ("lesions", "hits", "false_positives")
-        )
-        result[c] = {
-            "scans": len(mine),
-            "lesions": lesions,
-            "hits": hits,
-            "sensitivity": hits / lesions if lesions else None,
-            "false_positives_per_scan": wrong / len(mine),
-        }
-    return result
-
-
-def summarize(
-    cases: Sequence[dict[str, Any]], seed: int = 0, patient: str = PATIENT
-) -> dict[str, Any]:
-    """Means per class, and how sure they are.
-
-    Args:
-        cases: rows of `compare`, of all scans.
-        seed: of the bootstrap.
-        patient: whose a scan is, as ``ProjectConfig.patient``.
-
-    Returns:
-        As a metric's ``compute()``, for `segedu.report.Report`: ``mean_dice``; ``per_class`` with
-        the number of ``scans``, the means, ``dice_low`` and ``dice_high`` (the 95 % interval of
-        the mean Dice if patients, not scans, are drawn with replacement), and how many were
-        ``missed``; ``cases``.
-
-    Raises:
-        ValueError: if there are no cases.
-    """
-    if not cases:
-        raise ValueError("cases must hold at least one scan with something in it, got none")
-    per_class = {}
-    for c in sorted({case["class"] for case in cases}):
-        mine = [case for case in cases if case["class"] == c]
-        low, high = _interval(mine, seed, patient)
-        row = {key: _mean([case[key] for case in mine]) for key in MEANS}
-        per_class[c] = {
-            "scans": len(mine),
-            "dice": row.pop("dice"),
-            "dice_low": low,
-            "dice_high": high,
-            **row,
-            "missed": sum(not math.isfinite(case["hd95"]) for case in mine),
-        }
-    mean_dice = float(np.mean([row["dice"] for row in per_class.values()]))
-    return {"mean_dice": mean_dice, "per_class": per_class, "cases": list(cases)}
-
-
-def _mean(values: list[float]) -> float:
-    """Of the finite values; NaN if there are none."""
-    finite = [value for value in values if math.isfinite(value)]
-    return float(np.mean(finite)) if finite else math.nan
-
-
-def _interval(cases: list[dict[str, Any]], seed: int, rule: str) -> tuple[float, float]:
-    """Percentiles 2.5 and 97.5 of the mean Dice, patients drawn with replacement."""
-    patients: dict[str, list[float]] = {}
-    names = patients_of([case["image"] for case in cases], rule)
-    for name, case in zip(names, cases, strict=True):
-        patients.setdefault(name, []).append(case["dice"])
-    sums = np.array([sum(scans) for scans in patients.values()])
-    counts = np.array([len(scans) for scans in patients.values()])
-    drawn = np.random.default_rng(seed).integers(len(sums), size=(DRAWS, len(sums)))
-    means = sums[drawn].sum(1) / counts[drawn].sum(1)
-    low, high = np.percentile(means, (2.5, 97.5)).tolist()
-    return low, high
+NEW = "new"  #: scans of the folder that took no part in the run
+Scan = tuple[str, Path, Path]  # name, image, labels
+Pair = tuple[str, Volume, Volume]  # name, prediction, truth
+OnScan = Callable[[str, list[dict[str, Any]]], None]
 
 
 def evaluate(
@@ -251,65 +47,95 @@ def evaluate(
     *,
     subset: str = "test",
     device: str | None = None,
-    on_scan: Callable[[str, list[dict[str, Any]]], None] | None = None,
+    on_scan: OnScan | None = None,
 ) -> dict[str, Any]:
-    """Predict the scans of one part of a run's split, and compare them with the truth.
+    """Predict scans with labels, and compare them with the truth.
 
-    Leaves ``predictions/NAME.nii.gz``, ``scores.json``, ``classes.csv``, ``cases.csv`` and the
-    run's ``config.json`` in ``out``, which is all that the report needs beside the scans.
+    All scans are read and checked before the first is predicted; what was scored before a failure
+    or an interruption is kept.
 
     Args:
         run: folder that `segedu.medical.project.train` left.
-        data: the scans it was trained on, in the layout of the Decathlon.
+        data: the scans, in the layout of the Decathlon.
         out: folder of the evaluation, made if need be.
-        subset: ``"train"``, ``"val"`` or ``"test"``.
+        subset: ``"train"``, ``"val"`` or ``"test"`` of the run's split; or ``"new"``, every scan of
+            ``data`` that is in none of them, such as those of another hospital.
         device: the GPU if there is one, else the CPU.
         on_scan: called with the name and the scores of each scan.
 
     Returns:
-        What `summarize` returns, with ``lesions`` from `summarize_lesions`; ``scores.json`` also
-        holds the lesions of each scan.
+        What `summarize` returns, with ``lesions`` from `summarize_lesions` and what it was judged
+        ``about``; ``scores.json`` also holds the lesions of each scan.
 
     Raises:
         FileNotFoundError: if the run or a scan of its split is missing.
         ValueError: for an unknown or empty subset, or labels that do not fit.
     """
-    if subset not in SUBSETS:
-        raise ValueError(f"subset must be one of {SUBSETS}, got {subset!r}")
+    if subset not in (*SUBSETS, NEW):
+        raise ValueError(f"subset must be one of {(*SUBSETS, NEW)}, got {subset!r}")
     predictor, out = Predictor(run, device), Path(out)
-    names = read_json(Path(run, "split.json"))[subset]
-    if not names:
-        raise ValueError(f"subset: the run has no {subset} scans")
-    scans = {name: (image, label) for name, image, label in find_scans(data)}
-    if missing := sorted(set(names) - scans.keys()):
-        raise FileNotFoundError(f"scans of the run that are not there: {', '.join(missing)}")
-    (out / "predictions").mkdir(parents=True, exist_ok=True)
-    config, cases, lesions = predictor.config, [], []
-    numbers = [config.classes.index(lesion) for lesion in config.lesions]
-    for name in names:
-        image, truth = read_pair(*scans[name])
-        found = predictor(image)
-        write_nifti(found, out / "predictions" / f"{name}.nii.gz")
-        rows = compare(name, found, truth, len(config.classes))
-        cases += rows
-        lesions += compare_lesions(name, found, truth, numbers)
-        if on_scan:
-            on_scan(name, rows)
-    result = summarize(cases, patient=config.patient) | {"lesions": summarize_lesions(lesions)}
-    report = Report(result, config.classes)
-    scores = json.loads(report.to_json())
-    if lesions:
-        per_class = [{"class": config.classes[c]} | row for c, row in result["lesions"].items()]
-        scores["lesions"] = {"rule": LESION_RULE, "classes": per_class, "scans": lesions}
-    write_json(out / "scores.json", scores)
-    report.to_csv(out / "classes.csv")
-    report.to_csv(out / "cases.csv", what="cases")
-    config.save(out / "config.json")
-    return result
+    config, split = predictor.config, read_json(Path(run, "split.json"))
+    scans = _chosen(split, find_scans(data), subset, config)
+    unlike = {}
+    for name, *files in scans:
+        if strange := predictor.unlike(read_labelled(*files, len(config.classes))[0]):
+            unlike[name] = strange
+
+    def predicted() -> Iterable[Pair]:
+        for name, *files in scans:
+            scan, truth = read_labelled(*files, len(config.classes))
+            yield name, predictor.segment(scan), truth
+
+    about = {"subset": subset, **_about_run(Path(run), predictor, split), "unlike": unlike}
+    return _judge(out, config, len(scans), predicted(), about, on_scan)
 
 
-def read_cases(folder: str | Path) -> tuple[list[dict[str, Any]], list[dict[str, Any]]]:
-    """The rows of `compare` and of `compare_lesions` that `evaluate` left in ``scores.json``.
+def score(
+    truth: str | Path,
+    prediction: str | Path,
+    out: str | Path,
+    *,
+    classes: Sequence[str] = (),
+    lesions: Sequence[str] = (),
+    patient: str = PATIENT,
+    on_scan: OnScan | None = None,
+) -> dict[str, Any]:
+    """Compare masks with masks, whoever made them.
+
+    Args:
+        truth: a NIfTI file, or a folder of such.
+        prediction: likewise; files of a folder go by the names of those in ``truth``. They may be
+            stored in another direction, but must lie on the same grid.
+        out: folder of the evaluation, made if need be.
+        classes: names of the labels, background first; by default those of a ``dataset.json`` in
+            or above ``truth``, or their numbers.
+        lesions, patient: as in `ProjectConfig`.
+        on_scan: called with the name and the scores of each scan.
+
+    Returns:
+        As `evaluate`.
+
+    Raises:
+        FileNotFoundError: if there is no mask, or a prediction is missing.
+        ValueError: if masks do not fit together or hold other labels than ``classes``.
+    """
+    pairs = _paired(Path(truth), Path(prediction))
+    labels = max(max(int(v.array.max()) for v in _masks(*files)) for _, *files in pairs) + 1
+    names = tuple(classes) or _names_of(Path(truth), labels)
+    if labels > len(names):
+        raise ValueError(f"there are labels up to {labels - 1}, but names of {len(names)} classes")
+    config = ProjectConfig(classes=names, lesions=tuple(lesions), patient=patient)
+    patients_of([name for name, *_ in pairs], patient)
+    about = {"subset": "masks"}
+    both = ((name, *_masks(*files)[::-1]) for name, *files in pairs)
+    return _judge(Path(out), config, len(pairs), both, about, on_scan)
+
+
+def read_scores(folder: str | Path) -> tuple[list[dict], list[dict], dict[str, Any]]:
+    """What `evaluate` or `score` left in ``scores.json``.
+
+    Returns:
+        The rows of `compare`, those of `compare_lesions`, and what they are about.
 
     Raises:
         FileNotFoundError: if there is no such file.
@@ -319,6 +145,152 @@ def read_cases(folder: str | Path) -> tuple[list[dict[str, Any]], list[dict[str,
     scores = read_json(path)
     try:
         cases = [{k: math.inf if v is None else v for k, v in c.items()} for c in scores["cases"]]
-        return cases, scores.get("lesions", {"scans": []})["scans"]
+        return cases, scores.get("lesions", {"scans": []})["scans"], dict(scores["about"])
     except (ValueError, KeyError, TypeError, AttributeError) as error:
         raise ValueError(f"{path} holds no scores of an evaluation: {error}") from error
+
+
+def _judge(
+    out: Path,
+    config: ProjectConfig,
+    count: int,
+    pairs: Iterable[Pair],
+    about: dict[str, Any],
+    on_scan: OnScan | None,
+) -> dict[str, Any]:
+    """Score one scan after the other, and leave an evaluation of those that were."""
+    numbers = [config.classes.index(lesion) for lesion in config.lesions]
+    cases, lesions, scored, result = [], [], 0, None
+    try:
+        for name, found, truth in pairs:
+            rows = compare(name, found, truth, len(config.classes))
+            lesions += compare_lesions(name, found, truth, numbers)
+            for folder, mask in (("predictions", found), ("truth", truth)):
+                write_nifti(mask, out / folder / f"{name}.nii.gz")
+            cases += rows
+            scored += 1
+            if on_scan:
+                on_scan(name, rows)
+    finally:  # what was scored is kept, whatever becomes of the others
+        if cases:
+            about = about | {
+                "date": date.today().isoformat(),
+                "segedu": __version__,
+                "scans": count,
+                "scored": scored,
+                "hd95": HD95_RULE,
+            }
+            result = _write(out, config, cases, lesions, about)
+    if result is None:
+        raise ValueError("no scan holds a class in truth or prediction: there is nothing to score")
+    return result
+
+
+def _write(
+    out: Path,
+    config: ProjectConfig,
+    cases: list[dict[str, Any]],
+    lesions: list[dict[str, Any]],
+    about: dict[str, Any],
+) -> dict[str, Any]:
+    """Means, tables and settings of an evaluation."""
+    result = summarize(cases, patient=config.patient) | {"lesions": summarize_lesions(lesions)}
+    report = Report(result, config.classes)
+    scores = {"about": about, **json.loads(report.to_json())}
+    if lesions:
+        per_class = [{"class": config.classes[c]} | row for c, row in result["lesions"].items()]
+        scores["lesions"] = {"rule": LESION_RULE, "classes": per_class, "scans": lesions}
+    write_json(out / "scores.json", scores)
+    report.to_csv(out / "classes.csv")
+    report.to_csv(out / "cases.csv", what="cases")
+    config.save(out / "config.json")
+    return result | {"about": about}
+
+
+def _chosen(
+    split: dict[str, list[str]], scans: Sequence[Scan], subset: str, config: ProjectConfig
+) -> list[Scan]:
+    """The scans to judge, in the order of their names."""
+    if subset == NEW:
+        return _new(split, scans, config)
+    wanted = set(split[subset])
+    if not wanted:
+        raise ValueError(f"subset: the run has no {subset} scans; choose val, or new scans")
+    if missing := sorted(wanted - {name for name, *_ in scans}):
+        raise FileNotFoundError(f"scans of the run that are not there: {', '.join(missing)}")
+    return [scan for scan in scans if scan[0] in wanted]
+
+
+def _new(split: dict[str, list[str]], scans: Sequence[Scan], config: ProjectConfig) -> list[Scan]:
+    known = {name for names in split.values() for name in names}
+    new = [scan for scan in scans if scan[0] not in known]
+    if not new:
+        raise ValueError("subset: every scan of the folder is in the split of the run, none is new")
+    owners = patients_of([name for name, *_ in new], config.patient)
+    if both := sorted(set(owners) & set(patients_of(sorted(known), config.patient))):
+        raise ValueError(
+            f"subset: {', '.join(both)} took part in the run, so that their other scans are not "
+            "new; rename the files if they are other people"
+        )
+    return new
+
+
+def _about_run(run: Path, predictor: Predictor, split: dict[str, list[str]]) -> dict[str, Any]:
+    """What a reader of the scores must know of the network."""
+    config = predictor.config
+    trained = read_json(run / "run.json").get("date") if (run / "run.json").exists() else None
+    return {
+        "model": config.model,
+        "dimensions": config.dimensions,
+        "parameters": sum(p.numel() for p in predictor.model.parameters()),
+        "trained": trained,
+        "training_scans": len(split["train"]),
+        "training_patients": len(set(patients_of(split["train"], config.patient))),
+        "spacing": list(config.spacing),
+        "patch": list(config.patch),
+        "intensity": config.intensity,
+        "largest": list(config.largest),
+    }
+
+
+def _paired(truth: Path, prediction: Path) -> list[Scan]:
+    """Name, truth and prediction of each scan."""
+    if not truth.is_dir() and not prediction.is_dir():
+        return [(truth.name.split(".nii")[0], truth, prediction)]
+    truths, found = list_niftis(truth), list_niftis(prediction)
+    if not truths:
+        raise FileNotFoundError(f"no .nii or .nii.gz in {truth}")
+    if missing := sorted(truths.keys() - found.keys()):
+        raise FileNotFoundError(
+            f"{prediction} has no prediction for {len(missing)} of {len(truths)} scans: "
+            f"{', '.join(missing[:5])}"
+        )
+    if extra := sorted(found.keys() - truths.keys()):
+        warnings.warn(
+            f"{len(extra)} predictions have no truth and are not scored: {', '.join(extra[:5])}",
+            stacklevel=3,
+        )
+    return [(name, path, found[name]) for name, path in truths.items()]
+
+
+def _masks(truth: Path, prediction: Path) -> tuple[Volume, Volume]:
+    """Truth and prediction on one grid; labels are whole numbers and not negative."""
+    target = read_nifti(truth)
+    found = read_nifti(prediction).reorient(target.axes)
+    if not found.same_grid(target):
+        raise ValueError(
+            f"{truth.name}: prediction and truth lie on different grids; bring the prediction to "
+            "that of the truth: python -m segedu.medical convert PREDICTION OUTPUT --like TRUTH"
+        )
+    for path, mask in ((truth, target), (prediction, found)):
+        if mask.array.min() < 0 or not np.array_equal(mask.array, np.rint(mask.array)):
+            raise ValueError(f"{path.name} holds no labels: values must be 0, 1, 2, ...")
+    return target, found
+
+
+def _names_of(truth: Path, count: int) -> tuple[str, ...]:
+    """Names of the classes, or their numbers."""
+    for folder in (truth, truth.parent):
+        if (folder / "dataset.json").is_file():
+            return read_classes(folder)
+    return ("background", *(f"label {number}" for number in range(1, max(count, 2))))

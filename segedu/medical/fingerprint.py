@@ -94,8 +94,11 @@ class Fingerprint:
             f"median size {size} voxels, values mostly {low:g} to {high:g}"
         )
 
-    def unlike(self, scan: Volume, intensity: str) -> list[str]:
+    def unlike(self, scan: Volume, intensity: str) -> dict[str, str]:
         """In what a scan differs from all scans of the training; empty if it lies among them.
+
+        ``spacing``, ``extent`` or ``values`` (low / middle / high) -> those of the scan and, in
+        brackets, the range of the training.
 
         Args:
             scan: any orientation, as that is turned anyway.
@@ -104,15 +107,14 @@ class Fingerprint:
         """
         axial = scan.reorient()
         extent = np.multiply(axial.shape, axial.spacing)
-        found = []
+        found = {}
         for name, value, known in (
-            ("voxels of", axial.spacing, self.spacing),
-            ("a size of", extent, self.extent),
+            ("spacing", axial.spacing, self.spacing),
+            ("extent", extent, self.extent),
         ):
             least, most = np.divide(known.low, TOLERANCE), np.multiply(known.high, TOLERANCE)
             if (value < least).any() or (value > most).any():
-                between = f"{_axes(known.low)} to {_axes(known.high)} mm"
-                found.append(f"{name} {_axes(value)} mm, those of the training {between}")
+                found[name] = f"{_axes(value)} mm [{_axes(known.low)} – {_axes(known.high)} mm]"
         values = _percentiles(axial.array)
         least, most = np.array(self.values.low), np.array(self.values.high)
         if intensity in WINDOWS:
@@ -121,9 +123,11 @@ class Fingerprint:
         else:
             strange = least[0] >= 0 > values[0]
         if strange:
-            now = " / ".join(f"{v:g}" for v in values)
-            then = " / ".join(f"{v:g}" for v in self.values.median)
-            found.append(f"values (low / middle / high) {now}, those of the training {then}")
+            now, low, high = (
+                " / ".join(f"{v:.4g}" for v in row)
+                for row in (values, self.values.low, self.values.high)
+            )
+            found["values"] = f"{now} [{low} – {high}]"
         return found
 
 

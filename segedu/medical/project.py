@@ -219,12 +219,13 @@ class Predictor:
         Warns if the scan is unlike those of the training.
         """
         if strange := self.unlike(scan):
+            listed = "; ".join(f"{name} {value}" for name, value in strange.items())
             warnings.warn(
-                f"the scan is unlike those of the training: {'; '.join(strange)}", stacklevel=2
+                f"the scan is unlike those of the training, in brackets: {listed}", stacklevel=2
             )
         return self.segment(scan, overlap=overlap)
 
-    def unlike(self, scan: Volume) -> list[str]:
+    def unlike(self, scan: Volume) -> dict[str, str]:
         """In what ``scan`` lies outside of the training, see `Fingerprint.unlike`."""
         return self.fingerprint.unlike(scan, self.config.intensity)
 

@@ -6,7 +6,7 @@ the files. Its texts are English and Chinese.
 
 import html
 import math
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -16,19 +16,23 @@ from matplotlib.axes import Axes
 
 from segedu import viz
 from segedu.files import write_text
+from segedu.medical import slices
 from segedu.medical.config import ProjectConfig
-from segedu.medical.evaluate import read_cases, summarize, summarize_lesions
+from segedu.medical.evaluate import read_scores
 from segedu.medical.nifti import read_nifti
-from segedu.medical.preprocess import WINDOWS, window
-from segedu.medical.scans import find_scans
-from segedu.medical.volume import Volume
+from segedu.medical.preprocess import WINDOWS
+from segedu.medical.scans import list_niftis
+from segedu.medical.scores import MIN_PATIENTS, summarize, summarize_lesions
+from segedu.medical.volume import PLANES, Volume
 from segedu.page import heading, page, paragraphs, picture, table
+from segedu.viz.grids import color_key
 
 WARNING = "For learning and research. Not for clinical use. ｜ 仅供学习与研究，不得用于临床。"
 HEADS = {
     "image": "scan ｜ 扫描",
     "class": "class ｜ 类别",
     "scans": "scans ｜ 例数",
+    "patients": "patients ｜ 病人数",
     "dice": "Dice",
     "interval": "95 % interval ｜ 95% 区间",
     "iou": "IoU ｜ 交并比",
@@ -38,6 +42,7 @@ HEADS = {
     "volume_ml": "volume [ml] ｜ 体积 [ml]",
     "volume_error_ml": "volume error [ml] ｜ 体积误差 [ml]",
     "missed": "missed ｜ 漏检",
+    "spurious": "spurious ｜ 误检",
     "lesions": "lesions ｜ 病灶",
     "hits": "found ｜ 检出",
     "sensitivity": "sensitivity ｜ 灵敏度",
@@ -45,6 +50,11 @@ HEADS = {
     "false_positives_per_scan": "false positives per scan ｜ 每例假阳性",
     "hit_ml": "volumes found [ml] ｜ 检出者体积 [ml]",
     "missed_ml": "volumes not found [ml] ｜ 未检出者体积 [ml]",
+    "about": "about ｜ 项目",
+    "text": "value ｜ 内容",
+    "spacing": "voxels ｜ 体素",
+    "extent": "size ｜ 范围",
+    "values": "values, low / middle / high ｜ 数值（低 / 中 / 高）",
 }
 LESIONS = (
     "Voxels that touch by faces, edges or corners are one lesion. A true lesion is found if one of "
@@ -53,52 +63,91 @@ LESIONS = (
     "预测出的病灶若不含任何真实体素，则为假阳性。"
 )
 MEASURES = (
-    "Dice and IoU: overlap, 1 is perfect. HD95 and ASSD: distance between the surfaces, 0 is "
-    "perfect; a dash where one of them is missing. Volume error: predicted minus true. Interval of "
-    "the mean Dice: patients drawn with replacement. ｜ "
-    "Dice 与 IoU 表示重叠程度，1 为完全一致。HD95 与 ASSD 是两个表面之间的距离，0 为完全一致；"
-    "缺少其中一个表面时以短横表示。体积误差为预测减真实。平均 Dice 的区间由对病人有放回抽样得到。"
+    "Dice and IoU: overlap, 1 is perfect. HD95 and ASSD: distances between the surfaces, 0 is "
+    "perfect. HD95 is the 95th percentile of the distances of both surfaces, pooled, measured "
+    "between the centres of their voxels (other definitions give other numbers). A scan in which "
+    "truth or prediction lacks the class has no distance: it shows a dash, is left out of the "
+    "means of HD95 and ASSD, and is counted as missed (in the truth only) or spurious (in the "
+    "prediction only); its Dice of 0 is in the mean. A class in neither is not scored. Volume "
+    "error: predicted minus true. ｜ "
+    "Dice 与 IoU 表示重叠程度，1 为完全一致。HD95 与 ASSD 是两个表面之间的距离，0 为完全一致。"
+    "HD95 取两个表面全部距离合并后的第 95 百分位数，在体素中心之间测量（定义不同，数值也不同）。"
+    "真值或预测中缺少该类别的扫描没有距离：表中以短横表示，不计入 HD95 与 ASSD 的平均值，"
+    "而计为漏检（仅真值中有）或误检（仅预测中有）；其 Dice 为 0，计入平均值。"
+    "两者都没有的类别不评分。体积误差为预测减真实。"
+)
+INTERVAL = (
+    "95 % interval of the mean Dice: patients drawn with replacement; below "
+    f"{MIN_PATIENTS} patients none is given. ｜ "
+    f"平均 Dice 的 95% 区间由对病人有放回抽样得到；病人少于 {MIN_PATIENTS} 位时不给出。"
+)
+SUBSETS = {
+    "test": "test scans of the run, of patients whom the network never saw ｜ "
+    "该次运行的测试扫描，网络从未见过这些病人",
+    "val": "validation scans: the best epoch was chosen by them, so that their scores flatter ｜ "
+    "验证扫描：最佳轮次按它们选出，因此分数偏高",
+    "train": "training scans: the network learnt them, so that their scores say nothing of other "
+    "patients ｜ 训练扫描：网络学过它们，因此分数不能说明对其他病人的效果",
+    "new": "new scans, which took no part in the run ｜ 未参与该次运行的新扫描",
+    "masks": "two sets of masks, whoever made them ｜ 两组掩膜，不论出自何处",
+}
+CUT_SHORT = "Cut short: not all scans were scored. ｜ 评价中途停止，部分扫描未评分。"
+UNLIKE = (
+    "In brackets the range of the training. Do not trust the predictions on these scans without "
+    "having looked at them. ｜ 方括号内为训练扫描的范围。这些扫描的预测未经查看不可信。"
+)
+PICTURES = (
+    "Left: truth (lines) and prediction (dashes). Right: where they differ. R, L: the patient's "
+    "right and left; A, P: front and back; S, I: head and feet. ｜ "
+    "左图：真值（实线）与预测（虚线）。右图：两者的差别。R、L 为病人的右与左，"
+    "A、P 为前与后，S、I 为头侧与足侧。"
 )
 
 
-def write_report(folder: str | Path, data: str | Path, *, failure: float = 0.5) -> Path:
+def write_report(
+    folder: str | Path, images: str | Path | None = None, *, failure: float = 0.5
+) -> Path:
     """Write ``report.html`` beside the scores of an evaluation.
 
     Args:
-        folder: what `segedu.medical.evaluate.evaluate` left.
-        data: the scans, in the layout of the Decathlon.
-        failure: a scan is listed as failed if a class has a Dice below this, or is missed.
+        folder: what `segedu.medical.evaluate.evaluate` or `score` left.
+        images: the scans, in the layout of the Decathlon or as NIfTI files of a folder; without
+            them the pictures show the masks alone.
+        failure: a scan is listed as failed if a class has a Dice below this, or is in truth or
+            prediction only.
 
     Returns:
         The page.
 
     Raises:
-        FileNotFoundError: if scores, predictions or scans are missing.
-        ValueError: if they are damaged, or ``failure`` is not in 0..1.
+        FileNotFoundError: if scores, masks or images are missing.
+        ValueError: if they are damaged or do not fit together, or ``failure`` is not in 0..1.
     """
     if not 0 <= failure <= 1:
         raise ValueError(f"failure must be in 0..1, got {failure}")
     folder = Path(folder)
     config = ProjectConfig.load(folder / "config.json")
-    cases, lesions = read_cases(folder)
+    cases, lesions, about = read_scores(folder)
     result = summarize(cases, patient=config.patient)
     classes = [{"class": c, **_with_interval(row)} for c, row in result["per_class"].items()]
-    scored, mean = len({case["image"] for case in cases}), f"{result['mean_dice']:.3f}"
     failed = [case for case in cases if case["dice"] < failure or not math.isfinite(case["hd95"])]
-    scans = {name: (image, label) for name, image, label in find_scans(data)}
+    files = None if images is None else _images(Path(images))
     with plt.rc_context():
         viz.use_style()
         parts = [
             f"<p class='warning'>{WARNING}</p>",
+            *_about(about, config),
             heading("Classes ｜ 各类别"),
-            paragraphs(f"{scored} scans, mean Dice {mean} ｜ {scored} 例扫描，平均 Dice 为 {mean}"),
             _table(classes, config.classes),
             paragraphs(MEASURES),
+            paragraphs(INTERVAL),
             *(_lesions(lesions, config.classes) if lesions else ()),
             heading("Distributions ｜ 分布"),
             _chart(cases, config.classes),
             heading("Best, middle, worst scan ｜ 最好、居中、最差的扫描"),
-            *(_scan(name, text, folder, scans, config) for text, name in _exemplary(cases)),
+            paragraphs(PICTURES),
+            _key(config.classes),
+            *(_scan(name, text, folder, files, config) for text, name in _exemplary(cases)),
             heading(f"Dice below {failure:g}, or missed ｜ Dice 低于 {failure:g} 或漏检的例子"),
             _table(failed, config.classes) if failed else "<p>none ｜ 无</p>",
             heading("All scans ｜ 全部扫描"),
@@ -107,11 +156,65 @@ def write_report(folder: str | Path, data: str | Path, *, failure: float = 0.5) 
     return write_text(folder / "report.html", page("Segmentation report ｜ 分割报告", parts))
 
 
+def _about(about: Mapping[str, Any], config: ProjectConfig) -> list[str]:
+    """What was judged, by what network, and which scans it does not suit."""
+    subset = about["subset"]
+    rows = {
+        "scans judged ｜ 评分的扫描": SUBSETS[subset],
+        "scored ｜ 已评分": f"{about['scored']} / {about['scans']}",
+        "date ｜ 日期": about["date"],
+        "program ｜ 程序": f"segedu {about['segedu']}",
+    }
+    if subset != "masks":
+        rows |= _network(about, config)
+    listed = [{"about": name, "text": text} for name, text in rows.items()]
+    parts = [heading("What was judged ｜ 评价对象"), table(listed, HEADS)]
+    if subset in ("train", "val"):
+        parts.insert(0, f"<p class='warning'>{html.escape(SUBSETS[subset])}</p>")
+    if about["scored"] < about["scans"]:
+        parts.insert(0, f"<p class='warning'>{CUT_SHORT}</p>")
+    if strange := about.get("unlike"):
+        keys = ("spacing", "extent", "values")
+        listed = [{"image": n} | {k: row.get(k) for k in keys} for n, row in strange.items()]
+        title = "Scans unlike those of the training ｜ 与训练扫描不同的扫描"
+        parts += [heading(title), paragraphs(UNLIKE), table(listed, HEADS)]
+    return parts
+
+
+def _network(about: Mapping[str, Any], config: ProjectConfig) -> dict[str, str]:
+    """The network, its training and what it sees of a scan."""
+    scans, patients = about["training_scans"], about["training_patients"]
+    intensity = "normalised for each scan ｜ 逐例归一化"
+    if config.intensity in WINDOWS:
+        window = WINDOWS[config.intensity]
+        intensity = f"{config.intensity}: {window.low:g} … {window.high:g} HU"
+    rows = {
+        "network ｜ 网络": f"{about['model']}, {about['dimensions']}-D, {about['parameters']:,} "
+        f"parameters ｜ {about['dimensions']} 维，{about['parameters']:,} 个参数",
+        "trained on ｜ 训练日期": about["trained"] or "not recorded ｜ 未记录",
+        "training set ｜ 训练集": f"{scans} scans of {patients} patients ｜ "
+        f"{patients} 位病人的 {scans} 例扫描",
+        "resampled to ｜ 重采样到": f"{_product(about['spacing'])} mm",
+        "patch ｜ 图像块": f"{_product(about['patch'])} voxels ｜ 体素",
+        "intensities ｜ 灰度": intensity,
+    }
+    if config.largest:
+        rows["largest piece alone ｜ 仅保留最大连通块"] = "; ".join(config.largest)
+    return rows
+
+
+def _product(values: Sequence[float]) -> str:
+    return " × ".join(f"{value:.4g}" for value in values)
+
+
 def _with_interval(row: dict[str, Any]) -> dict[str, Any]:
-    """The two ends of the interval as one text, behind the Dice."""
-    ends = f"{row['dice_low']:.3f} – {row['dice_high']:.3f}"
-    others = {k: v for k, v in row.items() if k not in ("scans", "dice", "dice_low", "dice_high")}
-    return {"scans": row["scans"], "dice": row["dice"], "interval": ends, **others}
+    """The two ends of the interval, if there is one, as one text behind the Dice."""
+    ends = "–"
+    if math.isfinite(row["dice_low"]):
+        ends = f"{row['dice_low']:.3f} – {row['dice_high']:.3f}"
+    first = ("scans", "patients", "dice")
+    others = {k: v for k, v in row.items() if k not in (*first, "dice_low", "dice_high")}
+    return {**{k: row[k] for k in first}, "interval": ends, **others}
 
 
 def _table(rows: Sequence[dict[str, Any]], names: Sequence[str]) -> str:
@@ -171,41 +274,45 @@ def _exemplary(cases: Sequence[dict[str, Any]]) -> list[tuple[str, str]]:
     ]
 
 
+def _images(folder: Path) -> dict[str, Path]:
+    """Images by name; nnU-Net numbers the channel behind it."""
+    inside = folder / "imagesTr"
+    files = list_niftis(inside if inside.is_dir() else folder)
+    return files | {name.removesuffix("_0000"): path for name, path in files.items()}
+
+
+def _key(classes: Sequence[str]) -> str:
+    """The colours of classes and errors."""
+    colors = dict(zip(classes[1:], viz.instance_colors(len(classes) - 1), strict=True))
+    return color_key(colors) + color_key(slices.ERRORS)
+
+
 def _scan(
-    name: str,
-    text: str,
-    folder: Path,
-    scans: dict[str, tuple[Path, Path]],
-    config: ProjectConfig,
+    name: str, text: str, folder: Path, files: Mapping[str, Path] | None, config: ProjectConfig
 ) -> str:
-    """The axial slice with most lesions, or else most foreground: image, truth, prediction."""
-    if name not in scans:
-        raise FileNotFoundError(f"the scan {name} of the evaluation is not among the data")
-    image, truth = (read_nifti(path).reorient() for path in scans[name])
-    found = read_nifti(folder / "predictions" / f"{name}.nii.gz").reorient()
+    """Contours and errors in three planes."""
+    truth, found = (
+        read_nifti(folder / part / f"{name}.nii.gz").reorient() for part in ("truth", "predictions")
+    )
+    grey = truth.with_array(np.zeros(truth.shape, np.float32))
+    if files is not None:
+        grey = slices.grey_values(_image(name, files, truth), config.intensity)
     lesions = [config.classes.index(lesion) for lesion in config.lesions]
-    both = np.stack([truth.array, found.array])  # (2, D, H, W)
-    wanted = [np.isin(both, lesions).sum((0, 2, 3)), (both > 0).sum((0, 2, 3))]  # 2 of (D,)
-    index = max(range(truth.shape[0]), key=lambda k: (wanted[0][k], wanted[1][k]))
-    grey, aspect = _shown(image, config.intensity).view("axial", index)
     colors = [(0, 0, 0), *viz.instance_colors(len(config.classes) - 1)]
-    figure, axes = plt.subplots(1, 3, figsize=(7.2, 2.9), layout="constrained")
-    titles = ("image ｜ 图像", "truth ｜ 真值", "prediction ｜ 预测")
-    panels = [viz.overlay(grey, np.zeros(grey.shape, np.uint8), colors, hide=[0])]
-    for labels in (truth, found):
-        mask = labels.view("axial", index)[0].astype(np.uint8)
-        panels.append(viz.overlay(grey, mask, colors, hide=[0]))
-    for axis, title, panel in zip(axes, titles, panels, strict=True):
-        axis.imshow(panel, aspect=aspect)
-        axis.set_title(title)
-        axis.set_axis_off()
-    viz.legend(config.classes[1:], colors[1:], ax=axes[0])
-    return f"<p>{html.escape(text)}</p>{picture(figure, text)}"
+    pictures = []
+    for plane in PLANES:
+        index = slices.most_telling(plane, truth, found, lesions)
+        shown = slices.cut(plane, index, grey, truth, found)
+        for figure in (slices.contours(shown, colors), slices.errors(shown)):
+            pictures.append(picture(figure, f"{name}: {shown.title}"))
+    return f"<p>{html.escape(text)}</p><div class='charts'>{''.join(pictures)}</div>"
 
 
-def _shown(image: Volume, intensity: str) -> Volume:
-    """Grey values in 0..1: the window of a CT, else between the 1st and the 99th percentile."""
-    if intensity in WINDOWS:
-        return window(image, intensity)
-    low, high = np.percentile(image.array, (1, 99))
-    return image.with_array(np.clip((image.array - low) / max(high - low, 1e-6), 0, 1))
+def _image(name: str, files: Mapping[str, Path], truth: Volume) -> Volume:
+    """The image of a scan on the grid of its truth."""
+    if name not in files:
+        raise FileNotFoundError(f"the scan {name} of the evaluation is not among the images")
+    image = read_nifti(files[name]).reorient()
+    if not image.same_grid(truth):
+        raise ValueError(f"{files[name].name}: the image lies on another grid than its masks")
+    return image

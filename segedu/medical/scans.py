@@ -60,7 +60,7 @@ def find_scans(folder: str | Path) -> list[tuple[str, Path, Path]]:
         FileNotFoundError: if there is no image, or one of the labels is missing.
         ValueError: if two files have one name, or an image has several channels.
     """
-    images, truths = _niftis(Path(folder, "imagesTr")), _niftis(Path(folder, "labelsTr"))
+    images, truths = list_niftis(Path(folder, "imagesTr")), list_niftis(Path(folder, "labelsTr"))
     if not images:
         raise FileNotFoundError(f"no imagesTr/*.nii.gz in {folder}")
     found: dict[str, Path] = {}
@@ -96,7 +96,7 @@ def read_pair(image: Path, labels: Path) -> tuple[Volume, Volume]:
     return scan, truth
 
 
-def _niftis(folder: Path) -> dict[str, Path]:
+def list_niftis(folder: Path) -> dict[str, Path]:
     """The NIfTI files of a folder by their names without ending, sorted; others are reported."""
     found, skipped = {}, []
     for path in sorted(folder.iterdir()) if folder.is_dir() else ():

@@ -1,138 +1,195 @@
 import json
 import math
+import shutil
 
 import numpy as np
 import pytest
 
-from segedu.medical.evaluate import (
-    compare,
-    compare_lesions,
-    detections,
-    evaluate,
-    read_cases,
-    summarize,
-    summarize_lesions,
-)
+from segedu.medical.__main__ import main
+from segedu.medical.config import ProjectConfig
+from segedu.medical.evaluate import evaluate, read_scores, score
+from segedu.medical.nifti import read_nifti, write_nifti
+from segedu.medical.project import Predictor, train
+from segedu.medical.scans import write_decathlon
 from segedu.medical.volume import Volume
 
-
-def labels(*boxes, shape=(4, 10, 10), spacing=(2.0, 1.0, 1.0)):
-    """A volume with a box (label, first, last + 1 row) over all slices and columns 2 to 7."""
-    array = np.zeros(shape, np.uint8)
-    for label, first, last in boxes:
-        array[:, first:last, 2:8] = label
-    return Volume(array, spacing)
+TINY = ProjectConfig(
+    base_width=2, stages=2, patch=(4, 8, 8), epochs=1, patches=2, shares=(0.5, 0.25, 0.25)
+)
 
 
-def case(image, dice, c=1, hd95=1.0):
-    keys = ("iou", "assd", "volume_error_ml", "true_volume_ml", "volume_ml")
-    return {"image": image, "class": c, "dice": dice, "hd95": hd95} | dict.fromkeys(keys, 1.0)
+def scan(seed):
+    """A bright block in noise."""
+    mask = np.zeros((6, 12, 10), np.uint8)
+    mask[2:4, 3:8, 3:7] = 1
+    noise = np.random.default_rng(seed).normal(50, 8, mask.shape)
+    image = Volume((100 * mask + noise).astype(np.float32), (2.0, 1.0, 1.5))
+    return image, image.with_array(mask)
 
 
-def test_scores_of_a_scan_by_hand():
-    # truth: rows 2 to 5; prediction: rows 3 to 6; each 4 x 4 x 6 voxels of 2 mm3, 3 rows in common
-    (row,) = compare("a", labels((1, 3, 7)), labels((1, 2, 6)), 3)
-    assert row["image"] == "a" and row["class"] == 1
-    assert row["dice"] == pytest.approx(3 / 4) and row["iou"] == pytest.approx(3 / 5)
-    assert row["true_volume_ml"] == row["volume_ml"] == pytest.approx(4 * 4 * 6 * 2 / 1000)
-    assert row["volume_error_ml"] == 0 and row["hd95"] == pytest.approx(1.0)
+@pytest.fixture(scope="module")
+def trained(tmp_path_factory):
+    """Eight scans of four patients, and a run that was trained on one of these."""
+    root = tmp_path_factory.mktemp("evaluate")
+    cases = [(f"p{number // 2}_scan{number % 2}", *scan(number)) for number in range(8)]
+    write_decathlon(root / "scans", cases, TINY.classes)
+    train(root / "scans", root / "run", TINY, device="cpu")
+    return root / "run", root / "scans"
 
 
-def test_a_class_in_neither_is_left_out_and_one_in_either_is_missed():
-    rows = compare("a", labels((1, 2, 6)), labels((2, 2, 6)), 4)
-    assert [row["class"] for row in rows] == [1, 2]
-    assert all(row["dice"] == row["iou"] == 0 and math.isinf(row["hd95"]) for row in rows)
-    assert rows[0]["volume_error_ml"] == -rows[1]["volume_error_ml"] == pytest.approx(0.192)
-    assert compare("a", labels(), labels(), 4) == []
+def spoil(folder, name):
+    """Give a scan a label that the project does not have."""
+    path = folder / "labelsTr" / f"{name}.nii.gz"
+    mask = read_nifti(path)
+    write_nifti(mask.with_array(mask.array * 7), path)
 
 
-def test_what_does_not_fit_is_refused():
-    with pytest.raises(ValueError, match="a: prediction and truth lie on different grids"):
-        compare("a", labels(), labels(spacing=(1.0, 1.0, 1.0)), 2)
-    with pytest.raises(ValueError, match="the truth holds labels 0 to 5, allowed are 0 to 2"):
-        compare("a", labels(), labels((5, 1, 2)), 3)
-    with pytest.raises(ValueError, match="cases must hold at least one"):
-        summarize([])
+def test_an_evaluation_says_what_it_judged(trained, tmp_path):
+    run, scans = trained
+    result = evaluate(run, scans, tmp_path / "test", device="cpu")
+    cases, lesions, about = read_scores(tmp_path / "test")
+    names = json.loads((run / "split.json").read_text())["test"]
+    assert [case["image"] for case in cases] == names and lesions == []
+    assert about == result["about"]
+    wanted = {"subset": "test", "scans": 2, "scored": 2, "model": "nnunet", "intensity": "mr"}
+    wanted |= {"training_scans": 2, "training_patients": 1, "spacing": [2.0, 1.0, 1.5]}
+    assert wanted == {key: about[key] for key in wanted}
+    assert "pooled" in about["hd95"] and about["date"]
+    for folder in ("truth", "predictions"):
+        files = sorted(path.name for path in (tmp_path / "test" / folder).iterdir())
+        assert files == [f"{name}.nii.gz" for name in names]
+    assert evaluate(run, scans, tmp_path / "train", subset="train")["about"]["subset"] == "train"
+
+
+def test_a_bad_label_is_found_before_anything_is_predicted(trained, tmp_path, monkeypatch):
+    run, scans = trained
+    shutil.copytree(scans, tmp_path / "scans")
+    spoil(tmp_path / "scans", json.loads((run / "split.json").read_text())["test"][-1])
+    monkeypatch.setattr(Predictor, "segment", lambda *_: pytest.fail("predicted"))
+    with pytest.raises(ValueError, match=r"holds the labels \[0, 7\]"):
+        evaluate(run, tmp_path / "scans", tmp_path / "test", device="cpu")
+    assert not (tmp_path / "test").exists()
+
+
+@pytest.mark.parametrize("error", [RuntimeError, KeyboardInterrupt])
+def test_what_was_scored_is_kept(trained, tmp_path, monkeypatch, error):
+    run, scans = trained
+    segment, seen = Predictor.segment, []
+
+    def fails_at_the_second(self, image):
+        seen.append(image)
+        if len(seen) == 2:
+            raise error
+        return segment(self, image)
+
+    monkeypatch.setattr(Predictor, "segment", fails_at_the_second)
+    with pytest.raises(error):
+        evaluate(run, scans, tmp_path / "test", device="cpu")
+    cases, _, about = read_scores(tmp_path / "test")
+    assert len({case["image"] for case in cases}) == about["scored"] == 1 and about["scans"] == 2
+
+
+def test_new_scans_are_judged_and_strange_ones_named(trained, tmp_path):
+    run, scans = trained
+    with pytest.raises(ValueError, match="every scan of the folder is in the split"):
+        evaluate(run, scans, tmp_path / "new", subset="new", device="cpu")
+    image, truth = scan(20)
+    coarse = truth.resample((2.0, 2.0, 3.0), labels=True)
+    cases = [("q1", image, truth), ("q2", image.resample_to(coarse), coarse)]
+    write_decathlon(tmp_path / "scans", cases, TINY.classes)
+    result = evaluate(run, tmp_path / "scans", tmp_path / "new", subset="new", device="cpu")
+    assert [case["image"] for case in result["cases"]] == ["q1", "q2"]
+    assert result["about"]["unlike"].keys() == {"q2"}
+    write_decathlon(tmp_path / "more", [("p1_scan7", image, truth)], TINY.classes)
+    with pytest.raises(ValueError, match="p1 took part in the run"):
+        evaluate(run, tmp_path / "more", tmp_path / "more", subset="new", device="cpu")
+
+
+def test_unknown_and_empty_subsets_are_refused(trained, tmp_path):
+    run, scans = trained
     with pytest.raises(ValueError, match="subset must be one of .* got 'all'"):
-        evaluate("run", "data", "out", subset="all")
+        evaluate(run, scans, tmp_path, subset="all")
+    shutil.copytree(run, tmp_path / "run")
+    split = json.loads((run / "split.json").read_text()) | {"test": []}
+    (tmp_path / "run" / "split.json").write_text(json.dumps(split))
+    with pytest.raises(ValueError, match="the run has no test scans; choose val"):
+        evaluate(tmp_path / "run", scans, tmp_path / "test")
+    split["test"] = ["gone"]
+    (tmp_path / "run" / "split.json").write_text(json.dumps(split))
+    with pytest.raises(FileNotFoundError, match="that are not there: gone"):
+        evaluate(tmp_path / "run", scans, tmp_path / "test")
 
 
-def test_distances_that_do_not_exist_are_counted_and_not_averaged():
-    result = summarize([case("a", 0.8, hd95=2.0), case("b", 0.0, hd95=math.inf)])
-    row = result["per_class"][1]
-    assert row["hd95"] == 2.0 and row["missed"] == 1 and row["scans"] == 2
-    assert result["mean_dice"] == row["dice"] == pytest.approx(0.4)
+@pytest.fixture
+def masks(tmp_path):
+    """Two folders: equal masks of ``a``, stored in two directions, and half of ``b``."""
+    truth = scan(0)[1]
+    half = truth.array.copy()
+    half[3] = 0
+    for name, found in (("a", truth.reorient("LIP")), ("b", truth.with_array(half))):
+        write_nifti(truth, tmp_path / "truth" / f"{name}.nii.gz")
+        write_nifti(found, tmp_path / "found" / f"{name}.nii.gz")
+    return tmp_path / "truth", tmp_path / "found"
 
 
-def test_the_interval_draws_patients_and_not_their_scans():
-    scans = [case("p-1", 0.2), case("p-2", 0.2), case("q-1", 0.8), case("q-2", 0.8)]
-    row = summarize(scans)["per_class"][1]
-    assert (row["dice_low"], row["dice_high"]) == pytest.approx((0.2, 0.8))  # p twice, q twice
-    alone = [case(f"s{i}", dice) for i, dice in enumerate((0.2, 0.2, 0.8, 0.8))]
-    assert summarize(alone)["per_class"][1]["dice_low"] <= 0.35
-    assert summarize(scans) == summarize(scans)
-    one = summarize([case("a", 0.7)])["per_class"][1]
-    assert one["dice_low"] == one["dice"] == one["dice_high"]
+def test_two_folders_of_masks_are_compared(masks, tmp_path, capsys):
+    out = tmp_path / "out"
+    assert main(["score", *map(str, masks), str(out), "--classes", "background", "liver"]) == 0
+    text = capsys.readouterr().out
+    assert "a: Dice 1.000\nb: Dice 0.667\nliver: Dice 0.833 (no interval: 2 patients)" in text
+    cases, _, about = read_scores(out)
+    assert [case["dice"] for case in cases] == pytest.approx([1, 2 / 3])
+    assert (
+        about["subset"] == "masks" and ProjectConfig.load(out / "config.json").classes[1] == "liver"
+    )
+    assert main(["report", str(out)]) == 0
+    one = score(masks[0] / "b.nii.gz", masks[1] / "b.nii.gz", tmp_path / "one", lesions=["label 1"])
+    assert one["lesions"][1]["hits"] == 1 and one["mean_dice"] == pytest.approx(2 / 3)
+    (masks[0] / "dataset.json").write_text('{"labels": {"background": 0, "spleen": 1}}')
+    with pytest.warns(UserWarning, match="dataset.json"):
+        score(*masks, tmp_path / "named")
+    assert ProjectConfig.load(tmp_path / "named" / "config.json").classes[1] == "spleen"
 
 
-def test_cases_come_back_from_the_file(tmp_path):
-    rows = [case("a", 0.5), case("b", 0.1, hd95=math.inf)]
-    stored = [{k: None if v == math.inf else v for k, v in row.items()} for row in rows]
-    (tmp_path / "scores.json").write_text(json.dumps({"cases": stored}))
-    assert read_cases(tmp_path) == (rows, [])
-    (tmp_path / "scores.json").write_text(json.dumps({"cases": [], "lesions": {"scans": [7]}}))
-    assert read_cases(tmp_path) == ([], [7])
+def test_masks_that_do_not_fit_are_refused(masks, tmp_path):
+    truth, found = masks
+    with pytest.raises(ValueError, match="labels up to 1, but names of 1 classes"):
+        score(truth, found, tmp_path / "out", classes=["background"])
+    with pytest.raises(ValueError, match="does not say whose the scan 'a' is"):
+        score(truth, found, tmp_path / "out", patient="[0-9]+")
+    shutil.copy(found / "b.nii.gz", found / "c.nii.gz")
+    with pytest.warns(UserWarning, match="1 predictions have no truth and are not scored: c"):
+        score(truth, found, tmp_path / "extra")
+    (found / "c.nii.gz").unlink()
+    mask = read_nifti(found / "b.nii.gz")
+    write_nifti(mask.with_array(mask.array * 0.5), found / "b.nii.gz")
+    with pytest.raises(ValueError, match="b.nii.gz holds no labels"):
+        score(truth, found, tmp_path / "out")
+    write_nifti(mask.crop((0, 0, 0), (5, 12, 10)), found / "b.nii.gz")
+    with pytest.raises(ValueError, match="b.nii.gz: prediction and truth lie on different grids"):
+        score(truth, found, tmp_path / "out")
+    (found / "b.nii.gz").unlink()
+    with pytest.raises(FileNotFoundError, match="no prediction for 1 of 2 scans: b"):
+        score(truth, found, tmp_path / "out")
+    with pytest.raises(FileNotFoundError, match="no .nii or .nii.gz in"):
+        score(tmp_path / "nowhere", found, tmp_path / "out")
+    empty = mask.with_array(np.zeros_like(mask.array))
+    write_nifti(empty, tmp_path / "empty.nii.gz")
+    with pytest.raises(ValueError, match="there is nothing to score"):
+        score(tmp_path / "empty.nii.gz", tmp_path / "empty.nii.gz", tmp_path / "out")
+    assert not (tmp_path / "out" / "scores.json").exists()
+
+
+def test_scores_come_back_from_the_file(tmp_path):
+    row = {"image": "a", "class": 1, "dice": 0.0, "hd95": None}
+    (tmp_path / "scores.json").write_text(json.dumps({"cases": [row], "about": {"scans": 1}}))
+    assert read_scores(tmp_path) == ([row | {"hd95": math.inf}], [], {"scans": 1})
     for text in ("{}", '{"cases": 3}', '{"cases": [3]}', '{"cases": [], "lesions": 1}'):
         (tmp_path / "scores.json").write_text(text)
         with pytest.raises(ValueError, match="holds no scores"):
-            read_cases(tmp_path)
+            read_scores(tmp_path)
     (tmp_path / "scores.json").write_text("{")
     with pytest.raises(ValueError, match="scores.json: not a readable JSON file"):
-        read_cases(tmp_path)
+        read_scores(tmp_path)
     with pytest.raises(FileNotFoundError):
-        read_cases(tmp_path / "elsewhere")
-
-
-def test_lesions_are_counted_by_hand():
-    truth, found = (np.zeros((3, 6, 8), bool) for _ in range(2))
-    truth[0, 0, 0] = truth[1, 1, 1] = True  # one lesion: the corners touch
-    truth[1, 4, 1:4] = True  # hit in one voxel of three
-    truth[2, 0, 7] = True  # missed
-    found[1, 1, 1] = True
-    found[1, 4, 3:6] = True
-    found[2, 2, 7] = True  # two rows away from the missed one: a false positive
-    found[0, 5, 7] = True  # another one
-    seen = detections(found, truth)
-    assert seen.sizes.tolist() == [2, 3, 1] and seen.hit.tolist() == [True, True, False]
-    assert seen.false_positives == 2
-    mirrored = detections(truth, found)
-    assert mirrored.hit.sum() == 2 and mirrored.false_positives == 1
-
-
-def test_one_prediction_may_hit_two_lesions_and_none_hits_none():
-    truth = np.zeros((1, 3, 9), bool)
-    truth[0, 1, [1, 7]] = True
-    assert detections(np.ones_like(truth), truth).hit.tolist() == [True, True]
-    assert detections(~np.ones_like(truth), truth).hit.tolist() == [False, False]
-    assert detections(truth, ~np.ones_like(truth)).false_positives == 2
-    with pytest.raises(ValueError, match="one shape"):
-        detections(truth, truth[:, :2])
-
-
-def test_lesions_over_the_scans():
-    rows = compare_lesions("a", labels((2, 1, 3)), labels((2, 2, 4), (2, 6, 8)), [1, 2])
-    assert [row["class"] for row in rows] == [1, 2]
-    assert rows[1]["hit_ml"] == rows[1]["missed_ml"] == pytest.approx([4 * 2 * 6 * 2 / 1000])
-    rows += compare_lesions("b", labels((1, 1, 3)), labels(), [1, 2])  # nothing there, one found
-    table = summarize_lesions(rows)
-    assert table[1] == {
-        "scans": 2,
-        "lesions": 0,
-        "hits": 0,
-        "sensitivity": None,
-        "false_positives_per_scan": 0.5,
-    }
-    assert table[2]["sensitivity"] == 0.5 and table[2]["false_positives_per_scan"] == 0
-    assert summarize_lesions([]) == {}
-    with pytest.raises(ValueError, match="a: prediction and truth lie on different grids"):
-        compare_lesions("a", labels(), labels(spacing=(1.0, 1.0, 1.0)), [1])
+        read_scores(tmp_path / "elsewhere")

@@ -16,7 +16,7 @@ from segedu.medical import (
     write_series,
 )
 from segedu.medical.__main__ import main
-from segedu.medical.evaluate import compare
+from segedu.medical.scores import compare
 from segedu.metrics import surface_distances
 
 pytest.importorskip("pydicom")

@@ -6,24 +6,33 @@ import numpy as np
 import pytest
 
 from segedu.medical.config import ProjectConfig
-from segedu.medical.evaluate import compare, compare_lesions
-from segedu.medical.nifti import write_nifti
-from segedu.medical.report import WARNING, write_report
+from segedu.medical.evaluate import score
+from segedu.medical.nifti import read_nifti, write_nifti
+from segedu.medical.report import CUT_SHORT, SUBSETS, WARNING, write_report
 from segedu.medical.scans import write_decathlon
 from segedu.medical.volume import Volume
-from segedu.report import Report
 
 CLASSES = ("background", "lung <left> ｜ 左肺", "nodule ｜ 结节")
+RUN = {
+    "subset": "test",
+    "model": "nnunet",
+    "dimensions": 3,
+    "parameters": 12345,
+    "trained": "2026-01-02",
+    "training_scans": 7,
+    "training_patients": 6,
+    "spacing": [5.0, 2.0, 2.0],
+    "patch": [8, 16, 16],
+    "unlike": {"case_1": {"spacing": "5 x 1 x 1 mm [5 x 2 x 2 mm – 5 x 2 x 2 mm]"}},
+}
 
 
 @pytest.fixture(scope="module")
 def whole(tmp_path_factory):
     """Three scans: a good one, a middling one, and one whose nodule was missed; and their page."""
-    tmp_path = tmp_path_factory.mktemp("report")
+    root = tmp_path_factory.mktemp("report")
     rng = np.random.default_rng(0)
-    scans, cases, lesions = [], [], []
-    folder, data = tmp_path / "test", tmp_path / "scans"
-    (folder / "predictions").mkdir(parents=True)
+    scans = []
     for shift, name in enumerate(("case_0", "case_1", "case_2")):
         truth = np.zeros((6, 24, 20), np.uint8)
         truth[1:5, 4:16, 4:16] = 1
@@ -34,15 +43,14 @@ def whole(tmp_path_factory):
         image = (truth * 500.0 - 900 + rng.normal(0, 30, truth.shape)).astype(np.float32)
         image, truth, found = (Volume(a, (5.0, 2.0, 2.0)) for a in (image, truth, found))
         scans.append((name, image, truth))
-        write_nifti(found, folder / "predictions" / f"{name}.nii.gz")
-        cases += compare(name, found, truth, 3)
-        lesions += compare_lesions(name, found, truth, [2])
-    write_decathlon(data, scans, CLASSES)
-    scores = json.loads(Report({"cases": cases}, CLASSES).to_json())
-    (folder / "scores.json").write_text(json.dumps(scores | {"lesions": {"scans": lesions}}))
-    config = ProjectConfig(classes=CLASSES, lesions=CLASSES[2:], intensity="lung")
+        write_nifti(found, root / "found" / f"{name}.nii.gz")
+    write_decathlon(root / "scans", scans, CLASSES)
+    folder = root / "test"
+    score(root / "scans" / "labelsTr", root / "found", folder, lesions=CLASSES[2:])
+    config = ProjectConfig.load(folder / "config.json").changed(intensity="lung")
     config.save(folder / "config.json")
-    return folder, data, write_report(folder, data)
+    change(folder, about=RUN)
+    return folder, root / "scans", write_report(folder, root / "scans")
 
 
 @pytest.fixture
@@ -54,18 +62,64 @@ def evaluation(whole, tmp_path):
     return tmp_path / "test", tmp_path / "scans"
 
 
+def change(folder, *, about=(), drop=(), cases=lambda case: True):
+    """Other scores of the same scans."""
+    path = folder / "scores.json"
+    scores = json.loads(path.read_text(encoding="utf-8"))
+    scores["about"] |= dict(about)
+    scores["cases"] = list(filter(cases, scores["cases"]))
+    path.write_text(json.dumps({k: v for k, v in scores.items() if k not in drop}))
+
+
 def test_the_page_is_whole_and_alone(whole):
     page = whole[-1]
     text = page.read_text(encoding="utf-8")
     assert WARNING in text and "http" not in text and "<script" not in text
     sources = re.findall(r"src='([^']*)'", text)
-    assert len(sources) == 7 and all(s.startswith("data:image/png;base64,") for s in sources)
+    # four charts; for each of three scans three planes, with contours and with errors
+    assert len(sources) == 22 and all(s.startswith("data:image/png;base64,") for s in sources)
     assert "lung &lt;left&gt; ｜ 左肺" in text and "<left>" not in text
     assert "best ｜ 最好: case_0, Dice 1.000" in text and "worst ｜ 最差: case_2" in text
-    assert text.count("<table>") == 5
+    assert text.count("<table>") == 7
     failures = text.split("Dice below 0.5, or missed")[1].split("All scans")[0]
     assert "case_2" in failures and "case_0" not in failures and "–" in failures
     assert str(page.parent) not in text
+
+
+def test_the_page_says_what_it_judged(whole):
+    about = whole[-1].read_text(encoding="utf-8").split("What was judged")[1].split("<h2>")[0]
+    for said in (
+        SUBSETS["test"], "3 / 3", "nnunet, 3-D, 12,345 parameters", "2026-01-02",
+        "7 scans of 6 patients", "5 × 2 × 2 mm", "8 × 16 × 16 voxels", "lung: -1350 … 150 HU",
+    ):  # fmt: skip
+        assert said in about, said
+    text = whole[-1].read_text(encoding="utf-8")
+    strange = text.split("Scans unlike those of the training")[1].split("<h2>")[0]
+    assert "case_1" in strange and "5 x 1 x 1 mm [5 x 2 x 2 mm" in strange
+    assert "95th percentile of the distances of both surfaces, pooled" in text
+
+
+def test_few_patients_get_no_interval_and_missed_scans_are_told(whole):
+    text = whole[-1].read_text(encoding="utf-8").split(">Classes<")[1]
+    _, lung, nodule = text.split("</table>")[0].split("<tr>")[1:]
+    cells = [re.findall(r"'number'>([^<]*)<", row) for row in (lung, nodule)]
+    assert [row[:2] + row[3:4] for row in cells] == [["3", "3", "–"]] * 2  # of three patients
+    assert [row[-2:] for row in cells] == [["0", "0"], ["1", "0"]]  # missed, spurious
+
+
+def test_planes_are_named_and_numbered(whole):
+    titles = re.findall(r"alt='case_2: ([^']*)'", whole[-1].read_text(encoding="utf-8"))
+    assert [title.split(",")[0] for title in titles[::2]] == ["axial", "coronal", "sagittal"]
+    assert titles[0].startswith("axial, slice 3 of 6 from the feet ｜ 横断面，自足侧起第 3 层")
+
+
+def test_scans_of_the_training_and_a_cut_are_warned_of(evaluation):
+    folder, data = evaluation
+    change(folder, about={"subset": "train", "scored": 3, "scans": 5, "unlike": {}})
+    text = write_report(folder, data).read_text(encoding="utf-8")
+    assert f"<p class='warning'>{SUBSETS['train']}</p>" in text
+    assert f"<p class='warning'>{CUT_SHORT}</p>" in text and "3 / 5" in text
+    assert "unlike those of the training" not in text
 
 
 def test_lesions_are_counted_where_there_are_some(whole, evaluation):
@@ -74,9 +128,7 @@ def test_lesions_are_counted_where_there_are_some(whole, evaluation):
     # of three nodules two are found; none is predicted where there is none
     assert re.findall(r"'number'>([\d.]+)<", table) == ["3", "3", "2", "0.667", "0.000"]
     folder, data = evaluation
-    scores = json.loads((folder / "scores.json").read_text(encoding="utf-8"))
-    del scores["lesions"]
-    (folder / "scores.json").write_text(json.dumps(scores))
+    change(folder, drop=["lesions"])
     assert "病灶</span></h2>" not in write_report(folder, data).read_text(encoding="utf-8")
 
 
@@ -84,20 +136,23 @@ def test_the_same_evaluation_gives_the_same_page(whole, evaluation):
     assert write_report(*evaluation).read_bytes() == whole[-1].read_bytes()
 
 
-def test_one_scan_is_best_and_worst_at_once(evaluation):
-    folder, data = evaluation
-    scores = json.loads((folder / "scores.json").read_text(encoding="utf-8"))
-    scores["cases"] = [case for case in scores["cases"] if case["image"] == "case_0"]
-    (folder / "scores.json").write_text(json.dumps(scores))
-    text = write_report(folder, data).read_text(encoding="utf-8")
-    assert text.count("<img") == 5 and "none ｜ 无" in text
+def test_masks_are_shown_without_images(evaluation):
+    folder, _ = evaluation
+    change(folder, about={"subset": "masks"}, cases=lambda case: case["image"] == "case_0")
+    text = write_report(folder).read_text(encoding="utf-8")
+    assert text.count("<img") == 4 + 6 and "none ｜ 无" in text  # one scan, best and worst at once
+    assert SUBSETS["masks"] in text and "nnunet" not in text
 
 
 def test_what_is_missing_is_named(evaluation):
     folder, data = evaluation
     with pytest.raises(ValueError, match="failure must be in 0..1, got 2"):
         write_report(folder, data, failure=2)
-    (data / "imagesTr" / "case_0.nii.gz").unlink()
-    with pytest.raises(FileNotFoundError, match="case_0 of the evaluation is not among the data"):
+    image = data / "imagesTr" / "case_0.nii.gz"
+    write_nifti(read_nifti(image).crop((0, 0, 0), (5, 24, 20)), image)
+    with pytest.raises(ValueError, match="case_0.nii.gz: the image lies on another grid"):
+        write_report(folder, data)
+    image.unlink()
+    with pytest.raises(FileNotFoundError, match="case_0 of the evaluation is not among the images"):
         write_report(folder, data)
     assert not (folder / "report.html").exists()

@@ -37,7 +37,7 @@ def losses_from_counts(answer):
         )
 
 
-@exercise(2, wrong=[0.3, 0.39, 0.2583, 0.7 / 2 + 0.05, 0.5, 2 / 3, 0.36, 1 - 1.3 / 2.5])
+@exercise(2, wrong=[0.3, 0.39, 0.2583, 0.35, 0.4, 0.6083, 0.5, 2 / 3, 0.36, 1 - 1.3 / 2.5])
 def lovasz_of_four_pixels(answer):
     """Lovász loss of four pixels."""
     near = {
@@ -47,6 +47,8 @@ def lovasz_of_four_pixels(answer):
         0.39: "rounded too far: give three decimals ｜ 舍入过多：请保留三位小数",
         0.1 / 2 + 0.2 / 6 + 0.3 / 12 + 0.6 / 4: "start with the largest error ｜ "
         "应当从最大的误差开始",
+        0.35: "sort the errors first ｜ 先把误差排序",
+        0.608: "that is 1 minus the loss ｜ 那是 1 减去损失",
         0.48: "that is the soft Jaccard loss ｜ 那是软 Jaccard 损失",
     }
     expect_number(answer, 0.6 / 2 + 0.3 / 6 + 0.2 / 12 + 0.1 / 4, tolerance=6e-4, near=near)
@@ -104,10 +106,16 @@ def _ignored_as_background(p, truth, alpha, beta):
     return tversky_loss(p, torch.where(truth == 255, 0, truth), alpha, beta)
 
 
+def _ignored_as_number(p, truth, alpha, beta):
+    true, false, missed = (p * truth).sum(), (p * (1 - truth)).sum(), ((1 - p) * truth).sum()
+    return 1 - true / (true + alpha * false + beta * missed)
+
+
 @exercise(
     4,
     wrong=[
         _ignored_as_background,
+        _ignored_as_number,
         lambda p, truth, alpha, beta: tversky_loss(p, truth, beta, alpha),
         lambda p, truth, alpha, beta: 1 - tversky_loss(p, truth, alpha, beta),
         lambda p, truth, alpha, beta: tversky_loss(p, truth.clamp(max=1), alpha, beta),
@@ -128,6 +136,12 @@ def tversky_without_ignored_pixels(answer):
     known = {
         "a pixel with 255 was counted as 0: leave it out ｜ "
         "标为 255 的像素被当作 0 计入了：应当去掉": _ignored_as_background(*settings),
+        "a pixel with 255 was counted as object: leave it out ｜ "
+        "标为 255 的像素被当作物体计入了：应当去掉": tversky_loss(p, truth.clamp(max=1), 0.2, 0.9),
+        "255 was used as a number (1 − 255 = −254): leave these pixels out ｜ "
+        "255 被当作数值参加了计算（1 − 255 = −254）：应当去掉这些像素": (
+            _ignored_as_number(*settings)
+        ),
         "α belongs to the false positives, β to the false negatives ｜ "
         "α 属于假阳性，β 属于假阴性": tversky_loss(p, truth, 0.9, 0.2),
         "that is the index, the loss is 1 minus it ｜ 那是系数，损失是 1 减去它": 1

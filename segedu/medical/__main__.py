@@ -11,7 +11,7 @@ from dataclasses import replace
 from segedu.files import user_path
 from segedu.medical import dicom
 from segedu.medical.commands import add_commands, allow_missing
-from segedu.medical.io import put_on, read_named, read_volume, write_volume
+from segedu.medical.io import put_on, read_grid, read_named, read_volume, write_volume
 from segedu.medical.volume import Volume, VolumeError
 
 # torch takes seconds to import: the commands that need it import it, so that --help does not wait.
@@ -105,10 +105,14 @@ def convert(options: argparse.Namespace) -> None:
     )
     beside, beside_uid = options.input, uid
     if options.like:
-        volume = put_on(volume, read_volume(options.like, like_uid))
+        grid = read_grid(options.like, like_uid, allow_missing=options.allow_missing)
+        volume = put_on(volume, grid)
         beside, beside_uid = options.like, like_uid
     names |= dict(enumerate(options.names, start=1))
-    write_volume(volume, options.output, beside=beside, uid=beside_uid, names=names)
+    write_volume(
+        volume, options.output, beside=beside, uid=beside_uid, modality=options.modality,
+        names=names,
+    )  # fmt: skip
     print(f"{options.output}: {_describe(volume)}")
 
 
@@ -176,6 +180,9 @@ def command_parser() -> argparse.ArgumentParser:
         "--like", type=user_path, metavar="IMAGE",
         help="bring labels to the grid of this image, a folder or file",
     )  # fmt: skip
+    command.add_argument(
+        "--modality", choices=tuple(dicom.MODALITIES), help="of a new series (default: the input's)"
+    )
     command.add_argument(
         "--names", nargs="+", default=[], metavar="NAME", help="of labels 1, 2, ... in a .dcm"
     )

@@ -8,8 +8,11 @@ from pathlib import Path
 import numpy as np
 
 from segedu.medical.dicom import (
+    MODALITIES,
     Series,
     choose,
+    find_series,
+    geometry,
     read_segmentation,
     read_series,
     scan,
@@ -59,6 +62,18 @@ def read_named(
     if path.is_file() and [series.modality for series in _dicom_in(path)] == ["SEG"]:
         return read_segmentation(path)
     return read_series(path, uid, allow_missing=allow_missing, keep_padding=keep_padding), {}
+
+
+def read_grid(path: str | Path, uid: str | None = None, *, allow_missing: bool = False) -> Volume:
+    """Where the voxels of an image lie; of DICOM images only the headers are read.
+
+    Raises:
+        VolumeError, FileNotFoundError, ImportError: as ``read_volume``.
+    """
+    path = Path(path)
+    if path.is_dir():
+        return geometry(find_series(path, uid), allow_missing=allow_missing)
+    return read_volume(path, uid, allow_missing=allow_missing)
 
 
 def _dicom_in(path: Path) -> tuple[Series, ...]:
@@ -127,6 +142,7 @@ def write_volume(
     *,
     beside: str | Path | None = None,
     uid: str | None = None,
+    modality: str | None = None,
     names: Mapping[int, str] | None = None,
     automatic: bool = False,
 ) -> None:
@@ -139,10 +155,13 @@ def write_volume(
         path: file, or new folder, whose name must not end as that of a file.
         beside, uid: where the volume comes from, as given to ``read_volume``. If that was a series,
             a new series joins its study and frame of reference, so that viewers overlay the two.
+        modality: of a new series, ``"CT"`` or ``"MR"``; by default that of the series beside. If
+            there is none either it is CT, which a warning says.
         names, automatic: of labels in a DICOM-SEG file, see ``write_segmentation``.
 
     Raises:
-        ValueError: another ending, a DICOM-SEG file without a series beside, or as the writers.
+        ValueError: another ending, a DICOM-SEG file without a series beside, a series beside that
+            is neither CT nor MR, or as the writers.
         FileExistsError, ImportError: as the writers.
     """
     path = Path(path)
@@ -163,7 +182,15 @@ def write_volume(
             f"{path.name} must end in .nii, .nii.gz or, for labels, .dcm; the folder of a DICOM "
             "series must have a name without ending, or be there already"
         )
-    modality = "MR" if reference is not None and reference.modality == "MR" else "CT"
+    if modality is None and reference is None:
+        warnings.warn("written as CT in Hounsfield units, for nothing says it is MR", stacklevel=2)
+        modality = "CT"
+    modality = modality or reference.modality
+    if modality not in MODALITIES:
+        raise ValueError(
+            f"series of the modality {modality} are not written, only {' and '.join(MODALITIES)}: "
+            "write .nii.gz or, for labels, .dcm"
+        )
     write_series(volume, path, modality=modality, reference=reference)
 
 

@@ -114,7 +114,9 @@ def _read(nibabel: ModuleType, path: Path) -> Volume:
         array = array.astype(np.float32)
     array = array.reshape(array.shape[:3]).transpose().astype(array.dtype.newbyteorder("="))
     if array.dtype.kind == "f" and not np.isfinite(array).all():
-        raise VolumeError("it holds NaN or infinite values")
+        raise VolumeError(
+            "it holds NaN or infinite values; numpy.nan_to_num gives them a number of your choice"
+        )
     return Volume.from_affine(array, _affine(image.header)[:, _REVERSE], "RAS")
 
 
@@ -133,7 +135,7 @@ def _kind(nibabel: ModuleType, data: bytes) -> type:
 def _check_values(header: Mapping) -> None:
     """Refuse types that are no plain numbers, and rescaling that is none."""
     if header.get_data_dtype().kind not in "uif" or header.get_data_dtype().itemsize > 8:
-        raise VolumeError("its voxels are not plain numbers")
+        raise VolumeError("its voxels are not plain numbers, but colours or complex numbers")
     slope, intercept = float(header["scl_slope"]), float(header["scl_inter"])
     if slope != 0 and not (math.isfinite(slope) and math.isfinite(intercept)):  # 0: no rescaling
         raise VolumeError("its slope and intercept must be finite")
@@ -143,7 +145,9 @@ def _end_of_voxels(header: Mapping, most: int) -> int:
     """Length of the unpacked file that the header claims, if ``most`` bytes can hold it."""
     shape = tuple(map(int, header.get_data_shape()))
     if len(shape) < 3 or min(shape) < 1 or any(n != 1 for n in shape[3:]):
-        raise VolumeError(f"it must hold one 3-D image, got shape {shape}")
+        raise VolumeError(
+            f"it must hold one 3-D image, got shape {shape}; nibabel.four_to_three splits series"
+        )
     offset = float(header["vox_offset"])
     if not _LENGTHS[0] <= offset <= MAX_OFFSET:
         raise VolumeError("its voxels do not start after the header")
@@ -162,7 +166,10 @@ def _affine(header: Mapping) -> np.ndarray:
     elif int(header["qform_code"]) > 0:
         affine = header.get_qform()
     else:
-        raise VolumeError("it says nothing of its orientation (sform and qform codes are 0)")
+        raise VolumeError(
+            "it says nothing of its orientation (sform and qform codes are 0); if you know it, set "
+            "it with nibabel: image.set_sform(affine, 1)"
+        )
     unit = int(header["xyzt_units"]) & 7
     if unit not in _UNITS:
         raise VolumeError("its unit of length is unknown")

@@ -58,7 +58,7 @@ def write_dicom(path, tags, pixels, *, syntax=EXPLICIT):
     dataset.file_meta = FileMetaDataset()
     dataset.file_meta.TransferSyntaxUID = syntax
     dataset.file_meta.MediaStorageSOPClassUID = tags["SOPClassUID"]
-    dataset.file_meta.MediaStorageSOPInstanceUID = tags["SOPInstanceUID"]
+    dataset.file_meta.MediaStorageSOPInstanceUID = tags["SOPInstanceUID"] or "1.2.3.9"
     dcmwrite(path, dataset, enforce_file_format=True)
 
 

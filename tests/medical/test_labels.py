@@ -95,6 +95,20 @@ def test_what_a_segmentation_cannot_hold_is_refused(study, tmp_path, change, nam
     assert not (tmp_path / "a.dcm").exists()
 
 
+@pytest.mark.parametrize("keyword", ["SeriesInstanceUID", "SOPInstanceUID", "FrameOfReferenceUID"])
+def test_images_without_uids_have_no_segmentation(make_series, tmp_path, keyword, capsys):
+    """Anonymizers remove them; a DICOM-SEG file has nothing else to refer to its images."""
+
+    def spoil(_, tags):
+        tags[keyword] = None
+
+    folder, _ = make_series(spoil)
+    write_nifti(labels_of(read_series(folder)), tmp_path / "labels.nii.gz")
+    assert convert(tmp_path / "labels.nii.gz", tmp_path / "labels.dcm", "--like", folder) == 2
+    assert "the images lack UIDs" in capsys.readouterr().err
+    assert not (tmp_path / "labels.dcm").exists()
+
+
 def test_labels_are_put_on_the_grid_of_their_image_without_change(study):
     folder, labels = study
     image = read_series(folder)

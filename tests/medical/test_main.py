@@ -208,3 +208,18 @@ def test_padding_is_counted_and_may_be_kept(make_series, tmp_path, capsys):
     assert main(["convert", str(folder), str(tmp_path / "a.nii"), "--keep-padding"]) == 0
     assert np.array_equal(read_nifti(tmp_path / "a.nii").array, pixels)
     assert not capsys.readouterr().err
+
+
+def test_the_modality_of_a_new_series_is_not_guessed_in_silence(make_series, tmp_path, capsys):
+    folder, _ = make_series()
+    assert main(["convert", str(folder), str(tmp_path / "a.nii.gz")]) == 0
+    nifti = str(tmp_path / "a.nii.gz")
+    assert main(["convert", nifti, str(tmp_path / "ct")]) == 0
+    assert "written as CT in Hounsfield units" in capsys.readouterr().err
+    assert main(["convert", nifti, str(tmp_path / "mr"), "--modality", "MR"]) == 0
+    assert find_series(tmp_path / "mr").modality == "MR"
+    assert not capsys.readouterr().err
+    pet, _ = make_series(folder="pet", Modality="PT")
+    assert main(["convert", str(pet), str(tmp_path / "pt")]) == 2
+    assert "the modality PT are not written, only CT and MR" in capsys.readouterr().err
+    assert not (tmp_path / "pt").exists()

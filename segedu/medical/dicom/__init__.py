@@ -18,9 +18,10 @@ from segedu.medical.dicom.grid import geometry
 from segedu.medical.dicom.reading import read_images, read_series
 from segedu.medical.dicom.segmentation import read_segmentation, write_segmentation
 from segedu.medical.dicom.series import Folder, Series, choose, find_series, scan
-from segedu.medical.dicom.writing import write_series
+from segedu.medical.dicom.writing import MODALITIES, write_series
 
 __all__ = [
+    "MODALITIES",
     "Folder",
     "Series",
     "choose",

@@ -93,7 +93,10 @@ def _common(
         if not np.allclose(value, usual, rtol=0, atol=tolerance)
     ]
     if odd:
-        raise VolumeError(f"the series mixes images of different {keyword}: {names(odd)}")
+        raise VolumeError(
+            f"the series mixes images of different {keyword}: {names(odd)}; move them to "
+            "a folder of their own"
+        )
     return usual
 
 
@@ -127,7 +130,8 @@ def _step(headers: Sequence[Header], height: np.ndarray) -> float:
     worst = int(np.argmax(np.abs(gaps - np.median(gaps))))
     raise VolumeError(
         f"slices are unevenly spaced: {gaps[worst]:.3f} mm between {headers[worst].name} and "
-        f"{headers[worst + 1].name}, usually {np.median(gaps):.3f} mm"
+        f"{headers[worst + 1].name}, usually {np.median(gaps):.3f} mm; dcm2niix resamples such "
+        "series"
     )
 
 
@@ -139,7 +143,7 @@ def _check_straight(headers: Sequence[Header], positions: np.ndarray, normal: np
     if sideways[worst] > TOLERANCE_MM:
         raise VolumeError(
             f"slices are shifted against each other (tilted gantry?): {headers[worst].name} lies "
-            f"{sideways[worst]:.2f} mm beside {headers[0].name}"
+            f"{sideways[worst]:.2f} mm beside {headers[0].name}; dcm2niix straightens such series"
         )
 
 

@@ -89,7 +89,10 @@ class Header:
         """Finite numbers that must be there."""
         numbers = self._numbers(keyword, count)
         if numbers is None:
-            raise VolumeError(f"{self.name} lacks {keyword}, without which it cannot be placed")
+            raise VolumeError(
+                f"{self.name} lacks {keyword}, without which it cannot be read as a slice (is it a "
+                "radiograph, an ultrasound image or a screenshot?)"
+            )
         return numbers
 
     def _numbers(self, keyword: str, count: int) -> tuple[float, ...] | None:

@@ -40,10 +40,16 @@ def check_image(header: Header) -> None:
             raise VolumeError(f"{header.name}: {keyword} must be in 1..{MAX_SIDE}")
     if min(header.vector("PixelSpacing", 2)) <= 0:
         raise VolumeError(f"{header.name}: PixelSpacing must be positive")
-    if header.get("PhotometricInterpretation") != "MONOCHROME2":
-        raise VolumeError(f"{header.name}: PhotometricInterpretation must be MONOCHROME2")
     if header.number("SamplesPerPixel") != 1:
-        raise VolumeError(f"{header.name}: SamplesPerPixel must be 1")
+        raise VolumeError(
+            f"{header.name} is in colour (SamplesPerPixel is not 1): a screenshot or a "
+            "report, no slice"
+        )
+    if header.get("PhotometricInterpretation") != "MONOCHROME2":
+        raise VolumeError(
+            f"{header.name}: PhotometricInterpretation must be MONOCHROME2, as in all CT and "
+            "MR; is it a radiograph or a screenshot?"
+        )
     _check_numbers(header)
 
 
@@ -53,7 +59,8 @@ def _check_numbers(header: Header) -> None:
     high = header.optional("HighBit", stored - 1)
     if allocated not in (8, 16) or not 1 <= stored <= allocated or high != stored - 1:
         raise VolumeError(
-            f"{header.name}: only 8 or 16 bits per pixel, of which the low ones are used, are read"
+            f"{header.name}: only 8 or 16 bits per pixel, of which the low ones are used, are "
+            f"read; it has {allocated:g}, of which {stored:g} up to bit {high:g} are used"
         )
     if header.number("PixelRepresentation") not in (0, 1):
         raise VolumeError(f"{header.name}: PixelRepresentation must be 0 or 1")

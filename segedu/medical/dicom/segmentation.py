@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     from pydicom import Dataset
 
 MAX_LABEL = 255  # segments are read as 8 bits
+_REFERRED = ("SOPClassUID", "SOPInstanceUID")
 MAX_NAME = 64  # letters, of DICOM's value representation LO
 
 
@@ -92,6 +93,12 @@ def write_segmentation(
         raise ValueError(f"names must have 1 to {MAX_NAME} letters and no \\, got {bad[0]!r}")
     if images.headers[0].frame is not None:
         raise ValueError("a DICOM-SEG of enhanced multi-frame images is not written; use .nii.gz")
+    needed = (images.study_uid, images.uid, images.frame_uid)
+    if not all((*needed, *(h.uid(k) for h in images.headers for k in _REFERRED))):
+        raise ValueError(
+            "the images lack UIDs (an anonymizer removed them?), by which a DICOM-SEG file refers "
+            "to them; use .nii.gz"
+        )
     program = highdicom.AlgorithmIdentificationSequence(
         "segedu" if automatic else "not stated",
         codes.DCM.ArtificialIntelligence if automatic else codes.SCT.Tissue,
@@ -117,7 +124,7 @@ def write_segmentation(
                 array,
                 labels.affine(),
                 coordinate_system="PATIENT",
-                frame_of_reference_uid=images.frame_uid or None,
+                frame_of_reference_uid=images.frame_uid,
             ),
             "BINARY",
             segments,
@@ -158,7 +165,7 @@ def _nameless(header: Header, images: Series) -> "Dataset":
     image.StudyInstanceUID, image.SeriesInstanceUID = images.study_uid, images.uid
     image.FrameOfReferenceUID = images.frame_uid
     image.Modality = images.modality
-    for keyword in ("SOPClassUID", "SOPInstanceUID"):
+    for keyword in _REFERRED:
         setattr(image, keyword, header.uid(keyword))
     image.Rows, image.Columns = int(header.number("Rows")), int(header.number("Columns"))
     for keyword, length in (

@@ -15,7 +15,8 @@ from segedu.medical._files import import_extra
 from segedu.medical.dicom.series import Series
 from segedu.medical.volume import Volume
 
-_STORAGE = {"CT": "1.2.840.10008.5.1.4.1.1.2", "MR": "1.2.840.10008.5.1.4.1.1.4"}
+#: What can be written, and the class of its images.
+MODALITIES = {"CT": "1.2.840.10008.5.1.4.1.1.2", "MR": "1.2.840.10008.5.1.4.1.1.4"}
 _HANDEDNESS = -1  # determinant of [slice normal, down, across] when normal = across x down
 _FIXED = {
     "SpecificCharacterSet": "ISO_IR 192",
@@ -86,8 +87,8 @@ def write_series(
         ImportError: pydicom is not installed.
     """
     import_extra("pydicom")
-    if modality not in _STORAGE:
-        raise ValueError(f"modality must be one of {', '.join(_STORAGE)}, got {modality!r}")
+    if modality not in MODALITIES:
+        raise ValueError(f"modality must be one of {', '.join(MODALITIES)}, got {modality!r}")
     if np.linalg.det(volume.direction) * _HANDEDNESS < 0:
         inverse = str.maketrans("LPSRAI", "RAILPS")
         volume = volume.reorient(volume.axes[0].translate(inverse) + volume.axes[1:])
@@ -113,7 +114,7 @@ def write_series(
 def _image_tags(volume: Volume, modality: str, slope: str, intercept: str) -> dict[str, Any]:
     """Tags that all slices share, but for the UIDs that make them a series."""
     return {
-        "SOPClassUID": _STORAGE[modality],
+        "SOPClassUID": MODALITIES[modality],
         "Modality": modality,
         "ImageOrientationPatient": decimals(volume.direction[:, [2, 1]].T.flatten()),
         "PixelSpacing": decimals(volume.spacing[1:]),

@@ -41,6 +41,7 @@ REPORTS = ["one label", "rate too low", "gradients add up", "normalization"]
     wrong=[
         REPORTS[::-1],
         ["one label", "rate too high", "gradients add up", "normalization"],
+        ["one label", "still", "gradients add up", "normalization"],
         REPORTS[:3],
         "one label",
         ["one label", "rate too low", "gradients", "normalization"],
@@ -52,10 +53,15 @@ def four_reports(answer):
         isinstance(answer, list | tuple) and len(answer) == 4,
         "give a list of four names ｜ 请给出由四个名称组成的列表",
     )
-    known = {*REPORTS, "rate too high"}
+    known = {*REPORTS, "rate too high", "still", "eval mode"}
     expect(
         all(name in known for name in answer),
-        "use the five names as they are written ｜ 请照原样使用那五个名称",
+        "use the seven names as they are written ｜ 请照原样使用那七个名称",
+    )
+    expect(
+        answer[1] != "still",
+        "in the second run the weights did change, if only a little ｜ "
+        "第二次训练的权重变了，只是变得很少",
     )
     wrong = sum(a != b for a, b in zip(answer, REPORTS, strict=True))
     expect(not wrong, f"{wrong} of 4 are wrong ｜ 4 个中有 {wrong} 个不对")
@@ -214,7 +220,7 @@ def climbing_labels(answer):
     )
     expect(
         abs(float(answer(mixed)) - _rows_only(mixed)) > 1e-6,
-        "columns count, too: add the climbs and the steps of both directions ｜ "
-        "列也要计入：把两个方向的攀升数与台阶数分别相加",
+        "columns count, too: add the climbs and the edges of both directions ｜ "
+        "列也要计入：把两个方向的攀升数与边界数分别相加",
     )
     expect_function(answer, share_of_climbs, [(one_way,), (thin,), (flat,), (mixed,)])

@@ -209,6 +209,35 @@ def test_folders_of_segmentations_and_of_radiotherapy(tmp_path, make_series, mod
     assert np.array_equal(read_series(images).array, pixels - 1024.0)
 
 
+def test_files_beside_a_series_that_are_not_dicom_are_named(make_series):
+    """A slice may be among them, such as one that somebody packed."""
+    folder, pixels = make_series()
+    (folder / "notes.txt").write_text("not DICOM")
+    (folder / "4.dcm.gz").write_bytes(b"\x1f\x8b")
+    (folder / "elsewhere").mkdir()
+    (folder / "elsewhere" / "more.txt").write_text("not DICOM")
+    message = "2 files beside the series are not DICOM and were left out: 4.dcm.gz, notes.txt"
+    with pytest.warns(UserWarning, match=message):
+        assert np.array_equal(read_series(folder).array, pixels - 1024.0)
+
+
+def test_hidden_files_of_a_mac_are_no_damaged_slices(make_series, recwarn):
+    folder, pixels = make_series()
+    for k in range(4):
+        (folder / f"._{k}.dcm").write_bytes(b"\0\5\x16\7\0\2\0\0Mac OS X")
+    assert np.array_equal(read_series(folder).array, pixels - 1024.0)
+    assert len(scan(folder).others) == 4 and not recwarn
+
+
+def test_a_folder_of_many_series_is_told_in_one_line(make_series):
+    folder, _ = make_series(
+        lambda k, tags: tags.update(SeriesInstanceUID=f"1.2.{k}"), heights=range(12)
+    )
+    message = "several series, .*each has one image: did an anonymizer .*; and 4 more$"
+    with pytest.raises(VolumeError, match=message):
+        read_series(folder)
+
+
 def test_echoes_in_one_series_are_counted(make_series):
     heights = [z for z in (0, 2.5, 5) for _ in range(2)]
     folder, _ = make_series(heights=heights)

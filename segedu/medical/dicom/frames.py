@@ -32,7 +32,8 @@ def read_headers(path: Path, name: str) -> tuple[Header, ...]:
     """
     import_extra("pydicom")
     if not looks_like_dicom(path, name):
-        if path.name.lower().endswith(_ENDINGS):
+        # Macs leave a hidden ._NAME beside a file on other disks.
+        if path.name.lower().endswith(_ENDINGS) and not path.name.startswith("."):
             what = "holds no DICOM" if path.stat().st_size else "is empty"
             raise VolumeError(f"{name} is damaged: it {what}, though its name says so")
         return ()

@@ -2,6 +2,7 @@
 
 import os
 import re
+import warnings
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -89,8 +90,19 @@ def find_series(folder: str | Path, uid: str | None = None) -> Series:
         VolumeError: no images, several series or none with this UID, one image of a series in place
             of its folder, or a damaged file that may belong to the series.
         FileNotFoundError: there is no such folder.
+
+    Warns:
+        UserWarning: of files that lie beside those of the series and are not DICOM.
     """
-    return choose(scan(folder), folder, uid)
+    found = scan(folder)
+    series = choose(found, folder, uid)
+    if beside := [name for name in found.others if _may_hide_a_slice(Path(name), series)]:
+        warnings.warn(
+            f"{len(beside)} files beside the series are not DICOM and were left out: "
+            f"{_first_of(beside, 3)}",
+            stacklevel=3,
+        )
+    return series
 
 
 def choose(found: Folder, folder: str | Path, uid: str | None = None) -> Series:
@@ -107,8 +119,10 @@ def choose(found: Folder, folder: str | Path, uid: str | None = None) -> Series:
         problem = (
             "no series has this UID" if not chosen else "several series, choose one by its UID"
         )
-        listing = "; ".join(f"{s.uid or '(no UID)'}: {len(s.files)} {s.modality}" for s in images)
-        raise VolumeError(f"{problem}: {listing}")
+        if len(images) > 2 and all(len(series.headers) == 1 for series in images):
+            problem += " (each has one image: did an anonymizer give every file a UID of its own?)"
+        listing = [f"{s.uid or '(no UID)'}: {len(s.files)} {s.modality}" for s in images]
+        raise VolumeError(f"{problem}: {_first_of(listing, 8, '; ')}")
     (series,) = chosen
     first = series.headers[0]
     if Path(folder) == first.path and first.frame is None:
@@ -123,6 +137,19 @@ def choose(found: Folder, folder: str | Path, uid: str | None = None) -> Series:
             "or move it to another folder if it is not"
         )
     return series
+
+
+def _may_hide_a_slice(other: Path, series: Series) -> bool:
+    """Whether a file that is not DICOM lies beside a series, and is no index or hidden file."""
+    if other.name.startswith(".") or other.name.upper() == "DICOMDIR":
+        return False
+    return any(Path(file).parent == other.parent for file in series.files)
+
+
+def _first_of(items: Sequence[str], count: int, comma: str = ", ") -> str:
+    """The first few in a row, and how many more there are."""
+    more = f"{comma}and {len(items) - count} more" if len(items) > count else ""
+    return comma.join(items[:count]) + more
 
 
 def _may_belong(folder: str | Path, name: str, series: Series) -> bool:
@@ -140,8 +167,7 @@ def _no_images(found: Folder) -> str:
         return reasons[0] + more
     held = [f"{len(series.files)} {series.modality}" for series in found.series]
     if found.others:
-        shown = ", ".join(found.others[:3]) + (", ..." if len(found.others) > 3 else "")
-        held.append(f"{len(found.others)} that are not DICOM ({shown})")
+        held.append(f"{len(found.others)} that are not DICOM ({_first_of(found.others, 3)})")
     text = f"no DICOM images found, of files there are: {', '.join(held) or 'none'}"
     kinds = {series.modality for series in found.series}
     if "SEG" in kinds:

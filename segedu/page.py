@@ -31,7 +31,8 @@ h1 .bar, h2 .bar { width: 1.5em; text-align: center; }
 .wide { overflow-x: auto; margin: 1rem 0; }
 table { border-collapse: collapse; font-variant-numeric: tabular-nums; line-height: 1.35; }
 th, td { padding: .3rem .4rem; border-bottom: 1px solid var(--line); text-align: left; }
-td.number { white-space: nowrap; }
+td { min-width: 6rem; }
+td.number { min-width: 0; white-space: nowrap; }
 th { vertical-align: bottom; }
 th span { display: block; }
 th .bar { display: none; }

@@ -370,6 +370,25 @@ TABLE: dict[str, dict[str, str]] = {
         "F": NO_RESUME,
         "G": "test_tasks.py::test_samples_turn_into_the_other_kind_and_back",
     },
+    "segedu.medical.evaluate.evaluate": {
+        "A": "medical/test_fingerprint.py::test_a_scan_unlike_those_of_the_training_is_told",
+        "B": "medical/test_evaluate.py::test_unknown_and_empty_subsets_are_refused",
+        "C": "medical/test_evaluate.py::test_new_scans_are_judged_and_strange_ones_named",
+        "D": "medical/test_scores.py::"
+        "test_distances_that_do_not_exist_are_counted_and_not_averaged",
+        "E": "- counts in whole numbers",
+        "F": NO_RESUME,
+        "G": "medical/test_evaluate.py::test_a_bad_label_is_found_before_anything_is_predicted",
+    },
+    "segedu.medical.evaluate.score": {
+        "A": "medical/test_evaluate.py::test_masks_that_do_not_fit_are_refused",
+        "B": "medical/test_evaluate.py::test_masks_that_do_not_fit_are_refused",
+        "C": "medical/test_evaluate.py::test_two_folders_of_masks_are_compared",
+        "D": "medical/test_evaluate.py::test_masks_that_do_not_fit_are_refused",
+        "E": "- counts in whole numbers",
+        "F": NO_RESUME,
+        "G": "medical/test_evaluate.py::test_masks_that_do_not_fit_are_refused",
+    },
     "segedu.medical.project.train": {
         "A": "medical/test_project.py::test_labels_must_fit_the_scan_and_the_classes",
         "B": "medical/test_project.py::"

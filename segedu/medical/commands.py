@@ -1,4 +1,4 @@
-"""The commands of a project on scans: train, predict, evaluate, report."""
+"""The commands of a project on scans: train, predict, evaluate, score, pool, report."""
 
 import argparse
 import ast
@@ -132,6 +132,13 @@ def score(options: argparse.Namespace) -> None:
         lesions=options.lesions, patient=options.patient or PATIENT, on_scan=_show_scan,
     )  # fmt: skip
     _show_scores(result, options.output)
+
+
+def pool(options: argparse.Namespace) -> None:
+    """Put the evaluations of the folds of a cross-validation together."""
+    from segedu.medical.evaluate import pool as pool_folds
+
+    _show_scores(pool_folds(options.evaluations, options.output), options.output)
 
 
 def _show_scan(name: str, rows: list[dict[str, Any]]) -> None:
@@ -281,8 +288,15 @@ def add_commands(commands: Any) -> None:
     )
     command.set_defaults(run=score)
 
+    command = commands.add_parser("pool", help="put the folds of a cross-validation together")
+    command.add_argument("output", type=user_path, help="folder for scores")
+    command.add_argument(
+        "evaluations", type=user_path, nargs="+", help="folders that evaluate left, of each fold"
+    )
+    command.set_defaults(run=pool)
+
     command = commands.add_parser("report", help="turn an evaluation into one HTML page")
-    command.add_argument("evaluation", type=user_path, help="folder that evaluate or score left")
+    command.add_argument("evaluation", type=user_path, help="folder of an evaluation")
     command.add_argument(
         "images", type=user_path, nargs="?",
         help="folder with imagesTr, or of the images; without, only the masks are shown",

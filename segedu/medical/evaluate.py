@@ -131,6 +131,40 @@ def score(
     return _judge(Path(out), config, len(pairs), both, about, on_scan)
 
 
+def pool(folders: Sequence[str | Path], out: str | Path) -> dict[str, Any]:
+    """One evaluation of what the folds of a cross-validation tested: every patient once.
+
+    Args:
+        folders: evaluations of the test scans of each fold's run.
+        out: folder of the pooled evaluation, made if need be.
+
+    Returns:
+        As `evaluate`.
+
+    Raises:
+        FileNotFoundError: if one of them is no evaluation.
+        ValueError: if they judge other classes, other subsets, or a scan twice.
+    """
+    pairs: dict[str, tuple[Path, Path]] = {}
+    unlike, configs = {}, [ProjectConfig.load(Path(folder, "config.json")) for folder in folders]
+    if not configs:
+        raise ValueError("folders must name at least one evaluation, got none")
+    for folder, config in zip(map(Path, folders), configs, strict=True):
+        about = read_scores(folder)[2]
+        if (config.classes, config.lesions) != (configs[0].classes, configs[0].lesions):
+            raise ValueError(f"{folder} judges other classes than {folders[0]}")
+        if about["subset"] != "test" or about["scored"] < about["scans"]:
+            raise ValueError(f"{folder} must be an evaluation of all test scans of a run")
+        unlike |= about["unlike"]
+        for name, truth in list_niftis(folder / "truth").items():
+            if name in pairs:
+                raise ValueError(f"{folder} judges {name}, which another evaluation has, too")
+            pairs[name] = (truth, folder / "predictions" / truth.name)
+    both = ((name, *_masks(*pairs[name])[::-1]) for name in sorted(pairs))
+    about = {"subset": "folds", "runs": len(configs), "unlike": unlike}
+    return _judge(Path(out), configs[0], len(pairs), both, about, None)
+
+
 def read_scores(folder: str | Path) -> tuple[list[dict], list[dict], dict[str, Any]]:
     """What `evaluate` or `score` left in ``scores.json``.
 

@@ -89,6 +89,8 @@ SUBSETS = {
     "train": "training scans: the network learnt them, so that their scores say nothing of other "
     "patients ｜ 训练扫描：网络学过它们，因此分数不能说明对其他病人的效果",
     "new": "new scans, which took no part in the run ｜ 未参与该次运行的新扫描",
+    "folds": "test scans of every fold of a cross-validation; each patient was judged by a network "
+    "that never saw them ｜ 交叉验证各折的测试扫描；每位病人都由从未见过他的网络来评价",
     "masks": "two sets of masks, whoever made them ｜ 两组掩膜，不论出自何处",
 }
 CUT_SHORT = "Cut short: not all scans were scored. ｜ 评价中途停止，部分扫描未评分。"
@@ -165,8 +167,10 @@ def _about(about: Mapping[str, Any], config: ProjectConfig) -> list[str]:
         "date ｜ 日期": about["date"],
         "program ｜ 程序": f"segedu {about['segedu']}",
     }
-    if subset != "masks":
+    if "model" in about:
         rows |= _network(about, config)
+    if "runs" in about:
+        rows["runs ｜ 运行数"] = str(about["runs"])
     listed = [{"about": name, "text": text} for name, text in rows.items()]
     parts = [heading("What was judged ｜ 评价对象"), table(listed, HEADS)]
     if subset in ("train", "val"):

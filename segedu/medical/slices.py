@@ -126,8 +126,7 @@ def _begin(shown: Shown, picture: np.ndarray) -> tuple[Figure, Axes]:
         axes.text(*place, letter, ha=across, va=along, transform=axes.transAxes, **how)
     length = next((bar for bar in _BARS if bar <= width / 3), width / 3)
     start, level = 0.04 * width, 0.95 * height
-    axes.plot(
-        [start, start + length], [level, level], color="white", lw=2, path_effects=_ON_ANYTHING
-    )
+    for color, thickness in (("black", 5), ("white", 2)):
+        axes.plot([start, start + length], [level, level], color=color, lw=thickness)
     axes.text(start, level - 0.02 * height, f"{length:g} mm", va="bottom", **how | {"fontsize": 8})
     return figure, axes

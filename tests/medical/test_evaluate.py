@@ -7,7 +7,7 @@ import pytest
 
 from segedu.medical.__main__ import main
 from segedu.medical.config import ProjectConfig
-from segedu.medical.evaluate import evaluate, read_scores, score
+from segedu.medical.evaluate import evaluate, pool, read_scores, score
 from segedu.medical.nifti import read_nifti, write_nifti
 from segedu.medical.project import Predictor, train
 from segedu.medical.scans import write_decathlon
@@ -118,6 +118,31 @@ def test_unknown_and_empty_subsets_are_refused(trained, tmp_path):
     (tmp_path / "run" / "split.json").write_text(json.dumps(split))
     with pytest.raises(FileNotFoundError, match="that are not there: gone"):
         evaluate(tmp_path / "run", scans, tmp_path / "test")
+
+
+def test_folds_are_pooled_so_that_every_patient_is_judged_once(trained, tmp_path):
+    run, scans = trained
+    folds = [tmp_path / f"fold{k}" for k in range(2)]
+    names = ["p0_scan0", "p0_scan1"], ["p1_scan0", "p3_scan1"]
+    for fold, tested in zip(folds, names, strict=True):
+        shutil.copytree(run, fold)
+        split = {"train": ["p2_scan0"], "val": ["p2_scan1"], "test": tested}
+        (fold / "split.json").write_text(json.dumps(split))
+        evaluate(fold, scans, fold / "test", device="cpu")
+    tests = [fold / "test" for fold in folds]
+    assert main(["pool", str(tmp_path / "all"), *map(str, tests)]) == 0
+    cases, _, about = read_scores(tmp_path / "all")
+    assert cases == read_scores(tests[0])[0] + read_scores(tests[1])[0]
+    assert (about["subset"], about["runs"], about["scored"]) == ("folds", 2, 4)
+    with pytest.raises(ValueError, match="judges p0_scan0, which another evaluation has"):
+        pool([tests[0], tests[0]], tmp_path / "twice")
+    evaluate(folds[0], scans, tmp_path / "val", subset="val", device="cpu")
+    with pytest.raises(ValueError, match="must be an evaluation of all test scans"):
+        pool([tests[0], tmp_path / "val"], tmp_path / "mixed")
+    other = ProjectConfig(classes=("background", "spleen"))
+    other.save(tests[1] / "config.json")
+    with pytest.raises(ValueError, match="judges other classes than"):
+        pool(tests, tmp_path / "other")
 
 
 @pytest.fixture

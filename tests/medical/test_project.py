@@ -11,9 +11,11 @@ from scipy.ndimage import label
 
 from segedu.medical.__main__ import main
 from segedu.medical.config import OPTIMIZERS, SCHEDULES, ProjectConfig
+from segedu.medical.evaluate import evaluate
 from segedu.medical.fingerprint import Fingerprint
 from segedu.medical.nifti import read_nifti, write_nifti
 from segedu.medical.patches import IGNORE, Case, GridDataset
+from segedu.medical.phantom import LUNGS, PhantomConfig, generate
 from segedu.medical.project import (
     Predictor,
     build_model,
@@ -162,6 +164,32 @@ def test_a_scan_at_half_the_voxel_size_scores_as_well(run, data, tmp_path):
 
     assert dice((1.0, 0.5, 0.75)) > 0.8
     assert dice((1.0, 2.0, 1.5)) > 0.7
+
+
+@pytest.mark.slow  # draws eight thoraxes and trains a network
+def test_the_phantom_at_half_the_voxel_size_scores_as_well(tmp_path):
+    """Without resampling its Dice falls from 0.97 to 0.27."""
+
+    def draw(seed, factor=1.0):
+        shape = tuple(round(n / factor) for n in (16, 36, 36))
+        spacing = tuple(factor * s for s in (18.0, 10.4, 10.4))
+        drawn = generate(seed, PhantomConfig(shape, spacing))
+        return f"phantom_{seed}", drawn.image, drawn.lungs
+
+    write_decathlon(tmp_path / "scans", map(draw, range(6)), LUNGS)
+    write_decathlon(tmp_path / "same", [draw(20)], LUNGS)
+    write_decathlon(tmp_path / "half", [draw(20, 0.5)], LUNGS)
+    config = ProjectConfig(
+        classes=LUNGS, base_width=8, stages=3, patch=(12, 24, 24), epochs=6, patches=24, lr=5e-3,
+        augment=False,
+    )  # fmt: skip
+    train(tmp_path / "scans", tmp_path / "run", config, device="cpu")
+    same, half = (
+        evaluate(tmp_path / "run", tmp_path / size, tmp_path / f"{size}_scores", subset="new",
+                 device="cpu")["mean_dice"]
+        for size in ("same", "half")
+    )  # fmt: skip
+    assert same > 0.8 and half > same - 0.05
 
 
 def test_scans_of_mixed_spacings_are_brought_to_the_median(tmp_path):
@@ -315,7 +343,11 @@ def test_the_commands_draw_train_resume_and_predict(tmp_path, capsys):
     setting += ["--tensorboard", str(tmp_path / "curves")]
     assert main(["train", str(scans), "--out", str(run), *setting]) == 0
     assert list((tmp_path / "curves").glob("events*"))
-    assert "epoch 1: loss" in capsys.readouterr().out
+    out = capsys.readouterr().out
+    assert "a patient is the name up to its first number" in out
+    assert "train: 1 scans of 1 patients: phantom_00" in out
+    assert "resampled to 45 x 15.5 x 15.5 mm, the median; intensity: lung\n" in out
+    assert "1 epochs of 1 steps; the first tells how long they take\nepoch 1: loss" in out
     resume = ["train", str(scans), "--out", str(run), "--resume"]
     assert main(resume) == 2
     assert "has all its 1 epochs: ask for more than 1" in capsys.readouterr().err

@@ -1,6 +1,6 @@
 """The semantic networks on CamVid: one budget for all, by the commands of `python -m segedu`.
 
-    python benchmarks/camvid.py             # 8 networks, 3 seeds; half an hour of one processor
+    python benchmarks/camvid.py             # 8 networks, 3 seeds; an hour of one processor core
     python benchmarks/camvid.py --quick     # prints the first commands of each network, runs none
 
 `SEGEDU_DATA` is the folder above ``camvid/``. The networks are those of `benchmarks/semantic.py`,
@@ -15,6 +15,7 @@ from __future__ import annotations
 import argparse
 import os
 import shlex
+import shutil
 import sys
 from pathlib import Path
 from typing import Any
@@ -32,7 +33,7 @@ FILE = "book/results/camvid.json"
 SEEDS = (0, 1, 2)
 RATES = (5e-3, 1e-2)  # and beyond, by factors of two, while that helps
 BUDGET = (
-    "--crop 96 128 --scale 0.6 1.2 --batch-size 4 --epochs 2 --warmup 50 --cache "
+    "--crop 96 128 --scale 0.6 1.2 --batch-size 4 --epochs 4 --warmup 50 --cache "
     "--val-every-image 10 --device cpu"
 )
 BOUNDARY = 0.01  # of the diagonal: three pixels at 240 x 180
@@ -69,6 +70,7 @@ def record(entry: Entry, seed: int, lr: float, split: str) -> dict[str, Any]:
     if found and (found["training"]["command"], found["command"]) == (train, judge):
         return found
     if not is_trained(Path(folder(entry, seed, lr)), train):
+        shutil.rmtree(folder(entry, seed, lr), ignore_errors=True)  # stopped, or of another budget
         execute(train)
     execute(judge)
     return read_json(FILE)[name]

@@ -251,7 +251,9 @@ def add_commands(commands: Any) -> None:
     command = commands.add_parser("predict", help="segment a scan with a trained run")
     command.add_argument("run_folder", type=user_path, metavar="run", help="folder that train left")
     command.add_argument("input", type=user_path, help="folder of DICOM images, or NIfTI file")
-    command.add_argument("output", type=user_path, help="file .nii or .nii.gz, or new DICOM folder")
+    command.add_argument(
+        "output", type=user_path, help="file .nii, .nii.gz or .dcm (DICOM-SEG), or new folder"
+    )
     command.add_argument("--series", metavar="UID", help="which one, if the folder holds several")
     command.add_argument("--device", help="cpu or cuda; by default the GPU if there is one")
     allow_missing(command)

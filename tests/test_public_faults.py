@@ -393,7 +393,7 @@ TABLE: dict[str, dict[str, str]] = {
         "A": "medical/test_project.py::test_labels_must_fit_the_scan_and_the_classes",
         "B": "medical/test_project.py::"
         "test_a_folder_without_scans_and_a_scan_without_labels_are_named",
-        "C": "medical/test_patients.py::test_scans_of_a_patient_stay_together",
+        "C": "medical/test_patients.py::test_no_patient_is_in_two_subsets",
         "D": "engine/test_loader.py::test_a_sample_that_is_not_finite_is_named_by_its_file",
         "E": "engine/test_inference.py::test_half_precision_gives_probabilities",
         "F": "medical/test_project.py::test_other_settings_and_other_scans_are_not_resumed",

@@ -90,8 +90,8 @@ def _dicom_in(path: Path) -> tuple[Series, ...]:
     if path.name.upper() == "DICOMDIR":
         raise VolumeError("DICOMDIR is the index of a folder; give the folder")
     raise VolumeError(
-        f"{path.name} is neither NIfTI (.nii, .nii.gz) nor DICOM; 3D Slicer and SimpleITK save "
-        "other formats, such as .mha and .nrrd, as .nii.gz"
+        f"{path.name} is neither NIfTI (.nii, .nii.gz) nor DICOM: unpack archives (.gz, .zip); 3D "
+        "Slicer and SimpleITK save other formats (.mha, .nrrd, .hdr with .img) as .nii.gz"
     )
 
 

@@ -69,8 +69,8 @@ class Volume:
             raise VolumeError(f"direction must be 3 x 3 finite numbers, got {direction.tolist()}")
         if np.abs(direction.T @ direction - np.eye(3)).max() > _SKEW:
             raise VolumeError(
-                "direction must hold three unit vectors at right angles (slanted or sheared grids "
-                f"are not handled), got {direction.round(4).tolist()}"
+                "direction must hold three unit vectors at right angles (an image on a slanted or "
+                f"sheared grid must be resampled first), got {direction.round(4).tolist()}"
             )
         direction.setflags(write=False)
         object.__setattr__(self, "array", array)

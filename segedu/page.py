@@ -77,12 +77,13 @@ def table(rows: Sequence[Mapping[str, Any]], heads: Mapping[str, str]) -> str:
     """Rows with the same keys; what does not exist is a dash.
 
     Args:
-        rows: key -> value; texts stand left, numbers right.
+        rows: key -> value; texts and lists stand left and may wrap, numbers stand right.
         heads: key -> its head, ``English ｜ 中文``; the key itself where it is not there.
     """
     keys = list(rows[0])
     texts = {key for key in keys if all(isinstance(row[key], str) for row in rows)}
     texts &= {"image", "class", "metric", "about", "text"}
+    texts |= {key for key in keys if any(isinstance(row[key], list) for row in rows)}
     align = ["" if key in texts else " class='number'" for key in keys]
     cells = [[cell(row[key]) for key in keys] for row in rows]
     cells = [[f"<td{a}>{c}</td>" for a, c in zip(align, row, strict=True)] for row in cells]

@@ -89,7 +89,7 @@ def test_what_was_scored_is_kept(trained, tmp_path, monkeypatch, error):
     assert len({case["image"] for case in cases}) == about["scored"] == 1 and about["scans"] == 2
 
 
-def test_new_scans_are_judged_and_strange_ones_named(trained, tmp_path):
+def test_new_scans_are_judged_and_strange_ones_named(trained, tmp_path, capsys):
     run, scans = trained
     with pytest.raises(ValueError, match="every scan of the folder is in the split"):
         evaluate(run, scans, tmp_path / "new", subset="new", device="cpu")
@@ -100,6 +100,11 @@ def test_new_scans_are_judged_and_strange_ones_named(trained, tmp_path):
     result = evaluate(run, tmp_path / "scans", tmp_path / "new", subset="new", device="cpu")
     assert [case["image"] for case in result["cases"]] == ["q1", "q2"]
     assert result["about"]["unlike"].keys() == {"q2"}
+    strange = tmp_path / "scans" / "imagesTr" / "q2.nii.gz"
+    assert main(["predict", str(run), str(strange), str(tmp_path / "q2.nii.gz")]) == 0
+    warning = capsys.readouterr().err
+    assert warning.startswith("segedu.medical: warning: the scan is unlike those of the training")
+    assert "spacing 2 x 2 x 3 mm [2 x 1 x 1.5" in warning and warning.count("\n") == 1
     write_decathlon(tmp_path / "more", [("p1_scan7", image, truth)], TINY.classes)
     with pytest.raises(ValueError, match="p1 took part in the run"):
         evaluate(run, tmp_path / "more", tmp_path / "more", subset="new", device="cpu")

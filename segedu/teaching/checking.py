@@ -22,10 +22,12 @@ import importlib
 import math
 import pkgutil
 import re
+import runpy
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextvars import ContextVar
 from dataclasses import dataclass
 from html import escape
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from segedu.languages import BAR
@@ -148,12 +150,13 @@ def chapters() -> list[str]:
 
 def exercises(chapter: str) -> dict[int, Exercise]:
     """The exercises of a chapter, by number."""
-    return exercises_in(f"segedu.teaching.checks.{chapter.replace('-', '_')}")
+    module = importlib.import_module(f"segedu.teaching.checks.{chapter.replace('-', '_')}")
+    return {e.number: e for e in vars(module).values() if isinstance(e, Exercise)}
 
 
-def exercises_in(module: str) -> dict[int, Exercise]:
-    """The exercises of a module of checks, by number."""
-    found = vars(importlib.import_module(module)).values()
+def exercises_of_file(path: Path) -> dict[int, Exercise]:
+    """The exercises of an instructor's own module of checks, by number."""
+    found = runpy.run_path(str(path)).values()
     return {e.number: e for e in found if isinstance(e, Exercise)}
 
 

@@ -1,12 +1,16 @@
 """Sphinx extension: what a reader types or downloads to run the chapters.
 
 ``{clone}`` shows commands in a fresh clone, with the address that the configuration names;
-``{wheel}`` links to the package as one file, which the published site holds (book/editions.py).
+``{wheel}`` links to the package as one file, which the published site holds (book/editions.py);
+``{exercises}`` lists the exercises of all chapters, by the names that `segedu.teaching` uses.
 """
 
 from __future__ import annotations
 
+import json
+import re
 import tomllib
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -50,6 +54,32 @@ class Wheel(SphinxDirective):
         return [nodes.paragraph("", "", link)]
 
 
+class Exercises(SphinxDirective):
+    """``{exercises}``: name and title of every exercise, out of the chapters' notebooks."""
+
+    def run(self) -> list[nodes.Node]:
+        """A list with an entry for each exercise; titles are ``English ｜ 中文``."""
+        found = nodes.bullet_list()
+        for path in sorted((ROOT / "chapters").glob("*/*.ipynb")):
+            self.env.note_dependency(str(path))
+            for name, title in titles(json.loads(path.read_text(encoding="utf-8"))):
+                text = plain(title, self.config.bilingual_edition)
+                line = nodes.paragraph("", "", nodes.literal(name, name), nodes.Text(f" {text}"))
+                found += nodes.list_item("", line)
+        return [found]
+
+
+def titles(chapter: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
+    """The exercises of a notebook: name and heading."""
+    title = ""
+    for cell in chapter["cells"]:
+        text = "".join(cell["source"])
+        if cell["cell_type"] == "markdown" and text.startswith("### "):
+            title = text.removeprefix("### ").split("\n")[0]
+        elif "exercise" in cell["metadata"].get("tags", []):
+            yield re.search(r'^check\("([a-z0-9-]+)"', text, re.MULTILINE)[1], title
+
+
 def wheel_name(root: Path) -> str:
     """The file name of the package's wheel, by its `pyproject.toml`."""
     project = tomllib.loads((root / "pyproject.toml").read_text(encoding="utf-8"))["project"]
@@ -60,4 +90,5 @@ def setup(app: Sphinx) -> dict[str, Any]:
     """Registers the extension; needs `bilingual` and `launch`."""
     app.add_directive("clone", Clone)
     app.add_directive("wheel", Wheel)
+    app.add_directive("exercises", Exercises)
     return {"version": "1", "parallel_read_safe": True, "parallel_write_safe": True}

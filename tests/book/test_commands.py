@@ -1,9 +1,10 @@
 import io
+import json
 import zipfile
 from pathlib import Path
 
 import pytest
-from commands import PLACEHOLDER, wheel_name
+from commands import PLACEHOLDER, titles, wheel_name
 from docutils import nodes
 from editions import build_wheel
 from sphinx.application import Sphinx
@@ -70,3 +71,10 @@ def test_the_wheel_holds_the_package(tmp_path):
     assert wheel.name == wheel_name(ROOT)
     names = set(zipfile.ZipFile(wheel).namelist())
     assert {"segedu/__init__.py", "segedu/viz/fonts/SegeduSansSC-Regular.otf"} <= names
+
+
+def test_exercises_are_drawn_from_the_notebooks():
+    chapter = json.loads((ROOT / "chapters/02-semantic/02-unet.ipynb").read_text(encoding="utf-8"))
+    found = dict(titles(chapter))
+    assert [*found] == ["unet-1", "unet-2", "unet-3", "unet-4"]
+    assert found["unet-2"] == "The price of concatenation (easy) ｜ 拼接的代价（容易）"

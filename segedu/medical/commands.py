@@ -43,7 +43,9 @@ def train(options: argparse.Namespace) -> None:
         write = None
 
     names = [name for name, *_ in find_scans(options.data)]
-    print(*describe_split(split_scans(names, config), names, config), sep="\n", flush=True)
+    split = split_scans(names, config)
+    if not distributed.rank():
+        print(*describe_split(split, names, config), sep="\n", flush=True)
     trained = []  # the epochs of this call
 
     def begin(fitted: "ProjectConfig", fingerprint: "Fingerprint") -> None:

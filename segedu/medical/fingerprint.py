@@ -4,6 +4,7 @@ The idea and the rule for the spacing are nnU-Net's (Isensee et al. 2021,
 doi:10.1038/s41592-020-01008-z): measure the training set, and resample to its median spacing.
 """
 
+import warnings
 from collections import Counter
 from collections.abc import Iterable, Sequence
 from dataclasses import asdict, dataclass, fields
@@ -192,8 +193,14 @@ def guess_intensity(fingerprint: Fingerprint) -> str:
 
     If every scan has values that only air in Hounsfield units has, it is CT. Then the narrowest
     window that shows nine tenths of the range of the labelled voxels is taken, or else that which
-    shows most of it.
+    shows most of it. Warns if some scans are CT by this rule and others are not.
     """
+    if fingerprint.values.low[0] < HU_BELOW < fingerprint.values.high[0]:
+        warnings.warn(
+            f"some scans have values below {HU_BELOW:g}, as CT in Hounsfield units has, and others "
+            "have none: train on scans of one kind and unit, or set intensity yourself",
+            stacklevel=2,
+        )
     if fingerprint.values.high[0] > HU_BELOW or fingerprint.foreground is None:
         return "mr"
     low, high = fingerprint.foreground.median

@@ -23,6 +23,12 @@ from segedu.medical.config import ProjectConfig
         ({"lesions": ("background",)}, r"lesions must be among .* \('foreground',\)"),
         ({"spacing": (1.0,)}, "spacing must be"),
         ({"shares": (0.5, 0.5)}, "shares must be three"),
+        ({"largest": ("background",)}, r"largest must be among .* \('foreground',\)"),
+        ({"lesions": ("foreground",), "largest": ("foreground",)}, "there may be several"),
+        ({"folds": 1}, "folds must be 0 or at least 2, got 1"),
+        ({"fold": 1}, r"fold must be in 0\.\.0, got 1"),
+        ({"folds": 3, "fold": 3}, r"fold must be in 0\.\.2, got 3"),
+        ({"folds": 3, "splits": "splits.json"}, "give folds or splits, not both"),
     ],
 )
 def test_bad_settings(settings, message):

@@ -83,8 +83,13 @@ def test_the_window_of_a_ct_shows_the_labelled_voxels(organ, intensity, tmp_path
 def test_what_is_not_in_hounsfield_units_is_normalised(tmp_path):
     mr = [(image.with_array(image.array + 1100), truth) for image, truth in (ct(0), ct(1))]
     assert guess_intensity(fingerprint_of(mr, tmp_path / "mr")) == "mr"
-    mixed = [mr[0], ct(1)]
-    assert guess_intensity(fingerprint_of(mixed, tmp_path / "mixed")) == "mr"
+
+
+def test_scans_of_two_kinds_are_warned_of(tmp_path):
+    image, truth = ct(0)
+    found = fingerprint_of([(image.with_array(image.array + 1100), truth), ct(1)], tmp_path)
+    with pytest.warns(UserWarning, match="some scans have values below -200, as CT"):
+        assert guess_intensity(found) == "mr"
 
 
 def test_a_scan_like_those_of_the_training_passes(fingerprint):

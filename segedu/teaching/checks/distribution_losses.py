@@ -4,7 +4,6 @@ import math
 
 import torch
 from torch import Tensor
-from torch.nn import functional as F
 
 from segedu.teaching.checking import NOTHING, drawn, exercise, expect, expect_number, expect_numbers
 
@@ -123,69 +122,3 @@ def calibration_error(answer):
         0.8 / 3: "0.5 lies on an edge and belongs to the lower bin ｜ 0.5 在分界上，应归入较低的组"
     }
     expect_number(answer(edge, right, 2), 0.4, tolerance=1e-5, near=near)
-
-
-def weighted_cross_entropy(scores: Tensor, target: Tensor, weights: Tensor) -> Tensor:
-    """Weighted mean over the pixels that are not ignored, 0 if there is none."""
-    costs = F.cross_entropy(scores, target, ignore_index=255, reduction="none")
-    known = target != 255
-    if not known.any():
-        return scores.sum() * 0
-    w = weights[torch.where(known, target, 0)] * known
-    return (w * costs).sum() / w.sum()
-
-
-def _by_pixels(scores: Tensor, target: Tensor, weights: Tensor) -> Tensor:
-    costs = F.cross_entropy(scores, target, weights, ignore_index=255, reduction="none")
-    return costs.sum() / (target != 255).sum().clamp(min=1)
-
-
-def _constant(scores: Tensor, target: Tensor, weights: Tensor) -> Tensor:
-    known = bool((target != 255).any())
-    return weighted_cross_entropy(scores, target, weights) if known else torch.tensor(0.0)
-
-
-@exercise(
-    5,
-    wrong=[
-        _by_pixels,
-        _constant,
-        lambda scores, target, weights: F.cross_entropy(scores, target, weights, ignore_index=255),
-        lambda scores, target, weights: F.cross_entropy(scores, target, ignore_index=255),
-        lambda scores, target, weights: None,
-    ],
-)
-def weights_and_ignored_pixels(answer):
-    """Weighted cross-entropy that leaves out ignored pixels."""
-    generator = drawn(0)
-    scores = torch.randn(2, 3, 4, 4, generator=generator)
-    target = torch.randint(0, 3, (2, 4, 4), generator=generator)
-    weights = torch.tensor([1.0, 2.0, 8.0])
-    some = target.clone()
-    some[0, :2] = 255
-    for labels in (target, some):
-        found = answer(scores.clone(), labels.clone(), weights)
-        expect(found is not None, NOTHING)
-        expected = weighted_cross_entropy(scores, labels, weights).item()
-        near = {
-            _by_pixels(scores, labels, weights).item(): "divide by the sum of the weights, not by "
-            "the number of pixels ｜ 应除以权重之和，而不是像素数",
-            F.cross_entropy(scores, labels, ignore_index=255).item(): "the weights have no effect "
-            "｜ 权重没有起作用",
-        }
-        expect_number(found.item() if hasattr(found, "item") else found, expected,
-                      tolerance=1e-4, near=near)  # fmt: skip
-    free = scores.clone().requires_grad_()
-    found = answer(free, torch.full_like(target, 255), weights)
-    expect(found is not None, NOTHING)
-    value = found.item() if hasattr(found, "item") else found
-    expect(
-        not math.isnan(value),
-        "all pixels ignored: the result is NaN, from 0/0 ｜ 全部像素都被忽略时：0/0 得到 NaN",
-    )
-    expect_number(value, 0.0)
-    expect(
-        getattr(found, "requires_grad", False),
-        "all pixels ignored: the 0 has no gradient, backward would fail ｜ "
-        "全部忽略时：返回的 0 没有梯度，backward 会报错",
-    )

@@ -156,10 +156,11 @@ def pool(folders: Sequence[str | Path], out: str | Path) -> dict[str, Any]:
         if about["subset"] != "test" or about["scored"] < about["scans"]:
             raise ValueError(f"{folder} must be an evaluation of all test scans of a run")
         unlike |= about["unlike"]
-        for name, truth in list_niftis(folder / "truth").items():
+        for name in about["names"]:
             if name in pairs:
                 raise ValueError(f"{folder} judges {name}, which another evaluation has, too")
-            pairs[name] = (truth, folder / "predictions" / truth.name)
+            files = (folder / part / f"{name}.nii.gz" for part in ("truth", "predictions"))
+            pairs[name] = tuple(files)
     both = ((name, *_masks(*pairs[name])[::-1]) for name in sorted(pairs))
     about = {"subset": "folds", "runs": len(configs), "unlike": unlike}
     return _judge(Path(out), configs[0], len(pairs), both, about, None)
@@ -194,15 +195,16 @@ def _judge(
 ) -> dict[str, Any]:
     """Score one scan after the other, and leave an evaluation of those that were."""
     numbers = [config.classes.index(lesion) for lesion in config.lesions]
-    cases, lesions, scored, result = [], [], 0, None
+    cases, lesions, names, result = [], [], [], None
     try:
         for name, found, truth in pairs:
             rows = compare(name, found, truth, len(config.classes))
-            lesions += compare_lesions(name, found, truth, numbers)
+            lesion_rows = compare_lesions(name, found, truth, numbers)
             for folder, mask in (("predictions", found), ("truth", truth)):
                 write_nifti(mask, out / folder / f"{name}.nii.gz")
             cases += rows
-            scored += 1
+            lesions += lesion_rows
+            names.append(name)
             if on_scan:
                 on_scan(name, rows)
     finally:  # what was scored is kept, whatever becomes of the others
@@ -211,7 +213,8 @@ def _judge(
                 "date": date.today().isoformat(),
                 "segedu": __version__,
                 "scans": count,
-                "scored": scored,
+                "scored": len(names),
+                "names": names,
                 "hd95": HD95_RULE,
             }
             result = _write(out, config, cases, lesions, about)

@@ -250,7 +250,7 @@ def test_a_scan_smaller_than_the_patch_is_padded_as_in_training(run):
     inside = (patch["mask"] != IGNORE).nonzero()
     (d, h, w), (e, i, x) = inside.amin(0).tolist(), (inside.amax(0) + 1).tolist()
     expected = logits.argmax(1)[0, d:e, h:i, w:x]
-    assert np.array_equal(predictor(small).array, expected.numpy())
+    assert np.array_equal(predictor.segment(small).array, expected.numpy())
 
 
 def test_training_learns_the_ball(data, tmp_path):

@@ -97,12 +97,18 @@ def folder(name: str) -> str:
     return f"runs/weights/{name}"
 
 
+def at_once(command: str) -> str:
+    """The command of a training, of which it may be a part, without stops."""
+    return command.replace(" --resume", "")
+
+
 def make(name: str) -> None:
     """Train, judge and pack a network; a training that is there is not made again."""
     run, command = Path(folder(name)), training(name)
-    resumed = f"{command} --resume"
-    if not (is_trained(run, command) or is_trained(run, resumed)):
-        execute(resumed if (run / "last.pt").exists() else command)
+    begun = (run / "last.pt").exists()
+    told = read_json(run / "config.json")["command"] if begun else ""
+    if at_once(told) != command or not is_trained(run, told):
+        execute(f"{command} --resume" if begun else command)
     state = load_checkpoint(run / "last.pt")
     state = {k: v for k, v in state.items() if k not in ("optimizer", "scheduler", "ema")}
     state["model"] = halved(state["model"])

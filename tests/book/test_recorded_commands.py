@@ -93,7 +93,7 @@ def test_the_weights_are_trained_by_the_commands_of_the_script(network):
     get_model(options.model, num_classes, **dict(options.set))  # which takes them
     record = result("weights").get(network)
     if record is not None:  # the others are yet to be trained
-        trained = record["training"]["command"].removesuffix(" --resume")
+        trained = weights.at_once(record["training"]["command"])
         assert (trained, record["command"]) == (
             weights.training(network),
             weights.judgement(network),

@@ -71,6 +71,7 @@ def test_the_wheel_holds_the_package(tmp_path):
     assert wheel.name == wheel_name(ROOT)
     names = set(zipfile.ZipFile(wheel).namelist())
     assert {"segedu/__init__.py", "segedu/viz/fonts/SegeduSansSC-Regular.otf"} <= names
+    assert "segedu/models/trained/scenes/mask_rcnn_tiny.pt" in names
 
 
 def test_exercises_are_drawn_from_the_notebooks():

@@ -8,6 +8,7 @@ import pytest
 
 from segedu.teaching.__main__ import main
 from segedu.teaching.assignment import STUB, read_assignment, write_assignment
+from segedu.teaching.checking import judged
 
 CHAPTERS = Path(__file__).resolve().parents[2] / "chapters"
 
@@ -81,3 +82,43 @@ def test_mistakes_are_named_and_leave_nothing(tmp_path, capsys, arguments, messa
 def test_a_secret_is_not_overwritten(tmp_path, capsys):
     assert main(["assignment", "unet", "--out", f"{tmp_path}", "--chapters", f"{CHAPTERS}"]) == 2
     assert "exists: choose another folder" in capsys.readouterr().err
+
+
+OWN_CHECK = """
+import torch
+from segedu.teaching.checking import drawn, exercise, expect_function
+
+@exercise(1)
+def double(answer):
+    cases = [(torch.randn(4, generator=drawn(n)),) for n in range(3)]
+    expect_function(answer, lambda x: 2 * x, cases)
+"""
+
+
+def cell(source: str, *tags: str) -> dict:
+    kind = "code" if {"exercise", "solution"} & {*tags} else "markdown"
+    return {"cell_type": kind, "metadata": {"tags": [*tags]}, "source": source}
+
+
+def test_an_instructors_own_exercise(tmp_path):
+    folded = "<details><summary>{}</summary>\n\n{}\n\n</details>"
+    cells = [
+        cell("### Twice (easy) ｜ 两倍（容易）"),
+        cell(f"Double it.\n\n{folded.format('Answer in words', 'Add it.')}", "lang-en"),
+        cell(f"乘以二。\n\n{folded.format('答案要点', '相加。')}", "lang-zh"),
+        cell('answer = ...\ncheck("mine-1", answer)', "exercise"),
+        cell('check("mine-1", lambda x: x + x)', "solution"),
+    ]
+    notebook = tmp_path / "mine.ipynb"
+    notebook.write_text(json.dumps({"cells": cells}), encoding="utf-8")
+    notebook.with_suffix(".py").write_text(OWN_CHECK, encoding="utf-8")
+    out = tmp_path / "hw1"
+    write_assignment([f"{notebook}:1", "unet:3"], out, chapters=CHAPTERS)
+    made = read_assignment(out)
+    own = made.tasks[0]
+    assert (own.name, own.rubric) == ("mine-1", {"en": "Add it.", "zh": "相加。"})
+    exercise = made.exercise(own)
+    assert judged(exercise, lambda x: 2 * x) and not judged(exercise, lambda x: x)
+    text = json.dumps(handed_out(out, "both"), ensure_ascii=False)
+    assert "Double it." in text and "Add it." not in text and "expect_function" not in text
+    assert "Checked after you hand in" in text and 'check(\\"mine-1' not in text

@@ -1,7 +1,5 @@
 """Checks of the exercises of *Boundaries and surfaces*."""
 
-import math
-
 import torch
 from torch import Tensor
 
@@ -111,88 +109,8 @@ def assd_in_millimetres(answer):
         )
 
 
-def _surface_dice(prediction: Tensor, truth: Tensor, tolerance: float) -> float:
-    there = bool(prediction.any()), bool(truth.any())
-    if not any(there):
-        return float("nan")
-    return surface_distances(prediction, truth).dice(tolerance) if all(there) else 0.0
-
-
-def _nearer(prediction: Tensor, truth: Tensor, tolerance: float) -> float:
-    d = surface_distances(prediction, truth)
-    near = [*(d.pred_to_target < tolerance), *(d.target_to_pred < tolerance)]
-    return float(sum(near) / len(near))
-
-
-def _zero_for_two_empty(prediction: Tensor, truth: Tensor, tolerance: float) -> float:
-    value = _surface_dice(prediction, truth, tolerance)
-    return 0.0 if math.isnan(value) else value
-
-
-def _one_for_two_empty(prediction: Tensor, truth: Tensor, tolerance: float) -> float:
-    value = _surface_dice(prediction, truth, tolerance)
-    return 1.0 if math.isnan(value) else value
-
-
 @exercise(
     4,
-    wrong=[
-        lambda p, t, tolerance: surface_distances(p, t).dice(tolerance),
-        lambda p, t, tolerance: _surface_dice(p, t, 0.0),
-        _nearer,
-        lambda p, t, tolerance: 1 - _surface_dice(p, t, tolerance),
-        _zero_for_two_empty,
-        _one_for_two_empty,
-        lambda p, t, tolerance: None,
-    ],
-)
-def surface_dice_with_a_rule(answer):
-    """Surface Dice, 0 where one mask is empty and NaN where both are."""
-    empty = torch.zeros(9, 7, dtype=torch.bool)
-    (a, b), (c, d), (e, f) = _pairs()
-    expect_function(answer, _surface_dice, [])  # is it one at all?
-    for prediction, truth, tolerance in ((a, b, 1.0), (c, d, 0.0), (e, f, 2.0)):
-        found = answer(prediction, truth, tolerance)
-        expect(found is not None, NOTHING)
-        expect_number(
-            found,
-            _surface_dice(prediction, truth, tolerance),
-            tolerance=1e-6,
-            near={
-                _nearer(prediction, truth, tolerance): "a distance equal to the tolerance is "
-                "within it, too: at most, not less than ｜ 距离等于容差也算在容差之内：是“不超过”，"
-                "不是“小于”",
-                _surface_dice(prediction, truth, 0.0): "that is the share at distance 0: the "
-                "tolerance is not used ｜ 那是距离为 0 的比例：没有用到容差",
-                1 - _surface_dice(prediction, truth, tolerance): "that is the share beyond the "
-                "tolerance ｜ 那是超出容差的比例",
-            },
-        )
-    for prediction, truth, which in (
-        (empty, b, "the prediction is empty ｜ 预测为空"),
-        (a, empty, "the truth is empty ｜ 真值为空"),
-        (empty, empty, "both masks are empty ｜ 两个掩膜都为空"),
-    ):
-        right = _surface_dice(prediction, truth, 1.0)
-        english, chinese = which.split(" ｜ ")
-        try:
-            found = float(answer(prediction, truth, 1.0))
-        except (TypeError, ValueError):
-            found = None
-        expect(
-            found is not None,
-            f"no number comes back where {english}: look at that case first "
-            f"｜ {chinese}时没有得到数：请先处理这种情况",
-        )
-        expect(
-            found == right or (math.isnan(right) and math.isnan(found)),
-            f"where {english}, {right:g} is due, not {found:g} "
-            f"｜ {chinese}时应返回 {right:g}，得到的是 {found:g}",
-        )
-
-
-@exercise(
-    5,
     wrong=[
         (32 / 36, 1, 64 / 68, 3),
         (1, 32 / 40, 64 / 72, 3),

@@ -60,7 +60,8 @@ def split_scans(names: Sequence[str], config: ProjectConfig) -> Split:
     patients = patients_of(names, config.patient)
     if config.splits:
         return _read_split(dict(zip(names, patients, strict=True)), config)
-    _check_number(patients, max(len(SUBSETS), config.folds + 1 if config.folds else 0), config)
+    # one for each subset or fold; of two folds, either must be enough to train and validate with
+    _check_number(patients, {0: len(SUBSETS), 2: 4}.get(config.folds, config.folds), config)
     parts = _fold(patients, config) if config.folds else _deal(patients, config)
     return {k: [names[i] for i in part] for k, part in zip(SUBSETS, parts, strict=True)}
 

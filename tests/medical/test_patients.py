@@ -58,7 +58,17 @@ def test_in_cross_validation_every_scan_tests_once():
         owners = [set(patients_of(scans)) for scans in fold.values()]
         assert sum(map(len, owners)) == 10
     with pytest.raises(ValueError, match="belong to 10 patients .* at least 11 are needed"):
-        split_scans(NAMES, replace(CONFIG, folds=10))
+        split_scans(NAMES, replace(CONFIG, folds=11))
+
+
+@pytest.mark.parametrize(("folds", "patients"), [(2, 4), (3, 3), (4, 4), (10, 10)])
+def test_as_few_patients_as_folds_are_enough(folds, patients):
+    names = NAMES[: 2 * patients]
+    for fold in range(folds):
+        split = split_scans(names, replace(CONFIG, folds=folds, fold=fold))
+        assert all(split.values()) and sum(map(len, split.values())) == len(names)
+    with pytest.raises(ValueError, match=f"at least {patients} are needed"):
+        split_scans(names[2:], replace(CONFIG, folds=folds))
 
 
 def test_a_file_splits(tmp_path):

@@ -18,7 +18,7 @@ import html
 import io
 import json
 import time
-from collections.abc import Container, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from datetime import datetime
@@ -186,8 +186,8 @@ def grade(
 ) -> Grade:
     """Run a submission and judge its answers.
 
-    It runs twice: once for the inputs that readers know, whose verdicts the student is told, and
-    once for hidden ones, of which only right or wrong is kept. So it cannot tell what it has seen.
+    Hidden inputs come last, when all that the student is told stands, and of them only right or
+    wrong is kept. So a submission cannot tell what it has seen.
 
     Args:
         assignment: what is graded.
@@ -207,14 +207,19 @@ def grade(
         if place is not None and not task.by_person:
             places[task.name] = place
 
-    def judge(names: Container[str], secret: str = "") -> dict[str, Verdict]:
-        tasks = [task for task in assignment.tasks if task.name in names]
+    tasks = [(places[task.name], task) for task in assignment.tasks if task.name in places]
+    shown: dict[str, Verdict] = {}
+    hidden: dict[str, bool] = {}
+    if tasks:
         with Sandbox(limits, container=container, trust=trust) as box:
-            return _judge(assignment, box, code, [(places[t.name], t) for t in tasks], secret)
-
-    shown = judge(places) if places else {}
-    right = {name for name, verdict in shown.items() if verdict}
-    hidden = judge(right, assignment.secret) if right else {}
+            shown = _judge(assignment, box, code, tasks)
+            right = [(place, task) for place, task in tasks if shown[task.name]]
+            hidden = _judge_hidden(assignment, box, [task for _, task in right])
+        rest = [(place, task) for place, task in right if task.name not in hidden]
+        if rest:  # it is gone; what was right before gets another one
+            with Sandbox(limits, container=container, trust=trust) as box:
+                _judge(assignment, box, code, rest)
+                hidden |= _judge_hidden(assignment, box, [task for _, task in rest])
     results = []
     for task in assignment.tasks:
         if task.by_person:
@@ -223,7 +228,7 @@ def grade(
             results.append(Result(task, 0.0, NO_CELL))
         else:
             verdict = shown[task.name]
-            if verdict and not hidden[task.name]:
+            if verdict and not hidden.get(task.name):
                 verdict = Verdict(False, HIDDEN)  # and nothing of the inputs
             results.append(Result(task, task.points if verdict else 0.0, verdict.message))
     language = submission.notebook.get("language", "both")
@@ -231,11 +236,7 @@ def grade(
 
 
 def _judge(
-    assignment: Assignment,
-    box: Sandbox,
-    code: Mapping[int, str],
-    tasks: Sequence[tuple[int, Task]],
-    secret: str,
+    assignment: Assignment, box: Sandbox, code: Mapping[int, str], tasks: Sequence[tuple[int, Task]]
 ) -> dict[str, Verdict]:
     """Run a notebook's code (place -> source); judge each task when its place is reached."""
     verdicts: dict[str, Verdict] = {}
@@ -244,19 +245,30 @@ def _judge(
             if place in code and SETUP not in code[place]:
                 box.run(code[place])
             for task in (task for at, task in tasks if at == place):
-                exercise, answer = assignment.exercise(task), _answer(box, task)
-                if secret:
-                    right = True
-                    for number in range(ROUNDS if callable(answer) else 1):
-                        with hidden_inputs(f"{secret} {number}"):
-                            right = right and bool(_verdict(exercise, answer))
-                    verdicts[task.name] = Verdict(right, "")
-                else:
-                    verdicts[task.name] = _verdict(exercise, answer)
+                verdicts[task.name] = _verdict(assignment.exercise(task), _answer(box, task))
+                box.keep(task.name)
     except SandboxError as error:
         for _, task in tasks:
             verdicts.setdefault(task.name, Verdict(False, GONE.format(error, error)))
     return verdicts
+
+
+def _judge_hidden(assignment: Assignment, box: Sandbox, tasks: Sequence[Task]) -> dict[str, bool]:
+    """Whether answers are right on hidden inputs, as far as the sandbox lasts."""
+    right: dict[str, bool] = {}
+    for task in tasks:
+        if box.failure:
+            break
+        try:
+            box.restore(task.name)
+            answer = _answer(box, task)
+            for number in range(ROUNDS if callable(answer) else 1):
+                with hidden_inputs(f"{assignment.secret} {number}"):
+                    found = bool(_verdict(assignment.exercise(task), answer))
+                    right[task.name] = right.get(task.name, True) and found
+        except SandboxError:
+            right[task.name] = False
+    return right
 
 
 def _answer(box: Sandbox, task: Task) -> Any:

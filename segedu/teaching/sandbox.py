@@ -27,7 +27,7 @@ from segedu.teaching import wire
 PACKAGE = Path(segedu.__file__).resolve().parent
 WORKER = ["-m", "segedu.teaching.worker"]
 START_SECONDS = 120.0  # to import torch, on a busy machine
-GRACE_SECONDS = 2.0  # after a submission's own alarm, which it may have switched off
+GRACE_SECONDS = 10.0  # after a submission's own alarm, which it may have switched off
 MISSING = (
     "bubblewrap is not installed (apt-get install bubblewrap): install it, give --container a "
     "command, or --trust the submissions"
@@ -212,6 +212,14 @@ class Sandbox:
         if value is not wire.FUNCTION:
             return value
         return lambda *arguments: self._ask({"call": expression, "arguments": [*arguments]})
+
+    def keep(self, key: str) -> None:
+        """Note what all names of the notebook mean now."""
+        self._ask({"keep": key})
+
+    def restore(self, key: str) -> None:
+        """Bring back what `keep` noted."""
+        self._ask({"restore": key})
 
     def _ask(self, request: dict[str, Any]) -> Any:
         if self.failure:

@@ -1,10 +1,16 @@
 """What runs inside a sandbox: the code of one submission, cell by cell.
 
 The grader writes requests to the standard input and reads answers from the standard output; what a
-submission prints goes nowhere. A request is a dict: ``{"run": source}`` executes a cell, ``{"get":
-expression}`` sends a value, ``{"call": expression, "arguments": […]}`` calls a function and sends
-its result. An answer is ``{"ok": value}``, or ``{"error": kind, "message": text}``; the first one
-says that the worker is there.
+submission prints goes nowhere. A request is a dict:
+
+- ``{"run": source}`` executes a cell;
+- ``{"get": expression}`` sends a value;
+- ``{"call": expression, "arguments": […]}`` calls a function and sends its result;
+- ``{"keep": key}`` notes what all names mean now, and ``{"restore": key}`` brings that back, also
+  for the functions that read them.
+
+An answer is ``{"ok": value}``, or ``{"error": kind, "message": text}``; the first one says that the
+worker is there.
 """
 
 import os
@@ -19,6 +25,9 @@ from segedu.teaching import wire
 
 class OutOfTimeError(BaseException):
     """A request took too long; not an Exception, which a submission would catch by habit."""
+
+
+_kept: dict[str, dict[str, Any]] = {}
 
 
 def main() -> None:
@@ -70,6 +79,13 @@ def read(stream: BinaryIO) -> Any:
 def _serve(request: dict[str, Any], names: dict[str, Any]) -> Any:
     if "run" in request:
         exec(compiled(request["run"]), names)
+        return None
+    if "keep" in request:
+        _kept[request["keep"]] = dict(names)
+        return None
+    if "restore" in request:
+        names.clear()
+        names.update(_kept[request["restore"]])
         return None
     if "get" in request:
         return eval(request["get"], names)

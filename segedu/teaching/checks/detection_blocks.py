@@ -24,6 +24,7 @@ def iou_of_two_boxes(answer):
         4 / 28: "the union counts the shared part twice: subtract it once ｜ "
         "并集把共有部分算了两次：要减去一次",
         4: "that is the shared area: divide by the union ｜ 那是共有的面积：应除以并集",
+        0.17: "right to two digits: write the fraction ｜ 两位小数是对的：请写成分数",
     }
     expect_number(answer, 1 / 6, tolerance=6e-4, near=near)
 
@@ -101,6 +102,12 @@ def nms_of_each_class(answer):
                 found != plain,
                 "boxes of another class must not be removed ｜ 不应去掉别的类别的框",
             )
+        positions = _positions_in_class(boxes, scores, torch.tensor(labels), 0.5)
+        expect(
+            sorted(positions) == sorted(right) or sorted(found) != sorted(positions),
+            "these are positions within a class: look the indices up ｜ "
+            "这些是类别内部的位置：要换回原来的下标",
+        )
         expect(
             sorted(found) != sorted(right) or found == right,
             "the indices are right, the order is not: best score first ｜ "
@@ -142,4 +149,12 @@ def best_anchor(answer):
     """Largest IoU of an object with an anchor in its middle."""
     cases = [(6, 6, [16]), (10, 20, [16]), (40, 12, [16, 32, 64]), (3, 50, [8, 16]), (30, 30, [32])]
     sides = torch.randint(2, 60, (4, 2), generator=drawn(0)).tolist()
-    expect_function(answer, best_possible, [*cases, *((w, h, [8, 16, 32]) for w, h in sides)])
+    cases += [(w, h, [8, 16, 32]) for w, h in sides]
+    expect_function(answer, best_possible, cases[:1])
+    for case in cases:
+        found, right = float(answer(*case)), best_possible(*case)
+        expect(
+            abs(found - right) <= 1e-6,
+            f"answer{case} gives {found:.3f}, wanted is {right:.3f} ｜ "
+            f"answer{case} 得到 {found:.3f}，应为 {right:.3f}",
+        )

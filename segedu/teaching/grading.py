@@ -13,6 +13,7 @@ student and one for the class. The rules, which the page for instructors states,
 - checks in a submission are not run: those of the assignment count, edited or not.
 """
 
+import codecs
 import csv
 import html
 import io
@@ -336,7 +337,8 @@ def write_grades(assignment: Assignment, grades: Sequence[Grade], out: Path) -> 
         notes = "; ".join(note.split(" ｜ ")[0] for note in each.notes)
         cells = [each.student, *points, f"{each.points:g}", f"{total:g}", notes]
         writer.writerow([_harmless(cell) for cell in cells])
-    write_text(out, "\ufeff" + table.getvalue())  # the mark makes spreadsheets read Chinese names
+    # Spreadsheets read Chinese names behind the mark.
+    write_text(out, codecs.BOM_UTF8.decode() + table.getvalue())
     folder = out.with_name(f"{out.stem}-feedback")
     for number, each in enumerate(grades, start=1):
         write_text(folder / f"{number:03d}-{_file_name(each.student)}.html", feedback(each))

@@ -305,5 +305,5 @@ def test_importing_the_package_imports_no_network():
     )
     run = subprocess.run([sys.executable, "-c", code], check=True, capture_output=True, text=True)
     loaded = set(run.stdout.split())
-    files = ("catalogue", "counting", "kinds", "live_memory")
+    files = ("catalogue", "counting", "kinds", "live_memory", "state", "trained")
     assert loaded == {f"segedu.models.{name}" for name in files}

@@ -27,6 +27,7 @@ from sphinx.application import Sphinx
 from sphinx.config import Config
 from sphinx.errors import ExtensionError
 from sphinx.transforms import SphinxTransform
+from sphinx.transforms.post_transforms import SphinxPostTransform
 from sphinx.util import logging
 
 from segedu.languages import BAR, LANGUAGES, Language, halves, plain
@@ -245,17 +246,31 @@ class KeepNames(SphinxTransform):
 
     def apply(self, **kwargs: Any) -> None:
         """Puts every such name into an element that does not wrap."""
-        for text in list(self.document.findall(nodes.Text)):
-            parent = text.parent
-            if isinstance(parent, (*SplitShortTexts.verbatim, nodes.comment)):
-                continue
-            pieces = NAME.split(text.astext())  # text, name, text, name, ... text
-            if len(pieces) > 1:
-                pieces[1::2] = [
-                    nodes.inline("", name, classes=["unbroken"]) for name in pieces[1::2]
-                ]
-                pieces[::2] = map(nodes.Text, pieces[::2])
-                parent.replace(text, pieces)
+        keep_names(self.document)
+
+
+class KeepNamesOfWorks(SphinxPostTransform):
+    """The same for the titles of the bibliography, which come after the transforms."""
+
+    default_priority = 6  # right after sphinxcontrib-bibtex has written them
+
+    def run(self, **kwargs: Any) -> None:
+        """Looks at the bibliography alone."""
+        for works in self.document.findall(nodes.citation):
+            keep_names(works)
+
+
+def keep_names(tree: nodes.Element) -> None:
+    """Puts every name such as U-Net into an element that does not wrap."""
+    for text in list(tree.findall(nodes.Text)):
+        parent = text.parent
+        if isinstance(parent, (*SplitShortTexts.verbatim, nodes.comment)):
+            continue
+        pieces = NAME.split(text.astext())  # text, name, text, name, ... text
+        if len(pieces) > 1:
+            pieces[1::2] = [nodes.inline("", name, classes=["unbroken"]) for name in pieces[1::2]]
+            pieces[::2] = map(nodes.Text, pieces[::2])
+            parent.replace(text, pieces)
 
 
 class KeepPunctuation(SphinxTransform):
@@ -402,6 +417,7 @@ def setup(app: Sphinx) -> dict[str, Any]:
     app.add_transform(SplitShortTexts)
     app.add_transform(DropSpaces)
     app.add_transform(KeepNames)
+    app.add_post_transform(KeepNamesOfWorks)
     app.add_transform(KeepPunctuation)
     app.connect("doctree-resolved", shorten_references)
     app.connect("doctree-resolved", translate_citations)

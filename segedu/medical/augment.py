@@ -27,8 +27,8 @@ class Augment:
         control: voxels between control points; displacements are interpolated between them.
         flip: axes of S that may be mirrored, each half of the time. Left and right are not alike in
             the body: leave out the axis if classes name a side.
-        noise: largest standard deviation of added noise, relative to that of the image.
-        gamma: range of the exponent on intensities scaled to 0..1.
+        noise: largest standard deviation of added noise, relative to that of the channel.
+        gamma: range of the exponent on intensities, each channel scaled to 0..1.
         bias: largest logarithm of a smooth factor on intensities above the smallest one (the
             uneven sensitivity of MR coils).
         probability: of each kind of change, flips apart.
@@ -128,7 +128,8 @@ class Augment:
         return self.elastic * self._normal(len(size), *points)
 
     def _intensities(self, image: Tensor) -> Tensor:
-        low, high = image.min(), image.max()
+        places = tuple(range(1, image.ndim))  # each channel has its own range
+        low = image.amin(places, keepdim=True)
         if self.bias > 0 and self._happens():
             strength = self._uniform(0, self.bias)
             field = self._normal(1, 1, *[3] * (image.ndim - 1))
@@ -137,11 +138,11 @@ class Augment:
             field = strength * field / field.abs().max()
             image = (image - low) * field.to(image).exp() + low
         if self.gamma != (1.0, 1.0) and self._happens():
-            low, high = image.min(), image.max()
+            low, high = image.amin(places, keepdim=True), image.amax(places, keepdim=True)
             unit = (image - low) / (high - low).clamp(min=1e-8)
             image = unit ** self._uniform(*self.gamma) * (high - low) + low
         if self.noise > 0 and self._happens():
-            strength = self._uniform(0, self.noise) * image.std()
+            strength = self._uniform(0, self.noise) * image.std(places, keepdim=True)
             image = image + strength * self._normal(*image.shape).to(image)
         return image
 

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 from segedu.files import read_json, user_path, write_json
 from segedu.medical.io import read_volume, write_volume
+from segedu.medical.nifti import is_nifti, read_channels
 
 RUN = "run.json"  # beside a run's configuration: its command, day and machine
 
@@ -54,8 +55,9 @@ def train(options: argparse.Namespace) -> None:
         print(fingerprint.describe())
         spacing = " x ".join(f"{s:.4g}" for s in fitted.spacing)
         of_scans = "" if config.spacing else ", the median"
-        guessed = ", guessed from the scans" if config.intensity == "auto" else ""
-        print(f"resampled to {spacing} mm{of_scans}; intensity: {fitted.intensity}{guessed}")
+        guessed = ", guessed from the scans" if "auto" in config.intensity else ""
+        intensity = ", ".join(fitted.intensity)
+        print(f"resampled to {spacing} mm{of_scans}; intensity: {intensity}{guessed}")
         steps = math.ceil(fitted.patches / fitted.batch_size)
         print(
             f"{fitted.epochs} epochs of {steps} steps; the first tells how long they take",
@@ -95,11 +97,18 @@ def train(options: argparse.Namespace) -> None:
 def predict(options: argparse.Namespace) -> None:
     """Segment a scan with a trained run; the labels lie on the grid of the scan."""
     from segedu.medical.project import Predictor
+    from segedu.medical.scans import on_one_grid
 
-    volume = read_volume(options.input, options.series, allow_missing=options.allow_missing)
-    labels = (predictor := Predictor(options.run_folder, options.device))(volume)
+    scan = []
+    for path in options.input:
+        if path.is_file() and is_nifti(path):
+            scan += read_channels(path)
+        else:
+            scan.append(read_volume(path, options.series, allow_missing=options.allow_missing))
+    scan = on_one_grid(scan, [path.name for path in options.input])
+    labels = (predictor := Predictor(options.run_folder, options.device))(scan)
     write_volume(
-        labels, options.output, beside=options.input, uid=options.series,
+        labels, options.output, beside=options.input[0], uid=options.series,
         names=dict(list(enumerate(predictor.config.classes))[1:]), automatic=True,
     )  # fmt: skip
     for number, name in enumerate(predictor.config.classes[1:], start=1):
@@ -252,7 +261,11 @@ def add_commands(commands: Any) -> None:
 
     command = commands.add_parser("predict", help="segment a scan with a trained run")
     command.add_argument("run_folder", type=user_path, metavar="run", help="folder that train left")
-    command.add_argument("input", type=user_path, help="folder of DICOM images, or NIfTI file")
+    command.add_argument(
+        "input", type=user_path, nargs="+",
+        help="folder of DICOM images, or NIfTI file; of a scan with channels in files of their "
+        "own all, in the order of the training",
+    )  # fmt: skip
     command.add_argument(
         "output", type=user_path, help="file .nii, .nii.gz or .dcm (DICOM-SEG), or new folder"
     )

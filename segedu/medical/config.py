@@ -22,6 +22,7 @@ class ProjectConfig:
 
     Attributes:
         classes: names of the labels, background first.
+        channels: of a scan, such as the sequences of an MR; 0 takes as many as the scans have.
         lesions: those of the classes of which a scan may hold several, each to be found.
         largest: those of which a scan holds one piece: of a prediction only the largest is kept.
         model: a network for volumes, see ``list_models("volume")``.
@@ -32,7 +33,7 @@ class ProjectConfig:
             train, along each axis.
         intensity: ``"mr"`` (normalised per scan) or a window of HU: ``"lung"``, ``"mediastinum"``,
             ``"soft_tissue"``, ``"bone"``; ``"auto"`` guesses from the scans that train, see
-            `segedu.medical.fingerprint.guess_intensity`.
+            `segedu.medical.fingerprint.guess_intensity`. One word for all channels, or one each.
         epochs, patches, batch_size: patches are those of an epoch.
         positive_ratio: share of patches around the foreground.
         optimizer, lr, momentum, weight_decay: momentum is that of ``sgd``.
@@ -58,6 +59,7 @@ class ProjectConfig:
     """
 
     classes: tuple[str, ...] = ("background", "foreground")
+    channels: int = 0
     lesions: tuple[str, ...] = ()
     largest: tuple[str, ...] = ()
     model: str = "nnunet"
@@ -65,7 +67,7 @@ class ProjectConfig:
     stages: int = 4
     patch: tuple[int, int, int] = (32, 64, 64)
     spacing: tuple[float, ...] = ()
-    intensity: str = "auto"
+    intensity: tuple[str, ...] = ("auto",)
     epochs: int = 30
     patches: int = 64
     batch_size: int = 2
@@ -88,19 +90,25 @@ class ProjectConfig:
     seed: int = 0
 
     def __post_init__(self) -> None:
+        if isinstance(self.intensity, str):  # one for all channels
+            object.__setattr__(self, "intensity", (self.intensity,))
         for item in fields(self):
             value = getattr(self, item.name)
             if isinstance(value, list):  # JSON knows no tuples
                 object.__setattr__(self, item.name, tuple(value))
             check_kind(item.name, value, item.type, item.default)
-        allowed = {
-            "optimizer": OPTIMIZERS,
-            "schedule": SCHEDULES,
-            "intensity": ("auto", "mr", *WINDOWS),
-        }
-        for name, values in allowed.items():
-            if getattr(self, name) not in values:
-                raise ValueError(f"{name} must be one of {values}, got {getattr(self, name)!r}")
+        given = [("optimizer", self.optimizer, OPTIMIZERS), ("schedule", self.schedule, SCHEDULES)]
+        given += [("intensity", how, ("auto", "mr", *WINDOWS)) for how in self.intensity]
+        for name, value, allowed in given:
+            if value not in allowed:
+                raise ValueError(f"{name} must be one of {allowed}, got {value!r}")
+        if self.channels < 0:
+            raise ValueError(f"channels must not be negative, got {self.channels}")
+        if len(self.intensity) not in (1, self.channels or len(self.intensity)):
+            raise ValueError(
+                f"intensity must be one word for all channels or one for each of {self.channels}, "
+                f"got {self.intensity}"
+            )
         if len(self.classes) < 2:
             raise ValueError(f"classes must name background and more, got {self.classes}")
         for name in ("lesions", "largest"):

@@ -22,7 +22,7 @@ from segedu.medical.fingerprint import read_labelled
 from segedu.medical.nifti import read_nifti, write_nifti
 from segedu.medical.patients import patients_of
 from segedu.medical.project import Predictor
-from segedu.medical.scans import find_scans, list_niftis, read_classes
+from segedu.medical.scans import Scan, find_scans, list_niftis, read_classes
 from segedu.medical.scores import (
     HD95_RULE,
     LESION_RULE,
@@ -35,7 +35,6 @@ from segedu.medical.volume import Volume
 from segedu.report import Report
 
 NEW = "new"  #: scans of the folder that took no part in the run
-Scan = tuple[str, Path, Path]  # name, image, labels
 Pair = tuple[str, Volume, Volume]  # name, prediction, truth
 OnScan = Callable[[str, list[dict[str, Any]]], None]
 
@@ -285,12 +284,13 @@ def _about_run(run: Path, predictor: Predictor, split: dict[str, list[str]]) -> 
         "training_patients": len(set(patients_of(split["train"], config.patient))),
         "spacing": list(config.spacing),
         "patch": list(config.patch),
-        "intensity": config.intensity,
+        "channels": config.channels,
+        "intensity": list(config.intensity),
         "largest": list(config.largest),
     }
 
 
-def _paired(truth: Path, prediction: Path) -> list[Scan]:
+def _paired(truth: Path, prediction: Path) -> list[tuple[str, Path, Path]]:
     """Name, truth and prediction of each scan."""
     if not truth.is_dir() and not prediction.is_dir():
         return [(truth.name.split(".nii")[0], truth, prediction)]

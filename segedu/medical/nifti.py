@@ -47,6 +47,23 @@ def read_nifti(path: str | Path) -> Volume:
         FileNotFoundError: there is no such file.
         ImportError: nibabel is not installed.
     """
+    return _read_file(path, several=False)[0]
+
+
+def read_channels(path: str | Path) -> tuple[Volume, ...]:
+    """Read a file that may hold several 3-D images of one grid, one behind the other along a fourth
+    axis: the channels of a scan, as the Medical Segmentation Decathlon stores them.
+
+    Returns:
+        One volume for each channel, as ``read_nifti`` reads one.
+
+    Raises:
+        VolumeError, FileNotFoundError, ImportError: as ``read_nifti``.
+    """
+    return _read_file(path, several=True)
+
+
+def _read_file(path: str | Path, several: bool) -> tuple[Volume, ...]:
     nibabel = import_extra("nibabel")
     path = Path(path)
     if not path.is_file():
@@ -55,7 +72,7 @@ def read_nifti(path: str | Path) -> Volume:
         raise VolumeError(f"{path.name} must be called .nii or .nii.gz")
     with quiet("nibabel.global"):
         try:
-            return _read(nibabel, path)
+            return _read(nibabel, path, several)
         except VolumeError as error:
             raise VolumeError(f"{path.name}: {error}") from None
         except Exception as error:  # nibabel, gzip and zlib raise many kinds
@@ -94,7 +111,7 @@ def write_nifti(volume: Volume, path: str | Path) -> None:
             image.to_stream(file)
 
 
-def _read(nibabel: ModuleType, path: Path) -> Volume:
+def _read(nibabel: ModuleType, path: Path, several: bool) -> tuple[Volume, ...]:
     with open(path, "rb") as file:
         is_packed = file.read(2) == _GZIP
     with (gzip.open if is_packed else open)(path, "rb") as file:
@@ -102,7 +119,8 @@ def _read(nibabel: ModuleType, path: Path) -> Volume:
         kind = _kind(nibabel, data)
         header = kind.header_class(data[: kind.header_class.sizeof_hdr], check=False)
         _check_values(header)
-        end = _end_of_voxels(header, path.stat().st_size * (DEFLATE_RATIO if is_packed else 1))
+        most = path.stat().st_size * (DEFLATE_RATIO if is_packed else 1)
+        end = _end_of_voxels(header, most, several)
         # One byte more than needed: reaches the end, where gzip compares its checksum.
         data += file.read(max(end - len(data) + 1, 0))
     if len(data) != end:
@@ -112,12 +130,14 @@ def _read(nibabel: ModuleType, path: Path) -> Volume:
     array = np.asarray(image.dataobj)  # applies slope and intercept
     if (image.dataobj.slope, image.dataobj.inter) != (1, 0):
         array = array.astype(np.float32)
-    array = array.reshape(array.shape[:3]).transpose().astype(array.dtype.newbyteorder("="))
+    array = array.reshape(*array.shape[:3], -1).transpose()  # (channels, D, H, W)
+    array = array.astype(array.dtype.newbyteorder("="))
     if array.dtype.kind == "f" and not np.isfinite(array).all():
         raise VolumeError(
             "it holds NaN or infinite values; numpy.nan_to_num gives them a number of your choice"
         )
-    return Volume.from_affine(array, _affine(image.header)[:, _REVERSE], "RAS")
+    affine = _affine(image.header)[:, _REVERSE]
+    return tuple(Volume.from_affine(channel, affine, "RAS") for channel in array)
 
 
 def _kind(nibabel: ModuleType, data: bytes) -> type:
@@ -141,12 +161,13 @@ def _check_values(header: Mapping) -> None:
         raise VolumeError("its slope and intercept must be finite")
 
 
-def _end_of_voxels(header: Mapping, most: int) -> int:
+def _end_of_voxels(header: Mapping, most: int, several: bool) -> int:
     """Length of the unpacked file that the header claims, if ``most`` bytes can hold it."""
     shape = tuple(map(int, header.get_data_shape()))
-    if len(shape) < 3 or min(shape) < 1 or any(n != 1 for n in shape[3:]):
+    if len(shape) < 3 or min(shape) < 1 or any(n != 1 for n in shape[4 if several else 3 :]):
+        wanted = "3-D images of one grid" if several else "one 3-D image"
         raise VolumeError(
-            f"it must hold one 3-D image, got shape {shape}; nibabel.four_to_three splits series"
+            f"it must hold {wanted}, got shape {shape}; nibabel.four_to_three splits series"
         )
     offset = float(header["vox_offset"])
     if not _LENGTHS[0] <= offset <= MAX_OFFSET:

@@ -74,8 +74,9 @@ class PatchDataset(Dataset):
         transforms: called on the sample.
 
     Samples are ``{"image": (C, d, h, w) float, "mask": (d, h, w) int64}``. What lies outside a scan
-    smaller than the patch has the scan's smallest value and the mask 255. Random numbers come from
-    torch's global generator, which the loaders of `segedu.engine.make_loader` seed for each sample.
+    smaller than the patch has the smallest value of its channel and the mask 255. Random numbers
+    come from torch's global generator, which the loaders of `segedu.engine.make_loader` seed for
+    each sample.
 
     Raises:
         ValueError: if an argument is out of range, or patches should be positive but no case has
@@ -182,7 +183,7 @@ def pad_to(image: Tensor, size: Sequence[int]) -> tuple[Tensor, tuple[slice, ...
         size: voxels d, h, w that the result has at least.
 
     Returns:
-        The image, with its smallest value around it, and where the scan lies in it.
+        The image, around it the smallest value of each channel, and where the scan lies in it.
 
     Example:
         >>> padded, box = pad_to(torch.ones(1, 3, 8, 5), (4, 6, 8))
@@ -194,7 +195,7 @@ def pad_to(image: Tensor, size: Sequence[int]) -> tuple[Tensor, tuple[slice, ...
         before = max(-((s - n) // 2), 0)  # as GridDataset places its patch
         padding = [before, max(n - s, 0) - before, *padding]  # F.pad begins with the last axis
         box.append(slice(before, before + s))
-    return F.pad(image, padding, value=image.min().item()), tuple(box)
+    return _pad(image, padding, image.amin((-3, -2, -1))), tuple(box)
 
 
 def _cut(case: Case, start: Sequence[int], size: Sequence[int]) -> dict[str, Tensor]:
@@ -205,11 +206,17 @@ def _cut(case: Case, start: Sequence[int], size: Sequence[int]) -> dict[str, Ten
         box.append(slice(max(a, 0), min(a + n, s)))
         padding = [max(-a, 0), max(a + n - s, 0), *padding]  # F.pad begins with the last axis
     image, mask = case.image[:, *box], case.mask[*box]
-    image = F.pad(image, padding, value=case.image.min().item())
+    image = _pad(image, padding, case.image.amin((-3, -2, -1)))
     mask = F.pad(mask, padding, value=IGNORE).long()
     if size[0] == 1:
         image, mask = image[:, 0], mask[0]  # (C, h, w), (h, w)
     return {"image": image, "mask": mask}
+
+
+def _pad(image: Tensor, padding: Sequence[int], values: Tensor) -> Tensor:
+    """(..., D, H, W) with a value of its own around each channel, (...)."""
+    inside = F.pad(torch.ones_like(image, dtype=torch.bool), padding)
+    return torch.where(inside, F.pad(image, padding), values[..., None, None, None])
 
 
 def _by_class(mask: Tensor) -> list[Tensor]:

@@ -7,7 +7,7 @@ The data lie as `segedu.medical.scans` says. A run is a folder with ``config.jso
 
 import json
 import warnings
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
@@ -37,36 +37,41 @@ from segedu.medical.patches import Case, GridDataset, PatchDataset, pad_to
 from segedu.medical.patients import Split, patients_of, split_scans
 from segedu.medical.postprocess import keep_largest
 from segedu.medical.preprocess import normalize, window
-from segedu.medical.scans import find_scans
+from segedu.medical.scans import Scan, check_channels, find_scans
 from segedu.medical.task import VolumeTask
 from segedu.medical.volume import Volume
 from segedu.models import get_model
 from segedu.models.state import load_state
 
 
-def prepare(volume: Volume, config: ProjectConfig) -> Volume:
-    """What the network sees of a scan: axial, resampled, intensities normalised.
+def prepare(volume: Volume, config: ProjectConfig, channel: int = 0) -> Volume:
+    """What the network sees of a channel of a scan: axial, resampled, intensities normalised.
 
     Args:
-        volume: the scan.
+        volume: the channel.
         config: that of a run, in which `fit_settings` has left nothing open.
+        channel: its number.
     """
-    volume = volume.reorient().resample(config.spacing)
-    return normalize(volume) if config.intensity == "mr" else window(volume, config.intensity)
+    volume, intensity = volume.reorient().resample(config.spacing), config.intensity[channel]
+    return normalize(volume) if intensity == "mr" else window(volume, intensity)
 
 
-def load_case(name: str, image: Path, label: Path, config: ProjectConfig) -> Case:
+def load_case(name: str, images: Sequence[Path], label: Path, config: ProjectConfig) -> Case:
     """Read one scan with its labels.
 
     Raises:
         ValueError: if the labels lie on another grid, or are no classes of the project.
     """
-    scan, truth = read_labelled(image, label, len(config.classes))
-    seen = prepare(scan, config)
-    mask = truth.resample_to(seen, labels=True).array
-    tensors = (torch.from_numpy(np.ascontiguousarray(array)) for array in (seen.array, mask))
-    array, mask = tensors
-    return Case(patients_of([name], config.patient)[0], array.float()[None], mask.to(torch.uint8))
+    scan, truth = read_labelled(images, label, len(config.classes))
+    grid, image = _prepared(scan, config)
+    mask = torch.from_numpy(np.ascontiguousarray(truth.resample_to(grid, labels=True).array))
+    return Case(patients_of([name], config.patient)[0], image, mask.to(torch.uint8))
+
+
+def _prepared(scan: Sequence[Volume], config: ProjectConfig) -> tuple[Volume, Tensor]:
+    """The first channel as the network sees it, and all as (C, D, H, W)."""
+    seen = [prepare(volume, config, c) for c, volume in enumerate(scan)]
+    return seen[0], torch.from_numpy(np.stack([channel.array for channel in seen])).float()
 
 
 def build_model(config: ProjectConfig) -> nn.Module:
@@ -77,6 +82,7 @@ def build_model(config: ProjectConfig) -> nn.Module:
     return get_model(
         config.model,
         len(config.classes),
+        in_channels=config.channels or 1,
         base_width=config.base_width,
         dimensions=config.dimensions,
         **depth[config.model],
@@ -124,8 +130,9 @@ def train(
     out, device = Path(out), distributed.setup(device)
     scans = find_scans(data)
     split = split_scans([name for name, *_ in scans], config)
-    parts = {k: [scan for scan in scans if scan[0] in part] for k, part in split.items()}
+    parts = {k: [scan for scan in scans if scan.name in part] for k, part in split.items()}
     fingerprint = _look(out, parts, len(config.classes), resume)
+    check_channels(data, fingerprint.channels)
     config = fit_settings(config, fingerprint)
     _check_run(out, config, split)
     distributed.wait()  # the first process writes what the others look at here
@@ -213,10 +220,17 @@ class Predictor:
         load_state(self.model, load_checkpoint(checkpoint)["model"], str(checkpoint))
         self.model.to(self.device).eval()
 
-    def __call__(self, scan: Volume, *, overlap: float = 0.5) -> Volume:
+    def __call__(self, scan: Volume | Sequence[Volume], *, overlap: float = 0.5) -> Volume:
         """Labels (uint8) on the very grid of ``scan``, whatever its orientation and spacing.
 
         Warns if the scan is unlike those of the training.
+
+        Args:
+            scan: a volume, or the channels of a scan on one grid.
+            overlap: share of a patch that the next one repeats.
+
+        Raises:
+            ValueError: if it has more or fewer channels than those of the training.
         """
         if strange := self.unlike(scan):
             listed = "; ".join(f"{name} {value}" for name, value in strange.items())
@@ -225,32 +239,41 @@ class Predictor:
             )
         return self.segment(scan, overlap=overlap)
 
-    def unlike(self, scan: Volume) -> dict[str, str]:
+    def unlike(self, scan: Volume | Sequence[Volume]) -> dict[str, str]:
         """In what ``scan`` lies outside of the training, see `Fingerprint.unlike`."""
-        return self.fingerprint.unlike(scan, self.config.intensity)
+        return self.fingerprint.unlike(self._channels(scan), self.config.intensity)
 
-    def segment(self, scan: Volume, *, overlap: float = 0.5) -> Volume:
+    def segment(self, scan: Volume | Sequence[Volume], *, overlap: float = 0.5) -> Volume:
         """The labels without a look at whether the scan is like those of the training."""
-        seen = prepare(scan, self.config)
-        image = torch.from_numpy(np.ascontiguousarray(seen.array)).float()
-        image, box = pad_to(image[None, None], self.config.patch)
+        channels = self._channels(scan)
+        seen, image = _prepared(channels, self.config)
+        image, box = pad_to(image[None], self.config.patch)
         probability = self._probabilities(image.to(self.device), overlap)[0, :, *box].cpu().numpy()
-        if seen.shape == scan.reorient().shape:
+        grid = channels[0].reorient()
+        if seen.shape == grid.shape:
             labels = seen.with_array(probability.argmax(0).astype(np.uint8))
         else:  # bring the probabilities back, not the labels: their borders are finer than voxels
-            grid = scan.reorient()
             labels = _resampled_argmax(probability, seen, grid)
         labels = keep_largest(labels, map(self.config.classes.index, self.config.largest))
-        return labels.reorient(scan.axes)
+        return labels.reorient(channels[0].axes)
+
+    def _channels(self, scan: Volume | Sequence[Volume]) -> Sequence[Volume]:
+        channels = [scan] if isinstance(scan, Volume) else scan
+        if len(channels) != self.config.channels:
+            raise ValueError(
+                f"the scan has {len(channels)} channels, the network was trained on "
+                f"{self.config.channels}: give them all, in the order of the training"
+            )
+        return channels
 
     def _probabilities(self, image: Tensor, overlap: float) -> Tensor:
-        """(1, 1, D, H, W) -> (1, C, D, H, W)."""
+        """(1, channels, D, H, W) -> (1, C, D, H, W)."""
         d, *patch = self.config.patch
         if self.config.dimensions == 3:
             return sliding_window(
                 self.model, image, (d, *patch), overlap=overlap, at_once=self.config.batch_size
             )
-        slices = image[0].transpose(0, 1)  # (D, 1, H, W)
+        slices = image[0].transpose(0, 1)  # (D, channels, H, W)
         parts = [
             sliding_window(self.model, part, tuple(patch), overlap=overlap)
             for part in slices.split(8)
@@ -276,17 +299,15 @@ def _seeded(config: ProjectConfig) -> nn.Module:
         return build_model(config)
 
 
-def _look(
-    out: Path, parts: dict[str, list[tuple[str, Path, Path]]], num_classes: int, resume: bool
-) -> Fingerprint:
+def _look(out: Path, parts: dict[str, list[Scan]], num_classes: int, resume: bool) -> Fingerprint:
     """The fingerprint of the scans that train; those that test are checked, too, or a bad label
     would come to light after the training only."""
     if (out / "config.json").exists():
         if not resume:
             raise FileExistsError(f"{out} holds a run: resume it or choose another folder")
         return Fingerprint.load(out / "fingerprint.json")
-    for _, image, labels in parts["test"]:
-        read_labelled(image, labels, num_classes)
+    for _, images, labels in parts["test"]:
+        read_labelled(images, labels, num_classes)
     return survey(parts["train"], num_classes)
 
 

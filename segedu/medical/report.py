@@ -19,7 +19,7 @@ from segedu.files import write_text
 from segedu.medical import slices
 from segedu.medical.config import ProjectConfig
 from segedu.medical.evaluate import read_scores
-from segedu.medical.nifti import read_nifti
+from segedu.medical.nifti import read_channels, read_nifti
 from segedu.medical.preprocess import WINDOWS
 from segedu.medical.scans import list_niftis
 from segedu.medical.scores import MIN_PATIENTS, summarize, summarize_lesions
@@ -188,10 +188,6 @@ def _about(about: Mapping[str, Any], config: ProjectConfig) -> list[str]:
 def _network(about: Mapping[str, Any], config: ProjectConfig) -> dict[str, str]:
     """The network, its training and what it sees of a scan."""
     scans, patients = about["training_scans"], about["training_patients"]
-    intensity = "normalised for each scan ｜ 逐例归一化"
-    if config.intensity in WINDOWS:
-        window = WINDOWS[config.intensity]
-        intensity = f"{config.intensity}: {window.low:g} … {window.high:g} HU"
     rows = {
         "network ｜ 网络": f"{about['model']}, {about['dimensions']}-D, {about['parameters']:,} "
         f"parameters ｜ {about['dimensions']} 维，{about['parameters']:,} 个参数",
@@ -200,11 +196,24 @@ def _network(about: Mapping[str, Any], config: ProjectConfig) -> dict[str, str]:
         f"{patients} 位病人的 {scans} 例扫描",
         "resampled to ｜ 重采样到": f"{_product(about['spacing'])} mm",
         "patch ｜ 图像块": f"{_product(about['patch'])} voxels ｜ 体素",
-        "intensities ｜ 灰度": intensity,
+        "intensities ｜ 灰度": " ｜ ".join(
+            "; ".join(_intensity(word)[language] for word in config.intensity)
+            for language in (0, 1)
+        ),
     }
+    if config.channels > 1:
+        rows["channels of a scan ｜ 每例扫描的通道数"] = str(config.channels)
     if config.largest:
         rows["largest piece alone ｜ 仅保留最大连通块"] = "; ".join(config.largest)
     return rows
+
+
+def _intensity(word: str) -> tuple[str, str]:
+    """What becomes of the values of a channel, in English and in Chinese."""
+    if word not in WINDOWS:
+        return "normalised for each scan", "逐例归一化"
+    window = WINDOWS[word]
+    return (f"{word}: {window.low:g} … {window.high:g} HU",) * 2
 
 
 def _product(values: Sequence[float]) -> str:
@@ -279,7 +288,7 @@ def _exemplary(cases: Sequence[dict[str, Any]]) -> list[tuple[str, str]]:
 
 
 def _images(folder: Path) -> dict[str, Path]:
-    """Images by name; nnU-Net numbers the channel behind it."""
+    """Images by name, of several channels the first; nnU-Net numbers the channel behind it."""
     inside = folder / "imagesTr"
     files = list_niftis(inside if inside.is_dir() else folder)
     return files | {name.removesuffix("_0000"): path for name, path in files.items()}
@@ -300,7 +309,7 @@ def _scan(
     )
     grey = truth.with_array(np.zeros(truth.shape, np.float32))
     if files is not None:
-        grey = slices.grey_values(_image(name, files, truth), config.intensity)
+        grey = slices.grey_values(_image(name, files, truth), config.intensity[0])
     lesions = [config.classes.index(lesion) for lesion in config.lesions]
     colors = [(0, 0, 0), *viz.instance_colors(len(config.classes) - 1)]
     pictures = []
@@ -316,7 +325,7 @@ def _image(name: str, files: Mapping[str, Path], truth: Volume) -> Volume:
     """The image of a scan on the grid of its truth."""
     if name not in files:
         raise FileNotFoundError(f"the scan {name} of the evaluation is not among the images")
-    image = read_nifti(files[name]).reorient()
+    image = read_channels(files[name])[0].reorient()
     if not image.same_grid(truth):
         raise ValueError(f"{files[name].name}: the image lies on another grid than its masks")
     return image

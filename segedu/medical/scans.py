@@ -1,20 +1,30 @@
 """Folders of scans with labels, as the Medical Segmentation Decathlon and nnU-Net lay them out.
 
-``imagesTr/NAME.nii.gz`` and ``labelsTr/NAME.nii.gz``, or ``imagesTr/NAME_0000.nii.gz`` as nnU-Net
-numbers the channels of an image; ``dataset.json`` names the labels 0 (background), 1, 2, ...
+``imagesTr/NAME.nii.gz`` and ``labelsTr/NAME.nii.gz``; the channels of a scan, such as the sequences
+of an MR, lie along a fourth axis of the file (Decathlon), or in files of their own,
+``imagesTr/NAME_0000.nii.gz``, ``NAME_0001.nii.gz``, ... (nnU-Net). ``dataset.json`` names the
+labels 0 (background), 1, 2, ...
 """
 
 import re
 from collections.abc import Iterable, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 from segedu.data.images import Skipped, report_skipped
 from segedu.files import read_json, write_json
-from segedu.medical.nifti import is_nifti, read_nifti, write_nifti
+from segedu.medical.nifti import is_nifti, read_channels, read_nifti, write_nifti
 from segedu.medical.volume import Volume
 
 _CHANNEL = re.compile(r"(.+)_(\d{4})")  # name and number of the channel, nnU-Net's dataset format
+
+
+class Scan(NamedTuple):
+    """Where a scan with labels lies."""
+
+    name: str
+    images: tuple[Path, ...]  #: a file for each channel, or one that holds them all
+    labels: Path
 
 
 def read_classes(folder: str | Path) -> tuple[str, ...]:
@@ -53,45 +63,87 @@ def _by_number(labels: dict[str, Any]) -> dict[str, Any]:
     return {str(number): name for name, number in labels.items()}
 
 
-def find_scans(folder: str | Path) -> list[tuple[str, Path, Path]]:
-    """Names, images and labels of a folder, sorted by name.
+def find_scans(folder: str | Path) -> list[Scan]:
+    """The scans of a folder with their labels, sorted by name.
 
     Raises:
-        FileNotFoundError: if there is no image, or one of the labels is missing.
-        ValueError: if two files have one name, or an image has several channels.
+        FileNotFoundError: if there is no image, or labels or a channel are missing.
+        ValueError: if two files have one name.
     """
     images, truths = list_niftis(Path(folder, "imagesTr")), list_niftis(Path(folder, "labelsTr"))
     if not images:
         raise FileNotFoundError(f"no imagesTr/*.nii.gz in {folder}")
-    found: dict[str, Path] = {}
+    found: dict[str, dict[int, Path]] = {}
     for stem, path in images.items():
-        name, channel = stem, _CHANNEL.fullmatch(stem)
+        name, number, channel = stem, 0, _CHANNEL.fullmatch(stem)
         if stem not in truths and channel and channel[1] in truths:
-            name = channel[1]
+            name, number = channel[1], int(channel[2])
         if name not in truths:
             raise FileNotFoundError(f"imagesTr/{path.name} has no labelsTr/{path.name} in {folder}")
-        if name in found:
-            raise ValueError(
-                f"{name} has several channels, {found[name].name} and {path.name}, but networks "
-                "are trained on one: keep the files of one channel"
-            )
-        found[name] = path
-    return [(name, path, truths[name]) for name, path in found.items()]
+        if number in found.setdefault(name, {}):
+            both = f"{found[name][number].name} and {path.name}"
+            raise ValueError(f"{name} has two images, {both}; keep one of them")
+        found[name][number] = path
+    for name, channels in found.items():
+        if missing := sorted(set(range(max(channels) + 1)) - channels.keys()):
+            raise FileNotFoundError(f"imagesTr/{name}_{missing[0]:04d}.nii.gz is not in {folder}")
+    return [
+        Scan(name, tuple(path for _, path in sorted(channels.items())), truths[name])
+        for name, channels in found.items()
+    ]
 
 
-def read_pair(image: Path, labels: Path) -> tuple[Volume, Volume]:
-    """A scan and its labels on the very grid of the scan, in whatever direction they are stored.
+def check_channels(folder: str | Path, count: int) -> None:
+    """Refuse scans with more or fewer channels than ``dataset.json`` names, such as films.
+
+    Raises:
+        ValueError: if ``count`` is another number than that of ``channel_names`` (nnU-Net) or
+            ``modality`` (Decathlon); or, if there is neither, more than 1.
+    """
+    path = Path(folder, "dataset.json")
+    content = read_json(path) if path.exists() else {}
+    named = content.get("channel_names") or content.get("modality") or {"0": "image"}
+    if len(named) != count:
+        raise ValueError(
+            f"the scans have {count} channels, but dataset.json names {len(named)}; list them "
+            'there, such as "channel_names": {"0": "T1", "1": "T2"}'
+        )
+
+
+def on_one_grid(channels: Sequence[Volume], names: Sequence[str]) -> tuple[Volume, ...]:
+    """The channels of a scan, turned as the first of them.
+
+    Args:
+        channels: one volume for each.
+        names: of what they were read from, for the message.
+
+    Raises:
+        ValueError: if they lie on different grids.
+    """
+    first, *others = channels
+    turned = (first, *(other.reorient(first.axes) for other in others))
+    if not all(first.same_grid(other) for other in turned):
+        raise ValueError(
+            f"{', '.join(names)}: the channels of a scan lie on different grids; resample them to "
+            "that of the first: Volume.resample_to"
+        )
+    return turned
+
+
+def read_pair(images: Sequence[Path], labels: Path) -> tuple[tuple[Volume, ...], Volume]:
+    """The channels of a scan and its labels, in whatever direction they are stored, on one grid.
 
     Raises:
         VolumeError: if one of them cannot be trusted.
         ValueError: if they lie on different grids.
     """
-    scan = read_nifti(image)
-    truth = read_nifti(labels).reorient(scan.axes)
-    if not scan.same_grid(truth):
+    channels = [channel for path in images for channel in read_channels(path)]
+    scan = on_one_grid(channels, [path.name for path in images])
+    truth = read_nifti(labels).reorient(scan[0].axes)
+    if not scan[0].same_grid(truth):
         raise ValueError(
-            f"{image.name}: image and labels lie on different grids; bring the labels to that of "
-            "the image: python -m segedu.medical convert LABELS OUTPUT --like IMAGE"
+            f"{images[0].name}: image and labels lie on different grids; bring the labels to that "
+            "of the image: python -m segedu.medical convert LABELS OUTPUT --like IMAGE"
         )
     return scan, truth
 

@@ -51,7 +51,7 @@ def test_an_evaluation_says_what_it_judged(trained, tmp_path):
     names = json.loads((run / "split.json").read_text())["test"]
     assert [case["image"] for case in cases] == names and lesions == []
     assert about == result["about"]
-    wanted = {"subset": "test", "scans": 2, "scored": 2, "model": "nnunet", "intensity": "mr"}
+    wanted = {"subset": "test", "scans": 2, "scored": 2, "model": "nnunet", "intensity": ["mr"]}
     wanted |= {"training_scans": 2, "training_patients": 1, "spacing": [2.0, 1.0, 1.5]}
     assert wanted == {key: about[key] for key in wanted}
     assert "pooled" in about["hd95"] and about["date"]

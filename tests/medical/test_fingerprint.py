@@ -10,8 +10,10 @@ from segedu.medical.fingerprint import (
     Range,
     fit_settings,
     guess_intensity,
+    read_labelled,
     survey,
 )
+from segedu.medical.nifti import read_nifti, write_nifti
 from segedu.medical.scans import find_scans, write_decathlon
 from segedu.medical.volume import Volume
 
@@ -50,8 +52,9 @@ def test_a_fingerprint_measures_the_scans(fingerprint):
     assert fingerprint.spacing.median == pytest.approx([4.0, 0.8, 0.8])
     assert fingerprint.size == Range(*[[10, 30, 20]] * 3)
     assert fingerprint.extent.high == pytest.approx([60.0, 24.0, 16.0])
-    assert fingerprint.values.low[0] < -1000 < fingerprint.values.median[1] < 60
-    assert fingerprint.foreground.median == pytest.approx([30, 90], abs=8)
+    assert fingerprint.channels == 1
+    assert fingerprint.values.low[0][0] < -1000 < fingerprint.values.median[0][1] < 60
+    assert fingerprint.foreground.median[0] == pytest.approx([30, 90], abs=8)
     assert "median spacing 4 x 0.8 x 0.8 mm, median size 10 x 30 x 20" in fingerprint.describe()
 
 
@@ -67,8 +70,8 @@ def test_it_comes_back_from_its_file_and_damage_is_named(fingerprint, tmp_path):
 
 def test_what_is_left_open_follows_from_it(fingerprint):
     fitted = fit_settings(ProjectConfig(classes=CLASSES), fingerprint)
-    assert fitted.spacing == pytest.approx((4.0, 0.8, 0.8)) and fitted.intensity == "soft_tissue"
-    chosen = ProjectConfig(classes=CLASSES, spacing=(1.0, 1.0, 1.0), intensity="bone")
+    assert fitted.spacing == pytest.approx((4.0, 0.8, 0.8)) and fitted.intensity == ("soft_tissue",)
+    chosen = ProjectConfig(classes=CLASSES, channels=1, spacing=(1.0, 1, 1), intensity="bone")
     assert fit_settings(chosen, fingerprint) == chosen
 
 
@@ -94,7 +97,8 @@ def test_scans_of_two_kinds_are_warned_of(tmp_path):
 
 def test_a_scan_like_those_of_the_training_passes(fingerprint):
     for axes in ("SPL", "LIP"):
-        assert fingerprint.unlike(ct(9, (3.5, 0.8, 0.8))[0].reorient(axes), "soft_tissue") == {}
+        alike = ct(9, (3.5, 0.8, 0.8))[0].reorient(axes)
+        assert fingerprint.unlike([alike], ["soft_tissue"]) == {}
 
 
 @pytest.mark.parametrize(
@@ -107,7 +111,7 @@ def test_a_scan_like_those_of_the_training_passes(fingerprint):
     ],
 )  # fmt: skip
 def test_a_scan_unlike_those_of_the_training_is_told(fingerprint, scan, message):
-    found = fingerprint.unlike(scan, "soft_tissue")
+    found = fingerprint.unlike([scan], ["soft_tissue"])
     assert any(re.search(message, f"{kind} {text}") for kind, text in found.items()), found
 
 
@@ -115,5 +119,38 @@ def test_the_scale_of_mr_says_nothing_but_its_sign_does(tmp_path):
     image, truth = ct(0)
     mr = image.with_array(image.array + 1200)
     known = fingerprint_of([(mr, truth)], tmp_path)
-    assert known.unlike(mr.with_array(mr.array * 20), "mr") == {}
-    assert known.unlike(image, "mr").keys() == {"values"}
+    assert known.unlike([mr.with_array(mr.array * 20)], ["mr"]) == {}
+    assert known.unlike([image], ["mr"]).keys() == {"values"}
+
+
+def two_channels(folder, count=2):
+    """A CT and something like a PET on its grid, in the layout of nnU-Net."""
+    write_decathlon(folder, [(f"p{k}", *ct(k)) for k in range(count)], CLASSES)
+    for path in sorted((folder / "imagesTr").iterdir()):
+        name = path.name.removesuffix(".nii.gz")
+        image = read_nifti(path)
+        write_nifti(image.with_array(image.array + 1100), path.with_name(f"{name}_0001.nii.gz"))
+        path.rename(path.with_name(f"{name}_0000.nii.gz"))
+    return folder
+
+
+def test_each_channel_is_measured_and_guessed_by_itself(tmp_path):
+    scans = find_scans(two_channels(tmp_path))
+    found = survey(scans, len(CLASSES))
+    assert found.channels == 2 and "2 scans of 2 channels" in found.describe()
+    fitted = fit_settings(ProjectConfig(classes=CLASSES), found)
+    assert fitted.channels == 2 and fitted.intensity == ("soft_tissue", "mr")
+    kept = fit_settings(ProjectConfig(classes=CLASSES, intensity=("auto", "lung")), found)
+    assert kept.intensity == ("soft_tissue", "lung")
+    scan, _ = read_labelled(scans[0].images, scans[0].labels, len(CLASSES))
+    assert found.unlike(scan, fitted.intensity) == {}
+    assert re.match("channel 1: -10", found.unlike([scan[0]] * 2, fitted.intensity)["values"])
+    with pytest.raises(ValueError, match="channels is 1, but the scans have 2"):
+        fit_settings(ProjectConfig(classes=CLASSES, channels=1), found)
+
+
+def test_scans_with_other_channels_are_refused(tmp_path):
+    two_channels(tmp_path)
+    (tmp_path / "imagesTr" / "p1_0001.nii.gz").unlink()
+    with pytest.raises(ValueError, match="p1 has 1 channels, others have 2"):
+        survey(find_scans(tmp_path), len(CLASSES))

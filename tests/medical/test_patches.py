@@ -4,7 +4,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from segedu.engine import make_loader, sliding_window
-from segedu.medical.patches import Case, GridDataset, PatchDataset, split_patients
+from segedu.medical.patches import Case, GridDataset, PatchDataset, pad_to, split_patients
 
 
 def case(shape=(9, 12, 11), patient="p", rare=((4, 5, 6),)) -> Case:
@@ -63,6 +63,16 @@ def test_patches_are_pieces_of_the_scan_and_cover_all_of_it():
         assert torch.equal(patch[0], whole.image[0, d : d + 4, h : h + 5, w : w + 6])
         covered[patch.flatten().long()] = True
     assert covered.all()
+
+
+def test_padding_has_the_smallest_value_of_each_channel():
+    image = torch.stack([torch.rand(2, 3, 3) - 5, torch.rand(2, 3, 3) + 5])
+    padded, box = pad_to(image, (4, 5, 6))
+    assert torch.equal(padded[:, *box], image)
+    for channel, part in zip(padded, image, strict=True):
+        assert channel.min() == part.min() and (channel == part.min()).sum() > 4 * 5 * 6 - 2 * 3 * 3
+    patch = GridDataset([Case("p", image, torch.ones(2, 3, 3).byte())], (4, 5, 6))[0]
+    assert torch.equal(patch["image"], padded)
 
 
 def test_a_small_scan_is_padded_and_the_padding_is_ignored():

@@ -70,7 +70,7 @@ def run(data, tmp_path_factory):
 
 def test_a_run_holds_what_decided_it(run):
     out, history = run
-    fitted = replace(TINY, spacing=(2.0, 1.0, 1.5), intensity="mr")
+    fitted = replace(TINY, channels=1, spacing=(2.0, 1.0, 1.5), intensity="mr")
     assert ProjectConfig.load(out / "config.json") == fitted
     assert Fingerprint.load(out / "fingerprint.json").scans == 3
     split = json.loads((out / "split.json").read_text())
@@ -206,7 +206,7 @@ def test_scans_of_mixed_spacings_are_brought_to_the_median(tmp_path):
         on_start=lambda *about: started.append(about),
     )  # fmt: skip
     (fitted, fingerprint) = started[0]
-    assert fitted.spacing == (2.0, 1.0, 1.5) and fitted.intensity == "mr"
+    assert fitted.spacing == (2.0, 1.0, 1.5) and fitted.intensity == ("mr",)
     assert fingerprint.spacing.low < fingerprint.spacing.high
 
 
@@ -261,6 +261,63 @@ def test_training_learns_the_ball(data, tmp_path):
     assert 2 * (found & truth.array).sum() / (found.sum() + truth.array.sum()) > 0.8
 
 
+def hidden_in_one(seed: int) -> tuple[tuple[Volume, Volume], Volume]:
+    """Two channels of which only the second shows the ball."""
+    image, truth = scan(seed)
+    blank = np.random.default_rng(seed).normal(50, 8, image.shape).astype(np.float32)
+    return (image.with_array(blank), image), truth
+
+
+def write_channels(folder, count: int) -> None:
+    """Scans of two channels in the layout of nnU-Net."""
+    (folder / "labelsTr").mkdir(parents=True)
+    for number in range(count):
+        channels, truth = hidden_in_one(number)
+        for c, channel in enumerate(channels):
+            write_nifti(channel, folder / "imagesTr" / f"p{number}-a_{c:04d}.nii.gz")
+        write_nifti(truth, folder / "labelsTr" / f"p{number}-a.nii.gz")
+    about = {"channel_names": {"0": "T1", "1": "T2"}, "labels": {"background": 0, "ball": 1}}
+    (folder / "dataset.json").write_text(json.dumps(about))
+
+
+def test_every_channel_of_a_scan_is_seen(tmp_path, capsys):
+    """From the files of nnU-Net to the report."""
+    scans, out = tmp_path / "scans", tmp_path / "run"
+    write_channels(scans, 5)
+    train(scans, out, replace(TINY, epochs=16, spacing=(2.0, 1.0, 2.0), augment=False))
+    assert ProjectConfig.load(out / "config.json").channels == 2
+    channels, truth = hidden_in_one(97)
+    files = [tmp_path / f"new_{c:04d}.nii.gz" for c in (0, 1)]
+    for channel, file in zip(channels, files, strict=True):
+        write_nifti(channel, file)
+    labels = tmp_path / "labels.nii.gz"
+    assert main(["predict", str(out), *map(str, files), str(labels)]) == 0
+    found = read_nifti(labels).array
+    assert 2 * (found & truth.array).sum() / (found.sum() + truth.array.sum()) > 0.7
+    assert main(["predict", str(out), str(files[1]), str(labels)]) == 2
+    assert "the scan has 1 channels, the network was trained on 2" in capsys.readouterr().err
+    result = evaluate(out, scans, tmp_path / "scores", device="cpu")
+    assert result["about"]["channels"] == 2 and result["about"]["unlike"] == {}
+    assert main(["report", str(tmp_path / "scores"), str(scans)]) == 0
+    assert "channels of a scan" in (tmp_path / "scores" / "report.html").read_text("utf-8")
+
+
+def test_slices_have_the_channels_of_their_scan(tmp_path):
+    write_channels(tmp_path / "scans", 3)
+    config = replace(TINY, patch=(1, 12, 12), patches=4, epochs=1)
+    train(tmp_path / "scans", tmp_path / "run", config, device="cpu")
+    channels, truth = hidden_in_one(97)
+    assert Predictor(tmp_path / "run", "cpu")(channels).same_grid(truth)
+
+
+def test_a_film_is_not_taken_for_channels(tmp_path):
+    write_channels(tmp_path / "scans", 4)
+    (tmp_path / "scans" / "dataset.json").write_text("{}")
+    with pytest.raises(ValueError, match="the scans have 2 channels, but dataset.json names 1"):
+        train(tmp_path / "scans", tmp_path / "run", TINY)
+    assert not (tmp_path / "run").exists()
+
+
 def test_slices_train_a_2d_network(data, tmp_path):
     config = replace(TINY, patch=(1, 12, 12), epochs=1, model="unet3d")
     assert config.dimensions == 2
@@ -299,9 +356,9 @@ def test_labels_must_fit_the_scan_and_the_classes(tmp_path):
     write_nifti(mask.crop((0, 0, 0), (4, 16, 14)), tmp_path / "short.nii.gz")
     write_nifti(mask.with_array(mask.array * 5), tmp_path / "five.nii.gz")
     with pytest.raises(ValueError, match="different grids"):
-        load_case("a", tmp_path / "image.nii.gz", tmp_path / "short.nii.gz", TINY)
+        load_case("a", [tmp_path / "image.nii.gz"], tmp_path / "short.nii.gz", TINY)
     with pytest.raises(ValueError, match=r"labels \[0, 5\], the project has 2 classes"):
-        load_case("a", tmp_path / "image.nii.gz", tmp_path / "five.nii.gz", TINY)
+        load_case("a", [tmp_path / "image.nii.gz"], tmp_path / "five.nii.gz", TINY)
 
 
 def test_scans_of_one_patient_are_not_split(tmp_path):

@@ -6,7 +6,13 @@ import numpy as np
 import pytest
 
 from segedu.medical.nifti import write_nifti
-from segedu.medical.scans import find_scans, read_classes, read_pair, write_decathlon
+from segedu.medical.scans import (
+    check_channels,
+    find_scans,
+    read_classes,
+    read_pair,
+    write_decathlon,
+)
 from segedu.medical.volume import Volume
 
 pytest.importorskip("nibabel")
@@ -39,7 +45,7 @@ def test_files_beside_the_scans_are_counted(folder):
     (folder / "imagesTr/notes.txt").write_text("")
     with pytest.warns(UserWarning, match="1 left out .notes.txt: not a NIfTI file"):
         scans = find_scans(folder)
-    assert [(name, path.name) for name, path, _ in scans] == [("a", "a.NII.GZ")]
+    assert [(name, path.name) for name, (path,), _ in scans] == [("a", "a.NII.GZ")]
 
 
 def test_the_layout_of_nnu_net_is_read(folder):
@@ -49,7 +55,7 @@ def test_the_layout_of_nnu_net_is_read(folder):
     (folder / "dataset.json").write_text(json.dumps(about))
     assert read_classes(folder) == ("background", "liver", "tumour")
     scans = find_scans(folder)
-    assert [(name, path.name, truth.name) for name, path, truth in scans] == [
+    assert [(name, path.name, truth.name) for name, (path,), truth in scans] == [
         ("a", "a_0000.nii.gz", "a.nii.gz")
     ]
 
@@ -60,11 +66,60 @@ def test_numbers_that_are_no_channels_stay_in_the_name(folder):
     assert [name for name, *_ in find_scans(folder)] == ["a_0000"]
 
 
-def test_several_channels_are_refused(folder):
-    number_channels(folder, 0, 1)
-    message = "a has several channels, a_0000.nii.gz and a_0001.nii.gz, .*: keep the files of one"
-    with pytest.raises(ValueError, match=message):
+def test_channels_in_files_of_their_own_are_read_in_their_order(folder):
+    number_channels(folder, 1, 0)
+    (scan,) = find_scans(folder)
+    assert [path.name for path in scan.images] == ["a_0000.nii.gz", "a_0001.nii.gz"]
+    write_nifti(image().with_array(-image().array).reorient("IPR"), scan.images[1])
+    (first, second), truth = read_pair(scan.images, scan.labels)
+    assert first.same_grid(second) and first.same_grid(truth)
+    assert np.array_equal(second.array, -first.array)
+
+
+def test_channels_along_a_fourth_axis_are_read(folder):
+    nibabel = pytest.importorskip("nibabel")
+    path = folder / "imagesTr" / "a.nii.gz"
+    single = nibabel.load(path)
+    both = np.stack([single.get_fdata(), 100 + single.get_fdata()], axis=-1).astype(np.float32)
+    nibabel.Nifti1Image(both, single.affine).to_filename(path)
+    channels, truth = read_pair(*find_scans(folder)[0][1:])
+    assert [np.array_equal(c.array, image().array + 100 * k) for k, c in enumerate(channels)] == [
+        True, True
+    ]  # fmt: skip
+    assert all(channel.same_grid(truth) for channel in channels)
+    nibabel.Nifti1Image(both[..., None, :], single.affine).to_filename(path)
+    with pytest.raises(ValueError, match="3-D images of one grid, got shape .4, 3, 2, 1, 2."):
+        read_pair(*find_scans(folder)[0][1:])
+
+
+def test_what_is_wrong_with_channels_is_named(folder):
+    number_channels(folder, 0, 2)
+    with pytest.raises(FileNotFoundError, match="imagesTr/a_0001.nii.gz is not in"):
         find_scans(folder)
+    (folder / "imagesTr" / "a_0002.nii.gz").rename(folder / "imagesTr" / "a_0001.nii.gz")
+    write_nifti(image().crop((0, 0, 0), (1, 3, 4)), folder / "imagesTr" / "a_0001.nii.gz")
+    with pytest.raises(ValueError, match="a_0000.nii.gz, a_0001.nii.gz: the channels .* grids"):
+        read_pair(*find_scans(folder)[0][1:])
+    (folder / "imagesTr" / "a.nii.gz").write_bytes(
+        (folder / "imagesTr" / "a_0000.nii.gz").read_bytes()
+    )
+    with pytest.raises(ValueError, match="a has two images, a.nii.gz and a_0000.nii.gz"):
+        find_scans(folder)
+
+
+@pytest.mark.parametrize(
+    ("about", "count", "named"),
+    [
+        ({}, 2, 1),
+        ({"channel_names": {"0": "T1", "1": "T2"}}, 1, 2),
+        ({"modality": {"0": "MRI"}}, 190, 1),
+    ],
+)
+def test_channels_that_no_one_has_named_are_refused(folder, about, count, named):
+    (folder / "dataset.json").write_text(json.dumps(about))
+    check_channels(folder, named)
+    with pytest.raises(ValueError, match=f"have {count} channels, but dataset.json names {named}"):
+        check_channels(folder, count)
 
 
 @pytest.mark.parametrize(
@@ -84,7 +139,7 @@ def test_labels_that_name_no_classes_are_refused(folder, labels, message):
 
 
 def test_labels_stored_in_another_direction_are_turned(folder):
-    scan, labels = read_pair(*find_scans(folder)[0][1:])
+    (scan,), labels = read_pair(*find_scans(folder)[0][1:])
     path = folder / "labelsTr" / "a.nii.gz"
     for axes in ("IPR", "LSA", "PIL"):
         write_nifti(labels.reorient(axes), path)

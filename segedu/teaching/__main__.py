@@ -1,4 +1,4 @@
-"""Command line for instructors: ``python -m segedu.teaching student | assignment | grade``."""
+"""Command line for instructors: ``python -m segedu.teaching student|template|assignment|grade``."""
 
 import argparse
 import shlex
@@ -10,6 +10,7 @@ from segedu.teaching.assignment import read_assignment, write_assignment
 from segedu.teaching.grading import collect, grade_all, write_grades
 from segedu.teaching.sandbox import Limits, bubblewrap
 from segedu.teaching.student import student_edition
+from segedu.teaching.template import write_template
 
 
 def main(arguments: list[str] | None = None) -> int:
@@ -24,6 +25,10 @@ def main(arguments: list[str] | None = None) -> int:
     student.add_argument("--chapters", type=Path, default=Path("chapters"))
     student.add_argument("--out", type=Path, default=Path("_build/student"))
     student.set_defaults(run=_student)
+
+    template = commands.add_parser("template", help="an exercise of one's own to start from")
+    template.add_argument("notebook", type=Path, help="mine writes mine.ipynb and mine.py")
+    template.set_defaults(run=_template)
 
     hand_out = commands.add_parser("assignment", help="exercises of any chapters, with points")
     hand_out.add_argument("exercises", nargs="+", help="CHAPTER or CHAPTER:1,3 or own.ipynb:1")
@@ -55,6 +60,11 @@ def main(arguments: list[str] | None = None) -> int:
 
 def _student(options: argparse.Namespace) -> None:
     print(student_edition(options.chapters, options.out, options.language))
+
+
+def _template(options: argparse.Namespace) -> None:
+    made = write_template(options.notebook)
+    print(f"{made} and {made.with_suffix('.py')}: change both, then: assignment {made}:1")
 
 
 def _assignment(options: argparse.Namespace) -> None:

@@ -21,7 +21,7 @@ import json
 import time
 from collections.abc import Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import datetime
 from pathlib import Path
 from typing import Any
@@ -33,6 +33,7 @@ from segedu.teaching.assignment import Assignment, Task
 from segedu.teaching.checking import Exercise, Verdict, hidden_inputs, judged
 from segedu.teaching.posed import CHECK
 from segedu.teaching.sandbox import Limits, Sandbox, SandboxError
+from segedu.teaching.similarity import alike
 
 SETUP = "import importlib.metadata, importlib.util, os"  # this cell would install segedu
 ROUNDS = 3  # of hidden inputs
@@ -40,6 +41,10 @@ LARGEST = 20 * 2**20  # bytes of a notebook
 HIDDEN = "Right on the inputs shown, wrong on others. ｜ 对给出的输入正确，对其他输入不正确。"
 GONE = "The submission was stopped: {} ｜ 提交的程序被终止：{}"
 NO_CELL = "The cell of this exercise is missing. ｜ 缺少这道题的单元格。"
+ALIKE = (
+    "A hint, no proof: short answers are often alike, and the book's solution is public. ｜ "
+    "这只是提示，不是证据：简短的答案往往相同，而且本书的参考答案是公开的。"
+)
 TO_READ = "A person reads this answer. ｜ 由教师批阅。"
 
 
@@ -61,6 +66,7 @@ class Grade:
     notes: Sequence[str]
     language: str
     seconds: float
+    answers: Mapping[str, str] = field(default_factory=dict)  #: source of the cell of each exercise
 
     @property
     def points(self) -> float:
@@ -233,7 +239,10 @@ def grade(
                 verdict = Verdict(False, HIDDEN)  # and nothing of the inputs
             results.append(Result(task, task.points if verdict else 0.0, verdict.message))
     language = submission.notebook.get("language", "both")
-    return Grade(submission.student, results, submission.notes, language, time.monotonic() - start)
+    seconds = time.monotonic() - start
+    sources = {name: cells[place]["source"] for name, place in there.items()}
+    answers = {task.name: sources[task.name] for task in assignment.tasks if task.name in sources}
+    return Grade(submission.student, results, submission.notes, language, seconds, answers)
 
 
 def _judge(
@@ -396,4 +405,24 @@ def summary(assignment: Assignment, grades: Sequence[Grade]) -> str:
             )
             rows.append(f"<tr><td>{title}</td><td>{bar}</td><td>{solved}</td></tr>")
     parts.append(f"<div class='wide'><table>{''.join(rows)}</table></div>")
+    parts += _alike(assignment, grades)
     return page.page(f"{assignment.name}: the class ｜ {assignment.name}：全班", parts)
+
+
+def _alike(assignment: Assignment, grades: Sequence[Grade]) -> list[str]:
+    """Exercises to which several students gave the same code."""
+    rows = []
+    for task in assignment.tasks:
+        answers = {each.student: each.answers.get(task.name, "") for each in grades}
+        title = html.escape(task.title)
+        rows += [
+            f"<tr><td>{title}</td><td>{html.escape(', '.join(group))}</td></tr>"
+            for group in alike(answers)
+        ]
+    if not rows:
+        return []
+    return [
+        page.heading("Alike but for names and comments ｜ 除名称与注释外相同的代码"),
+        page.paragraphs(ALIKE),
+        f"<div class='wide'><table>{''.join(rows)}</table></div>",
+    ]

@@ -84,41 +84,35 @@ def test_a_secret_is_not_overwritten(tmp_path, capsys):
     assert "exists: choose another folder" in capsys.readouterr().err
 
 
-OWN_CHECK = """
-import torch
-from segedu.teaching.checking import drawn, exercise, expect_function
-
-@exercise(1)
-def double(answer):
-    cases = [(torch.randn(4, generator=drawn(n)),) for n in range(3)]
-    expect_function(answer, lambda x: 2 * x, cases)
-"""
-
-
-def cell(source: str, *tags: str) -> dict:
-    kind = "code" if {"exercise", "solution"} & {*tags} else "markdown"
-    return {"cell_type": kind, "metadata": {"tags": [*tags]}, "source": source}
-
-
-def test_an_instructors_own_exercise(tmp_path):
-    folded = "<details><summary>{}</summary>\n\n{}\n\n</details>"
-    cells = [
-        cell("### Twice (easy) ｜ 两倍（容易）"),
-        cell(f"Double it.\n\n{folded.format('Answer in words', 'Add it.')}", "lang-en"),
-        cell(f"乘以二。\n\n{folded.format('答案要点', '相加。')}", "lang-zh"),
-        cell('answer = ...\ncheck("mine-1", answer)', "exercise"),
-        cell('check("mine-1", lambda x: x + x)', "solution"),
-    ]
+def test_an_instructors_own_exercise_from_the_template(tmp_path, capsys):
+    assert main(["template", f"{tmp_path / 'mine'}"]) == 0
     notebook = tmp_path / "mine.ipynb"
-    notebook.write_text(json.dumps({"cells": cells}), encoding="utf-8")
-    notebook.with_suffix(".py").write_text(OWN_CHECK, encoding="utf-8")
+    assert f"assignment {notebook}:1" in capsys.readouterr().out
+    nbformat.validate(nbformat.read(notebook, as_version=4))
     out = tmp_path / "hw1"
     write_assignment([f"{notebook}:1", "unet:3"], out, chapters=CHAPTERS)
     made = read_assignment(out)
     own = made.tasks[0]
-    assert (own.name, own.rubric) == ("mine-1", {"en": "Add it.", "zh": "相加。"})
+    words = {
+        "en": "Adding a number to itself doubles it.",
+        "zh": "一个数与自身相加，就得到它的两倍。",
+    }
+    assert (own.name, own.rubric, own.answer) == ("mine-1", words, "answer")
     exercise = made.exercise(own)
     assert judged(exercise, lambda x: 2 * x) and not judged(exercise, lambda x: x)
     text = json.dumps(handed_out(out, "both"), ensure_ascii=False)
-    assert "Double it." in text and "Add it." not in text and "expect_function" not in text
+    assert "gives twice" in text and "to itself" not in text and "expect_function" not in text
     assert "Checked after you hand in" in text and 'check(\\"mine-1' not in text
+
+
+@pytest.mark.parametrize(
+    ("name", "message"),
+    [("mine", "mine.ipynb exists: choose another"), ("My exercise", "small letters, digits")],
+)
+def test_a_template_replaces_nothing_and_has_a_name_that_check_knows(
+    name, message, tmp_path, capsys
+):
+    (tmp_path / "mine.ipynb").write_text("")
+    assert main(["template", f"{tmp_path / name}"]) == 2
+    assert message in capsys.readouterr().err
+    assert [path.name for path in tmp_path.iterdir()] == ["mine.ipynb"]

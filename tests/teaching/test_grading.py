@@ -17,6 +17,7 @@ from segedu.teaching.grading import (
     collect,
     feedback,
     grade_all,
+    summary,
     write_grades,
 )
 from segedu.teaching.sandbox import Limits
@@ -148,6 +149,22 @@ def answer(side):
     first = out.read_bytes()
     assert main([*arguments, "--container", sys.executable]) == 0
     assert out.read_bytes() == first
+
+
+def test_the_summary_hints_at_answers_that_are_alike(assignment):
+    task = assignment.tasks[0]
+    code = "def answer(a, b):\n    return " + " + ".join(f"{n} * a - b" for n in range(9))
+    grades = [
+        Grade(student, [Result(task, 2.0, "") for _ in assignment.tasks], [], "both", 1.0, answers)
+        for student, answers in (
+            ("<b>ann", {task.name: code}),
+            ("bob", {task.name: code.replace("b", "x")}),
+            ("eve", {}),
+        )
+    ]
+    text = summary(assignment, grades)
+    assert "&lt;b&gt;ann, bob</td>" in text and "参考答案是公开的" in text
+    assert "Alike" not in summary(assignment, grades[1:])
 
 
 def test_pages_speak_one_language_and_run_nothing(assignment, tmp_path):

@@ -6,7 +6,7 @@ import torch
 from segedu.data import scenes
 from segedu.teaching.checking import NOTHING, drawn, exercise, expect, expect_function
 
-TREE, VOID = 7, scenes.VOID
+TREE = 7
 
 
 def _expect_callable(answer):
@@ -102,82 +102,98 @@ def to_masks(answer):
     _expect_like(boolean, _to_masks, cases, mistakes)
 
 
-def _known_accuracy(answer, truth):
-    known = truth != VOID
-    return float((answer[known] == truth[known]).mean())
+def _bins(images):
+    """The bin of every pixel, as the chapter's function: steps of the colours, band of height."""
+    steps, height = images // 32, images.shape[1]
+    band = np.arange(height)[:, None] * 8 // height  # (H, 1)
+    return steps[..., 0], steps[..., 1], steps[..., 2], band
 
 
-def _void_is_a_class(answer, truth):
-    return (answer == truth).mean()
+def _accuracy(learnt, tested):
+    """Accuracy on one set of the rule that is learnt from another."""
+    counts = np.zeros((8, 8, 8, 8, 12), dtype=int)
+    np.add.at(counts, (*_bins(learnt[0]), learnt[1]), 1)
+    return float((counts.argmax(axis=-1)[_bins(tested[0])] == tested[1]).mean())
 
 
-def _void_is_wrong(answer, truth):
-    return ((answer == truth) & (truth != VOID)).mean()
+def _still_missing(usual, turned):
+    return _accuracy(*usual) - _accuracy(*turned)
 
 
-def _void_is_right(answer, truth):
-    return ((answer == truth) | (truth == VOID)).mean()
+def _whole_drop(usual, turned):
+    return _accuracy(*usual) - _accuracy(usual[0], turned[1])
 
 
-def _void_by_the_answer(answer, truth):
-    return (answer == truth)[answer != VOID].mean()
+def _regained(usual, turned):
+    return _accuracy(*turned) - _accuracy(usual[0], turned[1])
 
 
-def _mean_of_images(answer, truth):
-    return np.mean([_known_accuracy(a, t) for a, t in zip(answer, truth, strict=True)])
+def _turned_rule_on_usual(usual, turned):
+    return _accuracy(*usual) - _accuracy(turned[0], usual[1])
 
 
-def _right_pixels(answer, truth):
-    return (answer == truth)[truth != VOID].sum()
+def _missing_in_training(usual, turned):
+    return _accuracy(usual[0], usual[0]) - _accuracy(turned[0], turned[0])
 
 
-def _without_class_0(answer, truth):
-    known = (truth != VOID) & (truth != 0)
-    return (answer[known] == truth[known]).mean()
+def _learnt_from_validation(usual, turned):
+    return _accuracy(*usual[::-1]) - _accuracy(*turned[::-1])
+
+
+def _street(generator, contrast, noise):
+    """Training and validation set of patches, grey by class; a part of the pixels is changed."""
+    sets = []
+    for count in (4, 3):
+        labels = torch.randint(0, 4, (count, 8, 8), generator=generator)
+        changed = torch.rand(labels.shape, generator=generator) < noise
+        seen = torch.where(changed, torch.randint(0, 4, labels.shape, generator=generator), labels)
+        images = (20 + contrast * seen)[..., None].expand(-1, -1, -1, 3)
+        sets.append((images.numpy().astype(np.uint8), labels.numpy()))
+    return tuple(sets)
 
 
 @exercise(
     2,
     wrong=[
-        _void_is_a_class,
-        _void_is_wrong,
-        _void_is_right,
-        _void_by_the_answer,
-        _mean_of_images,
-        _without_class_0,
-        lambda answer, truth: 1 - _known_accuracy(answer, truth),
-        _right_pixels,
-        lambda answer, truth: (answer == truth)[truth != VOID],
-        lambda answer, truth: None,
-        1.0,
+        _whole_drop,
+        _regained,
+        _turned_rule_on_usual,
+        _missing_in_training,
+        _learnt_from_validation,
+        lambda usual, turned: -_still_missing(usual, turned),
+        lambda usual, turned: _accuracy(*turned),
+        lambda usual, turned: (_accuracy(*usual), _accuracy(*turned)),
+        lambda usual, turned: None,
+        0.022,
     ],
 )
-def accuracy_without_void(answer):
-    """Pixel accuracy of the pixels whose truth is known."""
+def still_missing(answer):
+    """Accuracy in usual scenes minus that of matched training, for one seed."""
     _expect_callable(answer)
-    truth = np.array(
-        [[[2, 255, 255, 2], [0, 3, 3, 255]], [[3, 3, 255, 255], [255, 255, 3, 255]]]
-    )  # (N, H, W)
-    found = np.array([[[255, 255, 255, 2], [0, 3, 2, 2]], [[3, 3, 255, 0], [255, 2, 3, 2]]])
     mistakes = {
-        "a void pixel still counts as a pixel ｜ 忽略像素仍被计入": _void_is_a_class,
-        "divide by the number of known pixels, not of all ｜ "
-        "应除以真值已知的像素数，不是全部像素数": _void_is_wrong,
-        "void pixels count as right ｜ 忽略像素被算作答对": _void_is_right,
-        "the truth says which pixels to leave out, not the answer ｜ "
-        "哪些像素不计，看真值，不看答案": _void_by_the_answer,
-        "take all known pixels together, not the mean of the images ｜ "
-        "应把所有已知像素放在一起算，不是对各幅图像取平均": _mean_of_images,
-        "0 is a class like the others ｜ 0 和别的编号一样，也是一个类别": _without_class_0,
-        "this is a number of pixels, not a share ｜ 这是像素数，不是比例": _right_pixels,
-        "this is the share of wrong pixels ｜ 这是答错的比例": (
-            lambda a, t: 1 - _known_accuracy(a, t)
+        "the second rule learns from the training set of turned ｜ "
+        "第二条规则要用 turned 的训练集来学习": _whole_drop,
+        "the first accuracy is that in usual scenes, training and validation both usual ｜ "
+        "前一个准确率是平常场景的：训练集与验证集都取自 usual": _regained,
+        "test the second rule on the validation set of turned ｜ "
+        "第二条规则要用 turned 的验证集来测试": _turned_rule_on_usual,
+        "test on the validation sets, not on the training sets ｜ "
+        "应当用验证集来测试，不是用训练集": _missing_in_training,
+        "learn from the training sets, test on the validation sets ｜ "
+        "应当从训练集学习，用验证集测试": _learnt_from_validation,
+        "subtract the accuracy of matched training from that in usual scenes, not the reverse ｜ "
+        "应当用平常场景的准确率减去同条件训练的准确率，不是反过来": (
+            lambda usual, turned: -_still_missing(usual, turned)
+        ),
+        "this is the accuracy of matched training; subtract it from that in usual scenes ｜ "
+        "这是同条件训练的准确率；要用平常场景的准确率减去它": (
+            lambda usual, turned: _accuracy(*turned)
         ),
     }
-    more = torch.randint(0, 4, (2, 2, 4, 5), generator=drawn(0)).numpy()
-    more[1][:, 0, :2] = VOID
-    cases = [(found, truth), (found[:, :1], truth[:, :1]), tuple(more)]
-    _expect_like(answer, _known_accuracy, cases, mistakes)
+    generator = drawn(0)
+    usual = _street(generator, contrast=40, noise=0.1)
+    cases = [(usual, _street(generator, contrast=25, noise=noise)) for noise in (0.3, 0.2)]
+    _expect_like(answer, _still_missing, cases, mistakes)
 
 
 def _paste(masks, scores):

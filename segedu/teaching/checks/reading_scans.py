@@ -1,36 +1,160 @@
 """Checks of the exercises of *Reading scans*."""
 
+import numpy as np
 import torch
 
-from segedu.teaching.checking import drawn, exercise, expect_function, expect_number
+from segedu.teaching.checking import (
+    NOTHING,
+    drawn,
+    exercise,
+    expect,
+    expect_function,
+    expect_number,
+    expect_numbers,
+)
 
 
-@exercise(1, wrong=[4, 9])
-def count(answer):
-    """Pixels above a lower threshold."""
-    expect_number(answer, 6, near={4: "that is the threshold 0.5 ｜ 那是阈值 0.5 的结果"})
+@exercise(1, wrong=[(1104, 0.586), (80, 0.229), (80, 1), (80, 0.086), (0.586, 80), (80,), 80])
+def hu_and_grey(answer):
+    """Hounsfield units and grey value of one stored number."""
+    hu, grey = expect_numbers(answer, 2)
+    expect(
+        hu == 80,
+        f"the first number should be 1 · 1104 − 1024, not {hu:g} "
+        f"｜ 第一个数应为 1 · 1104 − 1024，不是 {hu:g}",
+    )
+    expect_number(
+        grey,
+        205 / 350,
+        tolerance=0.001,
+        near={
+            80 / 350: "the window does not begin at 0 but at L − W/2 "
+            "｜ 窗不是从 0 开始，而是从 L − W/2 开始",
+            30 / 350: "L is the middle of the window, not its beginning ｜ L 是窗的中心，不是起点",
+        },
+    )
 
 
-@exercise(2, wrong=[1.0, 2 / 3])
-def by_hand(answer):
-    """Intersection over union of two small masks."""
-    expect_number(answer, 0.5, tolerance=1e-9, near={2 / 3: "that is Dice ｜ 那是 Dice 得分"})
+@exercise(2, wrong=[(-60, 32, 30), (12, -55, 30), (-40, -30, 30), (30, -40, 30), (40, -30), 3])
+def pixel_in_the_patient(answer):
+    """Position of a pixel in LPS from three tags."""
+    found = expect_numbers(answer, 3)
+    expect(
+        found != (12, -55, 30),
+        "the two spacings are swapped: the first is from row to row "
+        "｜ 两个间距用反了：第一个是行与行的距离",
+    )
+    expect(
+        found != (-60, 32, 30),
+        "row and column are swapped: x grows with the column ｜ 行与列用反了：x 随列号增大",
+    )
+    for name, number, right in zip("xyz", found, (-30, -40, 30), strict=True):
+        expect(
+            abs(number - right) < 1e-6,
+            f"{name} is not {number:g} mm ｜ {name} 不是 {number:g} mm",
+        )
 
 
-@exercise(3, wrong=[lambda p, t: (p & t).sum() / (p | t).sum(), 3])
-def dice(answer):
-    """The Dice score of two masks."""
-    masks = torch.rand(6, 5, 5, generator=drawn(0)) > 0.5
-
-    def reference(prediction, target):
-        return 2 * (prediction & target).sum() / (prediction.sum() + target.sum())
-
-    expect_function(answer, reference, [tuple(pair) for pair in masks.split(2)])
+def _normal(orientation: np.ndarray) -> np.ndarray:
+    return np.cross(orientation[:3], orientation[3:])
 
 
-@exercise(4, wrong=[lambda iou: iou, lambda iou: iou / (2 - iou)])
-def convert(answer):
-    """Dice out of IoU."""
-    some = torch.rand(3, generator=drawn(0)).tolist()
-    cases = [(iou,) for iou in (0.0, 0.25, 0.5, 1.0, *some)]
-    expect_function(answer, lambda iou: 2 * iou / (1 + iou), cases)
+def _order(positions: np.ndarray, orientation: np.ndarray) -> np.ndarray:
+    return np.argsort(positions @ _normal(orientation))
+
+
+def _planes() -> list[np.ndarray]:
+    """Axial, coronal, sagittal and slanted orientations; across and down are unit vectors."""
+    turn = 2 * float(torch.rand((), generator=drawn(1))) - 1
+    slanted = [1, 0, 0, 0, np.cos(turn), np.sin(turn)]
+    planes = ([1, 0, 0, 0, 1, 0], [1, 0, 0, 0, 0, -1], [0, 1, 0, 0, 0, -1], slanted)
+    return [np.array(plane, float) for plane in planes]
+
+
+def _series() -> list[tuple[np.ndarray, np.ndarray]]:
+    """Positions (N, 3) of slices in disorder, and their orientation."""
+    generator = drawn(0)
+    cases = []
+    for orientation in _planes():
+        start = (200 * torch.rand(3, generator=generator) - 100).numpy()
+        places = 2.5 * torch.randperm(9, generator=generator).numpy()
+        cases.append((start + np.outer(places, _normal(orientation)), orientation))
+    return cases
+
+
+@exercise(
+    3,
+    wrong=[
+        lambda positions, orientation: np.argsort(positions[:, 2]),
+        lambda positions, orientation: np.argsort(-positions @ _normal(orientation)),
+        lambda positions, orientation: np.argsort(np.linalg.norm(positions, axis=1)),
+        lambda positions, orientation: np.sort(positions @ _normal(orientation)),
+        lambda positions, orientation: np.arange(len(positions)),
+        lambda positions, orientation: None,
+        [0, 1, 2],
+    ],
+)
+def order_along_the_normal(answer):
+    """Order of slices of any plane."""
+    expect_function(answer, _order, [])  # is it one at all?
+    names = ("axial ｜ 横断", "coronal ｜ 冠状", "sagittal ｜ 矢状", "slanted ｜ 倾斜")
+    for name, (positions, orientation) in zip(names, _series(), strict=True):
+        english, _, chinese = name.partition(" ｜ ")
+        found = answer(positions.copy(), orientation.copy())
+        expect(found is not None, NOTHING)
+        right = _order(positions, orientation)
+        backwards = np.array_equal(found, right[::-1])
+        expect(
+            not backwards,
+            f"the {english} scan comes out backwards: n = a × b, and the lowest height first "
+            f"｜ {chinese}扫描的顺序反了：n = a × b，高度最小的在前",
+        )
+        expect(
+            np.array_equal(found, right),
+            f"the order of the {english} scan is wrong ｜ {chinese}扫描的顺序不对",
+        )
+
+
+def _in_ras(
+    row: int, column: int, position: np.ndarray, orientation: np.ndarray, spacing: np.ndarray
+) -> np.ndarray:
+    across, down = orientation[:3], orientation[3:]
+    lps = position + column * spacing[1] * across + row * spacing[0] * down
+    return lps * np.array([-1, -1, 1])
+
+
+@exercise(
+    4,
+    wrong=[
+        lambda r, c, p, o, s: -_in_ras(r, c, p, o, s),
+        lambda r, c, p, o, s: _in_ras(r, c, p, o, s) * [-1, -1, 1],
+        lambda r, c, p, o, s: _in_ras(r, c, p, o, s[::-1]),
+        lambda r, c, p, o, s: _in_ras(c, r, p, o, s),
+        lambda r, c, p, o, s: [
+            -p[0] - c * s[1],
+            -p[1] - r * s[0],
+            p[2],
+        ],
+        lambda r, c, p, o, s: None,
+        (1, 2, 3),
+    ],
+)
+def pixel_in_ras(answer):
+    """Position of a pixel in RAS."""
+    expect_function(answer, _in_ras, [])  # is it one at all?
+    generator = drawn(3)
+    for orientation in _planes():
+        position = (100 * torch.rand(3, generator=generator)).numpy().astype(float)
+        case = (7, 20, position, orientation, np.array([0.8, 0.5]))
+        found = answer(*case)
+        expect(found is not None, NOTHING)
+        found, right = np.array(expect_numbers(found, 3)), _in_ras(*case)
+        expect(
+            not np.allclose(found * [-1, -1, 1], right, atol=1e-4),
+            "that is the position in LPS ｜ 这是 LPS 中的位置",
+        )
+        expect(
+            np.allclose(found, right, atol=1e-4),
+            "the position is wrong for one of the planes; which spacing goes with which direction? "
+            "｜ 有一个平面的位置不对；哪个间距配哪个方向？",
+        )

@@ -88,7 +88,8 @@ class FCN(nn.Module):
         if stride not in _PAPER_CROPS:
             raise ValueError(f"stride must be 32, 16 or 8, got {stride}")
         self.stages = vgg16_stages(in_channels, base_width, batch_norm)
-        self.pool = nn.MaxPool2d(2, ceil_mode=True)
+        pools = {f"pool{n}": nn.MaxPool2d(2, ceil_mode=True) for n in range(1, 6)}
+        self.pools = nn.ModuleDict(pools)
         self.head = nn.Sequential(
             nn.Conv2d(8 * base_width, head_width, 7, padding=0 if paper_padding else 3),  # fc6
             nn.ReLU(inplace=True),
@@ -141,8 +142,8 @@ class FCN(nn.Module):
     def forward(self, images: Tensor) -> Tensor:
         """Images (N, 3, H, W) -> logits (N, C, H, W); H and W are free."""
         x, pooled = images, []
-        for stage in self.stages:
-            x = self.pool(stage(x))
+        for stage, pool in zip(self.stages, self.pools.values(), strict=True):
+            x = pool(stage(x))
             pooled.append(x)  # (N, w, H/2, W/2) ... (N, 8w, H/32, W/32)
         scores = self.score[0](self.head(x))  # (N, C, H/32, W/32)
         skips = (pooled[3], pooled[2])  # (N, 8w, H/16, W/16), (N, 4w, H/8, W/8)

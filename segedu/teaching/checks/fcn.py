@@ -52,12 +52,13 @@ def _zeroed_for_good(model: FCN, images: Tensor, number: int) -> Tensor:
     return model(images)
 
 
-@exercise(1, wrong=[404, 218, 308, 244, 32])
+@exercise(1, wrong=[404, 218, 340, 308, 244, 32])
 def smaller_fc6(answer):
     """Receptive field of VGG-16 with a 3×3 fc6."""
     near = {
         404: "that is the field with 7×7 ｜ 那是 7×7 的结果",
         218: "the step is 32 pixels here, not 1 ｜ 这里的间距是 32 个像素，不是 1",
+        340: "a kernel of 3 adds two steps, not four ｜ 尺寸为 3 的卷积核增加两步，不是四步",
         308: "a kernel of 3 adds two steps, not three ｜ 尺寸为 3 的卷积核增加两步，不是三步",
         244: "a kernel of 3 adds two steps, not one ｜ 尺寸为 3 的卷积核增加两步，不是一步",
         32: "that is the step; the field is asked ｜ 那是间距；问的是感受野",

@@ -4,6 +4,7 @@ import torch
 
 from segedu.models.unet import UNet, valid_output_size
 from segedu.teaching.checking import (
+    NOTHING,
     drawn,
     exercise,
     expect,
@@ -25,15 +26,37 @@ def seen_by_the_bottleneck(answer):
     expect_number(answer, 140, near=near)
 
 
-@exercise(2, wrong=[36_864, 73_792, 8_192, 147_456])
-def price_of_concatenation(answer):
-    """Weights of the convolution that reads skip and decoder."""
+def channels_read(i: int, j: int, width: int) -> int:
+    """Channels of all maps that block j of row i of U-Net++ puts side by side."""
+    return (j + 2) * width * 2**i
+
+
+@exercise(
+    2,
+    wrong=[
+        lambda i, j, width: j * width * 2**i,
+        lambda i, j, width: (j + 1) * width * 2**i,
+        lambda i, j, width: 3 * width * 2**i,
+        lambda i, j, width: (j + 2) * width,
+        15,
+    ],
+)
+def inputs_of_a_block(answer):
+    """Channels that a block of U-Net++ reads."""
+    expect_function(answer, channels_read, [])
+    generator = drawn(0)
+    i, j, width = (int(torch.randint(n, n + 3, (1,), generator=generator)) for n in (2, 4, 5))
+    row = width * 2**i
     near = {
-        36_864: "that is after an addition ｜ 那是相加时的结果",
-        73_792: "this convolution has no bias ｜ 这个卷积没有偏置",
-        8_192: "that is a 1×1 kernel ｜ 那是 1×1 卷积核的结果",
+        j * row: "the map from the row below is missing ｜ 漏了来自下一行的特征图",
+        (j + 1) * row: "the row below has twice as many channels ｜ 下一行的通道数是本行的两倍",
+        3 * row: "the block reads all earlier blocks of its row ｜ 要读本行所有较早的块",
+        (j + 2) * width: "the channels double from row to row ｜ 每往下一行，通道数加倍",
     }
-    expect_number(answer, 73_728, near=near)
+    found = answer(i, j, width)
+    expect(found is not None, NOTHING)
+    expect_number(found, channels_read(i, j, width), near=near)
+    expect_function(answer, channels_read, [(0, 1, 5), (0, 4, 5), (3, 1, 32), (1, 2, 8)])
 
 
 @exercise(
@@ -54,51 +77,63 @@ def output_side(answer):
     expect_function(answer, valid_output_size, [(n,) for n in (*fixed, *sides)])
 
 
-def _with_other_skips(model, images):
-    def shift(block, inputs):
-        deep, skip = inputs
-        return deep, skip.roll(1, 0)
-
-    handles = [block.register_forward_pre_hook(shift) for block in model.decoder]
-    with torch.no_grad():
-        labels = model(images).argmax(1)
-    for handle in handles:
-        handle.remove()
-    return labels
-
-
-def _with_other_deep_maps(model, images, blocks):
-    def shift(block, inputs):
-        deep, skip = inputs
-        return deep.roll(1, 0), skip
-
-    handles = [block.register_forward_pre_hook(shift) for block in model.decoder[:blocks]]
-    labels = _plain(model, images)
-    for handle in handles:
-        handle.remove()
-    return labels
-
-
-def _plain(model, images):
+def _labels(model, images):
     with torch.no_grad():
         return model(images).argmax(1)
+
+
+def _with_other_inputs(model, images, change, blocks=slice(None)):
+    """Labels where each step up of ``blocks`` reads ``change(deep, skip)``."""
+    handles = [
+        block.register_forward_pre_hook(lambda block, inputs: change(*inputs))
+        for block in model.decoder[blocks]
+    ]
+    labels = _labels(model, images)
+    for handle in handles:
+        handle.remove()
+    return labels
+
+
+def _skips_of_the_one_before(deep, skip):
+    return deep, skip.roll(1, 0)
+
+
+def _skips_of_the_one_after(deep, skip):
+    return deep, skip.roll(-1, 0)
+
+
+def _deep_maps_of_the_one_before(deep, skip):
+    return deep.roll(1, 0), skip
+
+
+def _with_other_skips(model, images, blocks=slice(None)):
+    return _with_other_inputs(model, images, _skips_of_the_one_before, blocks)
 
 
 def _and_leaves_its_hooks(model, images):
     for block in model.decoder:
         block.register_forward_pre_hook(lambda block, inputs: (inputs[0], inputs[1].roll(1, 0)))
-    return _plain(model, images)
+    return _labels(model, images)
+
+
+def _and_leaves_training_mode(model, images):
+    return _with_other_skips(model.train(), images)
 
 
 @exercise(
     4,
     wrong=[
-        _plain,
-        lambda model, images: _plain(model, images).roll(1, 0),
-        lambda model, images: _with_other_skips(model, images.flip(0)).flip(0),
-        lambda model, images: _with_other_deep_maps(model, images, blocks=1),
-        lambda model, images: _with_other_deep_maps(model, images, blocks=2),
+        _labels,
+        lambda model, images: _labels(model, images).roll(1, 0),
+        lambda model, images: _with_other_skips(model, images, slice(1)),
+        lambda model, images: _with_other_skips(model, images, slice(1, None)),
+        lambda model, images: _with_other_inputs(model, images, _skips_of_the_one_after),
+        lambda model, images: _with_other_inputs(
+            model, images, _deep_maps_of_the_one_before, slice(1)
+        ),
+        lambda model, images: _with_other_inputs(model, images, _deep_maps_of_the_one_before),
         _and_leaves_its_hooks,
+        _and_leaves_training_mode,
     ],
     by_person=True,
 )
@@ -109,23 +144,32 @@ def labels_with_other_skips(answer):
         model = UNet(4, base_width=4, depth=2).eval()
         images = torch.randn(3, 3, 32, 32)
     expected = _with_other_skips(model, images)
+    mistakes = {
+        "these are the labels without any exchange ｜ 这是没有交换时的标签": [
+            _labels(model, images)
+        ],
+        "the deep maps must stay those of image n ｜ 深层特征图必须仍是第 n 幅图像的": [
+            _labels(model, images).roll(1, 0)
+        ],
+        "exchange all skips, not only one ｜ 要换全部跳跃连接，不能只换一条": [
+            _with_other_skips(model, images, slice(1)),
+            _with_other_skips(model, images, slice(1, None)),
+        ],
+        "the skips come from the image after, not before ｜ 跳跃连接来自后一幅，而不是前一幅": [
+            _with_other_inputs(model, images, _skips_of_the_one_after)
+        ],
+        "you exchanged the deep maps, not the skips ｜ 换的是深层特征图，而不是跳跃连接": [
+            _with_other_inputs(model, images, _deep_maps_of_the_one_before, slice(1)),
+            _with_other_inputs(model, images, _deep_maps_of_the_one_before),
+        ],
+    }
     found = answer(model, images)
-    expect(found is not None, "the function returns nothing ｜ 函数没有返回结果")
+    expect(found is not None, NOTHING)
     left = [block for block in model.decoder if block._forward_pre_hooks]
     expect(not left, "the hooks are still there: remove them ｜ 钩子还在：请撤掉")
-    backwards = _with_other_skips(model, images.flip(0)).flip(0)
-    deep = "you exchanged the deep maps, not the skips ｜ 换的是深层特征图，而不是跳跃连接"
-    for message, wrong in (
-        (
-            "these are the labels without any exchange ｜ 这是没有交换时的标签",
-            _plain(model, images),
-        ),
-        (
-            "the skips come from the image after, not before ｜ 跳跃连接来自后一幅，而不是前一幅",
-            backwards,
-        ),
-        (deep, _with_other_deep_maps(model, images, blocks=1)),
-        (deep, _with_other_deep_maps(model, images, blocks=2)),
-    ):
-        expect(not torch.equal(torch.as_tensor(found), wrong), message)
+    mode = "the model is in training mode now: leave its mode ｜ 模型变成了训练模式：不要改动模式"
+    expect(not model.training, mode)
+    for message, wrong in mistakes.items():
+        same = any(torch.equal(torch.as_tensor(found).cpu(), labels) for labels in wrong)
+        expect(not same, message)
     expect_tensor(found, expected)

@@ -69,6 +69,13 @@ def test_skips_are_dashed_and_the_way_down_and_up_is_not():
     assert len(paths) == 15
 
 
+def test_the_poolings_that_skips_start_from_have_the_names_of_their_paper():
+    with torch.device("meta"):
+        svg = viz.architecture(get_model("fcn8s_vgg16", 5), 64).svg
+    texts = [text.text for text in ElementTree.fromstring(svg).iter(f"{SVG}text")]
+    assert [text for text in texts if text.startswith("pool")] == ["pool3", "pool4"]
+
+
 def test_the_same_network_gives_the_same_bytes():
     first, second = (viz.architecture(get_model("unet", 5, base_width=2), 64) for _ in range(2))
     assert first._repr_html_() == second._repr_html_()

@@ -7,29 +7,98 @@ import torch
 from torch import nn
 from torch.nn import functional as F
 
-from segedu.teaching.checking import drawn, exercise, expect, expect_function, expect_number
+from segedu.teaching.checking import drawn, exercise, expect, expect_number
 
 
-@exercise(1, wrong=[120, 112.5, 108, 13, 900])
-def count_the_steps(answer):
-    """Optimizer steps of 9 epochs over 100 images in batches of 8."""
-    near = {
-        112.5: "half a step does not exist: the last batch is smaller ｜ 没有半步：最后一批较小",
-        108: "the last, smaller batch counts, too ｜ 最后那个较小的小批量也算一步",
-        13: "that is one epoch ｜ 那只是一个轮次",
-        900: "a step takes a whole batch ｜ 一步处理一个小批量，而不是一幅图像",
+def _step(model, optimizer, images, masks):
+    loss = F.cross_entropy(model(images), masks)
+    optimizer.zero_grad()
+    loss.backward()
+    optimizer.step()
+    return loss.item()
+
+
+def _without_zero_grad(model, optimizer, images, masks):
+    loss = F.cross_entropy(model(images), masks)
+    loss.backward()
+    optimizer.step()
+    return loss.item()
+
+
+def _zero_grad_after_backward(model, optimizer, images, masks):
+    loss = F.cross_entropy(model(images), masks)
+    loss.backward()
+    optimizer.zero_grad()
+    optimizer.step()
+    return loss.item()
+
+
+def _step_before_backward(model, optimizer, images, masks):
+    loss = F.cross_entropy(model(images), masks)
+    optimizer.step()
+    optimizer.zero_grad()
+    loss.backward()
+    return loss.item()
+
+
+def _softmax_twice(model, optimizer, images, masks):
+    return _step(lambda images: model(images).softmax(1), optimizer, images, masks)
+
+
+def _loss_after(model, optimizer, images, masks):
+    _step(model, optimizer, images, masks)
+    return F.cross_entropy(model(images), masks).item()
+
+
+def _three_steps(answer) -> tuple[list, torch.Tensor]:
+    """What three steps return, and all weights after them."""
+    torch.manual_seed(0)
+    model, generator = nn.Conv2d(3, 4, 1), drawn(0)
+    optimizer = torch.optim.SGD(model.parameters(), lr=0.5)
+    returned = []
+    for _ in range(3):
+        images = torch.randn(2, 3, 4, 4, generator=generator)
+        masks = torch.randint(4, (2, 4, 4), generator=generator)
+        returned.append(answer(model, optimizer, images, masks))
+    return returned, nn.utils.parameters_to_vector(model.parameters()).detach()
+
+
+@exercise(
+    1,
+    wrong=[
+        _without_zero_grad,
+        _zero_grad_after_backward,
+        _step_before_backward,
+        _softmax_twice,
+        _loss_after,
+        lambda model, optimizer, images, masks: _step(model, optimizer, images, masks) / 2,
+        lambda model, optimizer, images, masks: None,
+        0.5,
+    ],
+)
+def one_step(answer):
+    """One step of training: its loss, and the weights that it leaves."""
+    expect(callable(answer), "a function is wanted ｜ 需要一个函数")
+    mistakes = {
+        "the gradients of earlier steps are still there: where is zero_grad? ｜ "
+        "前几步的梯度还在：zero_grad 在哪里？": _without_zero_grad,
+        "the weights do not change: zero_grad empties what backward has just computed ｜ "
+        "权重没有变：zero_grad 把 backward 刚算出的梯度清空了": _zero_grad_after_backward,
+        "cross_entropy applies softmax itself: give it the logits ｜ "
+        "cross_entropy 自带 softmax：应把 logit 值交给它": _softmax_twice,
     }
-    expect_number(answer, 117, near=near)
-
-
-@exercise(2, wrong=[2 / 3, 2.0, 0.5, 0.4])
-def mean_over_images(answer):
-    """Mean loss of 10 images out of the means 0.5, 0.5, 1.0 of batches of 4, 4 and 2."""
-    near = {
-        2 / 3: "a small batch counts as much as a large one there ｜ 那样小的批与大的批分量相同",
-        2.0: "that is the sum of the three means ｜ 那是三个平均值之和",
-    }
-    expect_number(answer, 0.6, tolerance=1e-3, near=near)
+    returned, weights = _three_steps(answer)
+    losses, right = _three_steps(_step)
+    for message, mistake in mistakes.items():
+        same = torch.allclose(weights, _three_steps(mistake)[1])
+        expect(torch.allclose(weights, right) or not same, message)
+    expect(
+        torch.allclose(weights, right),
+        "the weights after three steps are wrong ｜ 三步之后权重不对",
+    )
+    later = _three_steps(_loss_after)[0][0]
+    near = {later: "that is the loss after the step ｜ 那是这一步之后的损失"}
+    expect_number(returned[0], losses[0], tolerance=1e-5, near=near)
 
 
 def _stopped_after(losses, patience, better=operator.lt):
@@ -42,7 +111,7 @@ def _stopped_after(losses, patience, better=operator.lt):
 
 
 @exercise(
-    3,
+    2,
     wrong=[
         lambda losses, patience: len(losses),
         lambda losses, patience: 1 + losses.index(min(losses)),
@@ -64,10 +133,18 @@ def stopped_after(answer):
     ]
     more = torch.randint(5, 12, (4, 8), generator=drawn(0)) / 10
     cases += [(losses, patience) for patience, losses in enumerate(more.tolist(), start=1)]
-    expect_function(answer, _stopped_after, cases)
+    expect(callable(answer), "a function is wanted ｜ 需要一个函数")
+    for losses, patience in cases:
+        right, asked = _stopped_after(losses, patience), f"({losses}, {patience})"
+        found = answer(losses, patience)
+        expect(
+            isinstance(found, int) and found == right,
+            f"for {asked} the epoch is {right}, got {found} ｜ "
+            f"对 {asked}，应是第 {right} 个轮次，得到的是 {found}",
+        )
 
 
-@exercise(4, wrong=[4, 8, 16, 64])
+@exercise(3, wrong=[4, 8, 16, 64])
 def seeds_needed(answer):
     """Seeds for each of two trainings whose gap 0.02 shall be twice its standard error."""
     near = {
@@ -144,7 +221,7 @@ def _with_gradients(model, loader):
 
 
 @exercise(
-    5,
+    4,
     wrong=[_in_training_mode, _mean_of_batches, _stays_in_evaluation, _with_gradients, 0.5],
     by_person=True,
 )

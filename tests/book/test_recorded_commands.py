@@ -5,7 +5,7 @@ import shlex
 
 import pytest
 
-from benchmarks import camvid, imbalance, region_losses, semantic, surfaces, weights
+from benchmarks import camvid, imbalance, leak, region_losses, semantic, surfaces, weights
 from segedu.cli import datasets, parser, specs
 from segedu.medical.__main__ import command_parser
 from segedu.models import cost, get_model, list_models
@@ -118,3 +118,13 @@ def test_the_losses_compared_are_those_of_the_scripts():
     assert [run["seed"] for run in surface["runs"]] == [0, 1, 2, 3, 4]
     for run in surface["runs"]:
         assert list(run["begun"]) == list(run["continued"]) == list(surfaces.LOSSES)
+
+
+def test_the_leak_was_measured_by_the_script():
+    record = result("leak")
+    budget = leak.Budget()
+    assert record["budget"] == budget._asdict() | {"seeds": list(budget.seeds)}
+    assert (record["data"], record["lr"]) == (leak.DATA, leak.LEARNING_RATE)
+    assert list(record["by"]) == ["slice", "patient"]
+    for runs in record["by"].values():
+        assert len(runs) == len(budget.seeds)

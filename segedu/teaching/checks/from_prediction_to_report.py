@@ -64,7 +64,7 @@ def per_case_and_pooled(answer):
     for counts in (fixed, other):
         found, expected = expect_numbers(answer(counts), 2), two_dices(counts)
         near = [
-            (expected[::-1], "per case first, then pooled ｜ 先逐例，后合并"),
+            (expected[::-1], "per case first, then over all voxels ｜ 先逐例，后合并"),
             (_smooth(counts), "add nothing to the fraction ｜ 分子、分母上不要加数"),
             (_empty_is_zero(counts), "leave out empty patients ｜ 两者皆空的病人不计入"),
         ]

@@ -174,6 +174,48 @@ class GridDataset(Dataset):
         return _cut(self.cases[number], start, self.size)
 
 
+def stack_neighbours(volume: Tensor, neighbours: int) -> Tensor:
+    """2.5-D: every slice as an image whose channels are the slice and those around it.
+
+    Args:
+        volume: (D, H, W).
+        neighbours: n, slices on either side; beyond the ends the last slice is repeated.
+
+    Returns:
+        (D, 2n + 1, H, W).
+
+    Raises:
+        ValueError: if ``volume`` is not 3-D or ``neighbours`` is negative.
+
+    Example:
+        >>> stack_neighbours(torch.arange(4).view(4, 1, 1), 1).flatten(1).tolist()
+        [[0, 0, 1], [0, 1, 2], [1, 2, 3], [2, 3, 3]]
+    """
+    if volume.ndim != 3 or neighbours < 0:
+        raise ValueError(
+            "volume must be (D, H, W) and neighbours at least 0, got "
+            f"{tuple(volume.shape)} and {neighbours}"
+        )
+    depth = len(volume)
+    offsets = torch.arange(-neighbours, neighbours + 1)
+    return volume[(torch.arange(depth)[:, None] + offsets).clamp(0, depth - 1)]
+
+
+def slices_as_channels(sample: dict[str, Any]) -> dict[str, Any]:
+    """2.5-D: a patch of few slices as one image, to be labelled in its middle slice.
+
+    A transform for `PatchDataset` with ``size=(2n + 1, h, w)``.
+
+    Args:
+        sample: ``image`` (C, 2n + 1, h, w) and ``mask`` (2n + 1, h, w).
+
+    Returns:
+        The sample with ``image`` (C (2n + 1), h, w) and ``mask`` (h, w).
+    """
+    image, mask = sample["image"].flatten(0, 1), sample["mask"]
+    return {**sample, "image": image, "mask": mask[len(mask) // 2]}
+
+
 def pad_to(image: Tensor, size: Sequence[int]) -> tuple[Tensor, tuple[slice, ...]]:
     """Pad a scan that is smaller than a patch as training patches are: a network that normalises by
     instance answers differently without.

@@ -4,7 +4,15 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from segedu.engine import make_loader, sliding_window
-from segedu.medical.patches import Case, GridDataset, PatchDataset, pad_to, split_patients
+from segedu.medical.patches import (
+    Case,
+    GridDataset,
+    PatchDataset,
+    pad_to,
+    slices_as_channels,
+    split_patients,
+    stack_neighbours,
+)
 
 
 def case(shape=(9, 12, 11), patient="p", rare=((4, 5, 6),)) -> Case:
@@ -159,3 +167,36 @@ def test_windows_over_a_volume_equal_monais():
 def test_bad_input(call, message):
     with pytest.raises(ValueError, match=message):
         call()
+
+
+def test_a_slice_is_stacked_with_its_neighbours_and_the_ends_are_repeated():
+    volume = torch.arange(5)[:, None, None].expand(5, 2, 3)
+    stacked = stack_neighbours(volume, 2)
+    assert stacked.shape == (5, 5, 2, 3)
+    assert stacked[:, :, 0, 0].tolist() == [
+        [0, 0, 0, 1, 2],
+        [0, 0, 1, 2, 3],
+        [0, 1, 2, 3, 4],
+        [1, 2, 3, 4, 4],
+        [2, 3, 4, 4, 4],
+    ]
+    assert torch.equal(stack_neighbours(volume, 0), volume[:, None])
+
+
+@pytest.mark.parametrize(("shape", "neighbours"), [((1, 5, 2, 3), 1), ((5, 2, 3), -1)])
+def test_only_slices_of_a_volume_have_neighbours(shape, neighbours):
+    with pytest.raises(ValueError, match="volume must be"):
+        stack_neighbours(torch.zeros(shape), neighbours)
+
+
+def test_patches_of_few_slices_train_the_label_of_the_middle_one():
+    whole = case()
+    patch = PatchDataset([whole], (3, 4, 4), 1, positive_ratio=1.0)
+    torch.manual_seed(0)
+    thick = patch[0]
+    torch.manual_seed(0)
+    patch.transforms = slices_as_channels
+    sample = patch[0]
+    assert torch.equal(sample["image"], thick["image"][0])
+    assert torch.equal(sample["mask"], thick["mask"][1])
+    assert sample["mask"][2, 2] == 1

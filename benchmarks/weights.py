@@ -61,7 +61,7 @@ FINE = "max_pool=false"
 NETWORKS = {
     "mask_rcnn_tiny": Recipe("instance", 6, ENLARGED),
     "panoptic_deeplab_tiny": Recipe(
-        "panoptic", 3, f"depth=18 base_width=12 {FINE} rates=(1,2,4)", scenes=1536
+        "panoptic", 8, f"depth=18 base_width=12 {FINE} rates=(1,2,4)", scenes=1536
     ),
     "yolact_tiny": Recipe("instance", 6, "depth=18", lr="1e-3"),
     "embedding_tiny": Recipe("panoptic", 6, f"depth=18 {FINE}"),

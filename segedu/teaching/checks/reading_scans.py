@@ -35,17 +35,28 @@ def hu_and_grey(answer):
     )
 
 
-@exercise(2, wrong=[(-60, 32, 30), (12, -55, 30), (-40, -30, 30), (30, -40, 30), (40, -30), 3])
+@exercise(
+    2,
+    wrong=[
+        (-60, 32, 30, 1),
+        (12, -55, 30, 0),
+        (-40, -30, 30, 1),
+        (30, -40, 30, 0),
+        (-30, -40, 30, 0),
+        (-30, -40, 30),
+        3,
+    ],
+)
 def pixel_in_the_patient(answer):
-    """Position of a pixel in LPS from three tags."""
-    found = expect_numbers(answer, 3)
+    """Position of a pixel in LPS from three tags, and its side."""
+    *found, on_the_right = expect_numbers(answer, 4)
     expect(
-        found != (12, -55, 30),
+        found != [12, -55, 30],
         "the two spacings are swapped: the first is from row to row "
         "｜ 两个间距用反了：第一个是行与行的距离",
     )
     expect(
-        found != (-60, 32, 30),
+        found != [-60, 32, 30],
         "row and column are swapped: x grows with the column ｜ 行与列用反了：x 随列号增大",
     )
     for name, number, right in zip("xyz", found, (-30, -40, 30), strict=True):
@@ -53,6 +64,11 @@ def pixel_in_the_patient(answer):
             abs(number - right) < 1e-6,
             f"{name} is not {number:g} mm ｜ {name} 不是 {number:g} mm",
         )
+    expect(
+        on_the_right == 1,
+        "the position is right, the side is not: x grows to the patient's left "
+        "｜ 位置正确，左右不对：x 朝病人的左侧增大",
+    )
 
 
 def _normal(orientation: np.ndarray) -> np.ndarray:
@@ -128,6 +144,7 @@ def _in_ras(
     wrong=[
         lambda r, c, p, o, s: -_in_ras(r, c, p, o, s),
         lambda r, c, p, o, s: _in_ras(r, c, p, o, s) * [-1, -1, 1],
+        lambda r, c, p, o, s: _in_ras(r, c, p, o, s) * [1, 1, -1],
         lambda r, c, p, o, s: _in_ras(r, c, p, o, s[::-1]),
         lambda r, c, p, o, s: _in_ras(c, r, p, o, s),
         lambda r, c, p, o, s: [
@@ -145,16 +162,26 @@ def pixel_in_ras(answer):
     generator = drawn(3)
     for orientation in _planes():
         position = (100 * torch.rand(3, generator=generator)).numpy().astype(float)
-        case = (7, 20, position, orientation, np.array([0.8, 0.5]))
-        found = answer(*case)
+        spacing = np.array([0.8, 0.5])
+        found = answer(7, 20, position.copy(), orientation.copy(), spacing.copy())
         expect(found is not None, NOTHING)
-        found, right = np.array(expect_numbers(found, 3)), _in_ras(*case)
-        expect(
-            not np.allclose(found * [-1, -1, 1], right, atol=1e-4),
-            "that is the position in LPS ｜ 这是 LPS 中的位置",
-        )
+        found = np.array(expect_numbers(found, 3))
+        right = _in_ras(7, 20, position, orientation, spacing)
+        for wrong, message in (
+            (right * [-1, -1, 1], "that is the position in LPS ｜ 这是 LPS 中的位置"),
+            (right * [1, 1, -1], "the sign of z stays as it was ｜ z 的符号不变"),
+            (
+                _in_ras(20, 7, position, orientation, spacing),
+                "row and column are swapped ｜ 行与列用反了",
+            ),
+            (
+                _in_ras(7, 20, position, orientation, spacing[::-1]),
+                "the two spacings are swapped ｜ 两个间距用反了",
+            ),
+        ):
+            expect(not np.allclose(found, wrong, atol=1e-4), message)
         expect(
             np.allclose(found, right, atol=1e-4),
-            "the position is wrong for one of the planes; which spacing goes with which direction? "
-            "｜ 有一个平面的位置不对；哪个间距配哪个方向？",
+            "the position is wrong for one of the planes; are both directions taken from the "
+            "orientation? ｜ 有一个平面的位置不对；两个方向都取自 orientation 吗？",
         )

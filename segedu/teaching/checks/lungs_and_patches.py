@@ -2,9 +2,17 @@
 
 from collections.abc import Sequence
 
+import numpy as np
 import torch
 
-from segedu.teaching.checking import NOTHING, drawn, exercise, expect, expect_number
+from segedu.teaching.checking import (
+    NOTHING,
+    drawn,
+    exercise,
+    expect,
+    expect_number,
+    expect_numbers,
+)
 
 
 @exercise(1, wrong=[4, 3.75, 4.375, 9, 35 / 8, 3.8])
@@ -29,51 +37,18 @@ def misread_ratio(answer):
     expect_number(answer, 7 / 53.5, tolerance=2e-3, near=near)
 
 
-def leaking(train: Sequence[str], test: Sequence[str]) -> list[str]:
-    """Patients, named before the first _, of whom files are in both lists."""
-    return sorted({n.split("_")[0] for n in train} & {n.split("_")[0] for n in test})
-
-
-@exercise(
-    3,
-    wrong=[
-        lambda train, test: sorted(set(train) & set(test)),
-        lambda train, test: sorted({n.split("_")[0] for n in train + test}),
-        lambda train, test: sorted({n[:3] for n in train} & {n[:3] for n in test}),
-        lambda train, test: [n.split("_")[0] for n in test],
-        lambda train, test: None,
-    ],
-)
-def patients_in_both(answer):
-    """Patients that are in the training and in the test."""
-    cases = [
-        (["p03_slice001.png", "p03_slice003.png"], ["p03_slice002.png", "p04_slice001.png"]),
-        (["p01_slice001.png"], ["p02_slice001.png"]),
-        (["p101_a.png", "p2_b.png", "p7_c.png"], ["p102_a.png", "p7_a.png", "p2_c.png"]),
-    ]
-    numbers = torch.randint(1, 40, (2, 12), generator=drawn(0)).tolist()
-    cases.append(tuple([f"q{n}_slice{i}.png" for i, n in enumerate(part)] for part in numbers))
-    for train, test in cases:
-        found, right = answer(list(train), list(test)), leaking(train, test)
-        expect(found is not None, NOTHING)
-        found = list(found)
-        expect(
-            sorted(found) != right or found == right,
-            "each patient once, sorted ｜ 每位病人只列一次，并排好序",
-        )
-        expect(
-            found == right,
-            f"train {train} and test {test}: {found}, wanted is {right} ｜ "
-            f"训练 {train} 与测试 {test}：得到 {found}，应为 {right}",
-        )
-
-
 def paired(images: Sequence[str], masks: Sequence[str]) -> list[tuple[str, str]]:
     """Images with the masks of their names."""
     wanted = {name: name.replace(".nii.gz", "_mask.nii.gz") for name in images}
     if set(wanted.values()) != set(masks):
-        raise ValueError("images and masks do not fit")
+        raise ValueError("images and masks do not match")
     return [(name, wanted[name]) for name in sorted(images)]
+
+
+def _by_order(images, masks):
+    if len(images) != len(masks):
+        raise ValueError("images and masks differ in number")
+    return list(zip(sorted(images), sorted(masks), strict=True))
 
 
 def _by_names_alone(images, masks):
@@ -81,10 +56,11 @@ def _by_names_alone(images, masks):
 
 
 @exercise(
-    4,
+    3,
     wrong=[
         lambda images, masks: list(zip(images, masks, strict=False)),
         lambda images, masks: list(zip(sorted(images), sorted(masks), strict=False)),
+        _by_order,
         _by_names_alone,
         lambda images, masks: None,
     ],
@@ -92,8 +68,8 @@ def _by_names_alone(images, masks):
 )
 def pairs_by_name(answer):
     """Images and masks paired by name, or refused."""
-    images = ["p02.nii.gz", "p10.nii.gz", "p01.nii.gz"]
-    masks = ["p10_mask.nii.gz", "p01_mask.nii.gz", "p02_mask.nii.gz"]
+    images = ["p2.nii.gz", "p10.nii.gz", "p1.nii.gz"]  # sorted, their masks come in another order
+    masks = ["p10_mask.nii.gz", "p1_mask.nii.gz", "p2_mask.nii.gz"]
     found = answer(list(images), list(masks))
     expect(found is not None, NOTHING)
     found = [tuple(pair) for pair in found]
@@ -103,17 +79,63 @@ def pairs_by_name(answer):
         "an image has the mask of another patient ｜ 有图像配上了别人的掩膜",
     )
     expect(found == right, "sort the pairs by image ｜ 应按图像名排序")
-    for left_out in (0, 2):
-        for case in (
-            (images, masks[:left_out] + masks[left_out + 1 :]),
-            (images[:left_out] + images[left_out + 1 :], masks),
-        ):
-            try:
-                answer(*map(list, case))
-            except ValueError:
-                continue
-            expect(
-                False,
-                "an image without a mask, or a mask without an image, must raise ValueError ｜ "
-                "缺掩膜或缺图像时应抛出 ValueError",
-            )
+    others = ["p10_mask.nii.gz", "p1_mask.nii.gz", "p3_mask.nii.gz"]
+    for case in ((images, masks[1:]), (images, masks[:2]), (images[1:], masks), (images, others)):
+        try:
+            answer(*map(list, case))
+        except ValueError:
+            continue
+        expect(
+            False,
+            "an image without a mask, or a mask without an image, must raise ValueError ｜ "
+            "缺掩膜或缺图像时应抛出 ValueError",
+        )
+
+
+def shares(lungs: np.ndarray, nodules: np.ndarray) -> list[float]:
+    """For each connected nodule the share of its voxels that lies in the lungs."""
+    from scipy.ndimage import label
+
+    numbers, count = label(nodules)
+    return [lungs[numbers == number].mean().item() for number in range(1, count + 1)]
+
+
+def _of_what_is_left(lungs, nodules):
+    return [1.0 for _ in shares(lungs, lungs & nodules)]
+
+
+def _of_the_lungs(lungs, nodules):
+    from scipy.ndimage import label
+
+    numbers, count = label(nodules)
+    return [(lungs & (numbers == k)).sum() / lungs.sum() for k in range(1, count + 1)]
+
+
+@exercise(
+    4,
+    wrong=[
+        lambda lungs, nodules: [lungs[nodules].mean()],  # of all nodules together
+        lambda lungs, nodules: sorted(shares(lungs, nodules), reverse=True),
+        lambda lungs, nodules: [1 - share for share in shares(lungs, nodules)],
+        _of_what_is_left,
+        _of_the_lungs,
+        lambda lungs, nodules: None,
+    ],
+)
+def kept_nodules(answer):
+    """Share of each nodule that a lung mask keeps."""
+    nodules = np.zeros((3, 6, 8), bool)
+    nodules[0, 1:3, 1:3] = nodules[1, 4, 2:7] = nodules[2, 5, 7] = True  # two touch at an edge
+    lungs = np.zeros_like(nodules)
+    lungs[0, 2], lungs[1, :, :6], lungs[2, :5] = True, True, True
+    drawn_lungs = (torch.rand(nodules.shape, generator=drawn(0)) < 0.5).numpy()
+    for mask, spots in ((lungs, nodules), (drawn_lungs, nodules), (lungs, nodules & False)):
+        found, right = answer(mask.copy(), spots.copy()), shares(mask, spots)
+        expect(found is not None, NOTHING)
+        found = expect_numbers(found, len(right))
+        expect(
+            bool(np.allclose(found, right, atol=1e-6)),
+            f"the shares are {[round(x, 3) for x in found]}, wanted is "
+            f"{[round(x, 3) for x in right]} ｜ 比例是 {[round(x, 3) for x in found]}，"
+            f"应为 {[round(x, 3) for x in right]}",
+        )

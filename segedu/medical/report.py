@@ -107,7 +107,11 @@ PICTURES = (
 
 
 def write_report(
-    folder: str | Path, images: str | Path | None = None, *, failure: float = 0.5
+    folder: str | Path,
+    images: str | Path | None = None,
+    *,
+    failure: float = 0.5,
+    intensity: str | None = None,
 ) -> Path:
     """Write ``report.html`` beside the scores of an evaluation.
 
@@ -117,18 +121,23 @@ def write_report(
             them the pictures show the masks alone.
         failure: a scan is listed as failed if a class has a Dice below this, or is in truth or
             prediction only.
+        intensity: of the pictures, a word as in `ProjectConfig`, such as ``"lung"``; by default
+            that of the evaluation.
 
     Returns:
         The page.
 
     Raises:
         FileNotFoundError: if scores, masks or images are missing.
-        ValueError: if they are damaged or do not fit together, or ``failure`` is not in 0..1.
+        ValueError: if they are damaged or do not fit together, ``failure`` is not in 0..1, or
+            ``intensity`` is no word of `ProjectConfig`.
     """
     if not 0 <= failure <= 1:
         raise ValueError(f"failure must be in 0..1, got {failure}")
     folder = Path(folder)
     config = ProjectConfig.load(folder / "config.json")
+    if intensity is not None:
+        config = config.changed(intensity=intensity)
     cases, lesions, about = read_scores(folder)
     result = summarize(cases, patient=config.patient)
     classes = [{"class": c, **_with_interval(row)} for c, row in result["per_class"].items()]
@@ -148,6 +157,7 @@ def write_report(
             _chart(cases, config.classes),
             heading("Best, middle, worst scan ｜ 最好、居中、最差的扫描"),
             paragraphs(PICTURES),
+            *(() if files is None else (paragraphs(_greys(config.intensity[0])),)),
             _key(config.classes),
             *(_scan(name, text, folder, files, config) for text, name in _exemplary(cases)),
             heading(f"Dice below {failure:g}, or missed ｜ Dice 低于 {failure:g} 或漏检的例子"),
@@ -214,6 +224,17 @@ def _intensity(word: str) -> tuple[str, str]:
         return "normalised for each scan", "逐例归一化"
     window = WINDOWS[word]
     return (f"{word}: {window.low:g} … {window.high:g} HU",) * 2
+
+
+def _greys(word: str) -> str:
+    """What is black and what is white in the pictures."""
+    low, high = "1st percentile", "99th percentile"
+    lowest, highest = "第 1 百分位数", "第 99 百分位数"
+    if word in WINDOWS:
+        window = WINDOWS[word]
+        low = lowest = f"{window.low:g} HU"
+        high = highest = f"{window.high:g} HU"
+    return f"Black is {low}, white {high}. ｜ 黑为 {lowest}，白为 {highest}。"
 
 
 def _product(values: Sequence[float]) -> str:

@@ -169,6 +169,18 @@ def test_masks_are_shown_without_images(evaluation):
     assert SUBSETS["masks"] in text and "nnunet" not in text
 
 
+def test_the_pictures_have_the_window_that_was_asked_for(evaluation):
+    folder, data = evaluation
+    text = write_report(folder, data).read_text(encoding="utf-8")
+    assert "Black is -1350 HU, white 150 HU." in text
+    text = write_report(folder, data, intensity="soft_tissue").read_text(encoding="utf-8")
+    assert "Black is -125 HU, white 225 HU." in text
+    text = write_report(folder, data, intensity="mr").read_text(encoding="utf-8")
+    assert "Black is 1st percentile, white 99th percentile." in text
+    with pytest.raises(ValueError, match="intensity must be"):
+        write_report(folder, data, intensity="lungs")
+
+
 def test_what_is_missing_is_named(evaluation):
     folder, data = evaluation
     with pytest.raises(ValueError, match="failure must be in 0..1, got 2"):

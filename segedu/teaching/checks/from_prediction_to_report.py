@@ -44,11 +44,17 @@ def _empty_is_zero(counts: Tensor) -> tuple[float, float]:
     return (2 * both / (predicted + true)).nan_to_num(0).mean().item(), two_dices(counts)[1]
 
 
+def _empty_is_one(counts: Tensor) -> tuple[float, float]:
+    both, predicted, true = counts.double().unbind(1)
+    return (2 * both / (predicted + true)).nan_to_num(1).mean().item(), two_dices(counts)[1]
+
+
 @exercise(
     2,
     wrong=[
         lambda c: two_dices(c)[::-1],
         _smooth,
+        _empty_is_one,
         _empty_is_zero,
         lambda c: two_dices(c)[0],
         lambda c: two_dices(c[c[:, 2] > 0]),
@@ -66,6 +72,7 @@ def per_case_and_pooled(answer):
         near = [
             (expected[::-1], "per case first, then over all voxels ｜ 先逐例，后合并"),
             (_smooth(counts), "add nothing to the fraction ｜ 分子、分母上不要加数"),
+            (_empty_is_one(counts), "an empty patient is left out ｜ 两个掩膜都为空的病人不计入"),
             (_empty_is_zero(counts), "leave out empty patients ｜ 两者皆空的病人不计入"),
         ]
         for wrong, message in near:
@@ -113,6 +120,8 @@ def point_of_froc(answer):
         case = (findings, 5, 2, threshold)
         found, expected = expect_numbers(answer(*case), 2), froc_point(*case)
         if found != expected:
+            total = froc_point(findings, 5, 1, threshold)
+            expect(found != total, "divide the false alarms by the scans ｜ 误报数要除以扫描数")
             twice, above = _twice(*case), _above(*case)
             expect(
                 found != twice,
@@ -135,10 +144,15 @@ def _mean_of_means(dice: Tensor, owner: Tensor, chosen: Tensor) -> Tensor:
     return (torch.bincount(owner, weights=dice) / torch.bincount(owner))[chosen].mean(1)
 
 
+def _once(dice: Tensor, owner: Tensor, chosen: Tensor) -> Tensor:
+    return torch.stack([dice[torch.isin(owner, row)].mean() for row in chosen])
+
+
 @exercise(
     4,
     wrong=[
         _mean_of_means,
+        _once,
         lambda dice, owner, chosen: dice[chosen].mean(1),
         lambda dice, owner, chosen: means_of_draws(dice, owner, chosen).mean(),
         lambda dice, owner, chosen: None,
@@ -158,5 +172,9 @@ def draws_of_patients(answer):
             not torch.allclose(found.double(), _mean_of_means(*case)),
             "that is a mean over patients; average over their scans ｜ "
             "那是对病人取平均，应当对他们的扫描取平均",
+        )
+        expect(
+            not torch.allclose(found.double(), _once(*case)),
+            "a patient who is drawn twice counts twice ｜ 抽中两次的病人要计两次",
         )
     expect_function(answer, means_of_draws, [case])

@@ -1,10 +1,11 @@
 """Checks of the exercises of *Mask R-CNN: from the image to the masks*."""
 
+from collections.abc import Sequence
+
 import torch
-from torch import Tensor
-from torch.nn import functional as F
 
 from segedu.teaching.checking import (
+    NOTHING,
     drawn,
     exercise,
     expect,
@@ -44,55 +45,70 @@ def levels_of_boxes(answer):
         )
 
 
-def mask_loss(logits: Tensor, labels: Tensor, wanted: Tensor) -> Tensor:
-    """Mean binary cross entropy of each box's own class."""
-    own = logits[torch.arange(len(labels)), labels]
-    return F.binary_cross_entropy_with_logits(own, wanted)
+def precisions(hits: list[int]) -> list[float]:
+    """Precision after each entry of a list of detections; an object counts once."""
+    objects, result = set(), []
+    for entries, number in enumerate(hits, start=1):
+        if number >= 0:
+            objects.add(number)
+        result.append(len(objects) / entries)
+    return result
 
 
-def _all_classes(logits, labels, wanted):
-    every = wanted[:, None].expand_as(logits)
-    return F.binary_cross_entropy_with_logits(logits, every)
+def _doubles(hits):
+    return [sum(n >= 0 for n in hits[:i]) / i for i in range(1, len(hits) + 1)]
 
 
-def _two_sigmoids(logits, labels, wanted):
-    return mask_loss(logits.sigmoid(), labels, wanted)
+def _with_none(hits):
+    return [len(set(hits[:i])) / i for i in range(1, len(hits) + 1)]
+
+
+def _recalls(hits):
+    objects = len({n for n in hits if n >= 0})
+    return [i * p / objects for i, p in enumerate(precisions(hits), start=1)]
 
 
 @exercise(
     3,
     wrong=[
-        _all_classes,
-        _two_sigmoids,
-        lambda logits, labels, wanted: F.cross_entropy(
-            logits, labels[:, None, None] * wanted.long()
-        ),
-        lambda logits, labels, wanted: mask_loss(logits, labels, wanted) * len(labels),
-        lambda *case: None,
+        _doubles,
+        _with_none,
+        _recalls,
+        lambda hits: precisions(hits)[-1],
+        lambda hits: [n >= 0 for n in hits],
+        lambda hits: None,
     ],
 )
-def loss_of_own_masks(answer):
-    """The mask loss of Mask R-CNN."""
-    generator = drawn(0)
-    cases = []
-    for boxes, classes, side in ((1, 2, 2), (3, 4, 2), (5, 6, 4)):
-        logits = 2 * torch.randn(boxes, classes, side, side, generator=generator)
-        labels = torch.randint(1, classes, (boxes,), generator=generator)
-        wanted = torch.randint(0, 2, (boxes, side, side), generator=generator).float()
-        cases.append((logits, labels, wanted))
-    for case in cases if callable(answer) else ():
-        found = answer(*case)
-        if isinstance(found, Tensor) and found.ndim == 0:
-            expect(
-                not torch.isclose(found, _all_classes(*case)),
-                "the masks of all classes are counted: take each box's own class ｜ "
-                "所有类别的掩膜都算进去了：应取每个框自己的类别",
-            )
-            expect(
-                not torch.isclose(found, _two_sigmoids(*case)),
-                "the sigmoid is taken twice ｜ sigmoid 做了两次",
-            )
-    expect_function(answer, mask_loss, cases)
+def precision_along_the_list(answer):
+    """Precision after each entry, where an object counts once."""
+    drawn_hits = torch.randint(-1, 4, (12,), generator=drawn(0)).tolist()
+    expect(
+        callable(answer),
+        f"a function is wanted, got {type(answer).__name__} ｜ "
+        f"需要一个函数，得到的是 {type(answer).__name__}",
+    )
+    for hits in ([2, 1, -1, 1, 0], [0, 0, -1, 1], [-1, 3, 3, -1, 5], [0, 0, -1, -1, *drawn_hits]):
+        found = answer(list(hits))
+        expect(found is not None, NOTHING)
+        found = expect_numbers(found, len(hits))
+        messages = {
+            _doubles: "an object counts once: a later hit of it is not right ｜ "
+            "每个物体只算一次：之后再击中它不算正确",
+            _with_none: "−1 is no object: do not count it ｜ −1 不是物体，不应计入",
+            _recalls: "that is the recall: divide by the entries so far ｜ "
+            "那是召回率：应除以已经看过的项数",
+        }
+        right = precisions(hits)
+        for wrong, message in messages.items():
+            expect(not _close(found, wrong(hits)) or _close(found, right), message)
+        expect(
+            _close(found, right),
+            f"wrong for the hits {hits} ｜ 对击中列表 {hits} 的结果不对",
+        )
+
+
+def _close(found: Sequence[float], wanted: Sequence[float]) -> bool:
+    return all(abs(a - b) < 1e-6 for a, b in zip(found, wanted, strict=True))
 
 
 def cell(box, x: float, y: float) -> tuple[int, int]:
@@ -101,12 +117,18 @@ def cell(box, x: float, y: float) -> tuple[int, int]:
     return int((y - top) / (bottom - top) * 28), int((x - left) / (right - left) * 28)
 
 
+def _rounded(box, x, y):
+    left, top, right, bottom = box
+    return round((y - top) / (bottom - top) * 28), round((x - left) / (right - left) * 28)
+
+
 @exercise(
     4,
     wrong=[
         lambda box, x, y: cell(box, x, y)[::-1],
         lambda box, x, y: (int(y * 28 / (box[3] - box[1])), int(x * 28 / (box[2] - box[0]))),
         lambda box, x, y: (int(y - box[1]), int(x - box[0])),
+        lambda box, x, y: _rounded(box, x, y),
         lambda *case: None,
     ],
 )
@@ -121,5 +143,9 @@ def cell_of_a_point(answer):
         expect(
             found is None or tuple(found) != cell(box, x, y)[::-1] or found == found[::-1],
             "row and column are exchanged ｜ 行与列颠倒了",
+        )
+        expect(
+            found is None or tuple(found) != _rounded(box, x, y) or tuple(found) == cell(box, x, y),
+            "round down, not to the nearest number ｜ 应向下取整，不是四舍五入",
         )
     expect_function(answer, cell, cases)

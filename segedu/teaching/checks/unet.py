@@ -55,8 +55,10 @@ def inputs_of_a_block(answer):
     }
     found = answer(i, j, width)
     expect(found is not None, NOTHING)
-    expect_number(found, channels_read(i, j, width), near=near)
-    expect_function(answer, channels_read, [(0, 1, 5), (0, 4, 5), (3, 1, 32), (1, 2, 8)])
+    for mistake, message in near.items():
+        expect(found != mistake, message)
+    cases = [(i, j, width), (0, 1, 5), (0, 4, 5), (3, 1, 32), (1, 2, 8)]
+    expect_function(answer, channels_read, cases)
 
 
 @exercise(

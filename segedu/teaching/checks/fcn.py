@@ -57,11 +57,11 @@ def smaller_fc6(answer):
     """Receptive field of VGG-16 with a 3×3 fc6."""
     near = {
         404: "that is the field with 7×7 ｜ 那是 7×7 的结果",
-        218: "the step is 32 pixels here, not 1 ｜ 这里的间距是 32 个像素，不是 1",
+        218: "the output stride is 32 pixels here, not 1 ｜ 这里的输出步幅是 32 个像素，不是 1",
         340: "a kernel of 3 adds two steps, not four ｜ 尺寸为 3 的卷积核增加两步，不是四步",
         308: "a kernel of 3 adds two steps, not three ｜ 尺寸为 3 的卷积核增加两步，不是三步",
         244: "a kernel of 3 adds two steps, not one ｜ 尺寸为 3 的卷积核增加两步，不是一步",
-        32: "that is the step; the field is asked ｜ 那是间距；问的是感受野",
+        32: "that is the output stride; the field is asked ｜ 那是输出步幅；问的是感受野",
     }
     expect_number(answer, 276, near=near)
 
@@ -130,16 +130,43 @@ def _expect_unmixed(answer: Callable[[Tensor], Tensor], scores: Tensor) -> None:
 @exercise(
     3,
     wrong=[
-        lambda model, images, number: model(images),
-        lambda model, images, number: skipped(model, images, 3 - number),
-        lambda model, images, number: model.score[number](model(images)),
-        _zeroed_for_good,
-        _without_weight,
+        (lambda model, images, number: model(images), "pool3"),
+        (lambda model, images, number: skipped(model, images, 3 - number), "pool3"),
+        (lambda model, images, number: model.score[number](model(images)), "pool3"),
+        (_zeroed_for_good, "pool3"),
+        (_without_weight, "pool3"),
+        (skipped, "pool4"),
+        (skipped, "pool5"),
+        (skipped, 2),
+        skipped,
+        "pool3",
     ],
     by_person=True,
 )
 def switch_a_skip_off(answer):
-    """Logits of FCN-8s without one of its skips; the model stays as it is."""
+    """Logits of FCN-8s without one of its skips, and the skip on which it depends more."""
+    expect(
+        isinstance(answer, tuple) and len(answer) == 2 and callable(answer[0]),
+        'hand in the function and the name of the pooling, such as (without_skip, "pool4") '
+        '｜ 请同时交出函数与池化的名称，例如 (without_skip, "pool4")',
+    )
+    function, skip = answer
+    _expect_skip_off(function)
+    expect(
+        skip in ("pool3", "pool4"),
+        f'the name must be "pool3" or "pool4", got {skip!r} '
+        f'｜ 名称应为 "pool3" 或 "pool4"，得到的是 {skip!r}',
+    )
+    expect(
+        skip == "pool3",
+        "the function is right; with the parameters of the page the other skip costs more "
+        "mean IoU, with each of the three seeds ｜ 函数正确；但用本页的参数，三个随机种子都是"
+        "关掉另一条时平均 IoU 降得更多",
+    )
+
+
+def _expect_skip_off(answer: Callable[[FCN, Tensor, int], Tensor]) -> None:
+    """The logits without one skip; the model stays as it is."""
     generator = drawn(0)
     model = FCN(3, base_width=2, head_width=4).eval()
     with torch.no_grad():

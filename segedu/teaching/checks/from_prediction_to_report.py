@@ -116,11 +116,14 @@ def _above(findings: Findings, lesions: int, scans: int, threshold: float) -> An
 def point_of_froc(answer):
     """One point of the FROC curve."""
     findings = [(0.95, "a"), (0.8, ""), (0.7, "b"), (0.6, "a"), (0.55, ""), (0.4, ""), (0.2, "d")]
-    for threshold in (0.9, 0.7, 0.5, 0.1):
-        case = (findings, 5, 2, threshold)
+    scores = torch.rand(7, generator=drawn(0)).tolist()
+    other = list(zip(scores, ("a", "", "b", "", "a", "d", ""), strict=True))
+    cases = [(findings, 5, 2, threshold) for threshold in (0.9, 0.7, 0.5, 0.1)]
+    cases += [(other, 6, 3, threshold) for threshold in (scores[1], 0.0)]
+    for case in cases:
         found, expected = expect_numbers(answer(*case), 2), froc_point(*case)
         if found != expected:
-            total = froc_point(findings, 5, 1, threshold)
+            total = froc_point(*case[:2], 1, case[3])
             expect(found != total, "divide the false alarms by the scans ｜ 误报数要除以扫描数")
             twice, above = _twice(*case), _above(*case)
             expect(

@@ -80,7 +80,7 @@ def in_millimetres(answer):
         swapped = torch.tensor([[0, 2, 0], [-0.5, 0, 0], [0, 0, 1]]).double()
         expect(
             not torch.allclose(found, swapped),
-            "that is S R S⁻¹: S and its inverse are swapped ｜ 那是 S R S⁻¹，S 与它的逆放反了",
+            "that is S R inv(S): S and its inverse are swapped ｜ 那是 S R inv(S)：S 与逆放反了",
         )
     expect_tensor(answer, right)
 

@@ -78,4 +78,4 @@ def test_exercises_are_drawn_from_the_notebooks():
     chapter = json.loads((ROOT / "chapters/02-semantic/02-unet.ipynb").read_text(encoding="utf-8"))
     found = dict(titles(chapter))
     assert [*found] == ["unet-1", "unet-2", "unet-3", "unet-4"]
-    assert found["unet-4"] == "Who decides the answer? (hard) ｜ 答案由谁决定？（难）"
+    assert found["unet-4"] == "Who decides the answer? (medium) ｜ 答案由谁决定？（中等）"

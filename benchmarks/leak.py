@@ -31,7 +31,7 @@ from segedu.machine import describe
 from segedu.medical.config import ProjectConfig
 from segedu.medical.patches import GridDataset
 from segedu.medical.project import load_case
-from segedu.medical.scans import find_scans, read_classes
+from segedu.medical.scans import Scan, find_scans, read_classes
 from segedu.medical.task import VolumeTask
 from segedu.metrics import score
 from segedu.models import get_model
@@ -62,7 +62,7 @@ class Slices(NamedTuple):
         return Subset(pairs, chosen.tolist())
 
 
-def read(scans: Sequence[tuple[str, Path, Path]], config: ProjectConfig) -> Slices:
+def read(scans: Sequence[Scan], config: ProjectConfig) -> Slices:
     """All axial slices of the scans; each scan is a patient of its own."""
     images, masks, owners = [], [], []
     for number, scan in enumerate(scans):

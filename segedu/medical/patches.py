@@ -179,7 +179,7 @@ def stack_neighbours(volume: Tensor, neighbours: int) -> Tensor:
 
     Args:
         volume: (D, H, W).
-        neighbours: n, slices on either side; beyond the ends the last slice is repeated.
+        neighbours: n, slices on either side; beyond the ends the outermost slice is repeated.
 
     Returns:
         (D, 2n + 1, H, W).

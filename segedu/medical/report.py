@@ -136,8 +136,7 @@ def write_report(
         raise ValueError(f"failure must be in 0..1, got {failure}")
     folder = Path(folder)
     config = ProjectConfig.load(folder / "config.json")
-    if intensity is not None:
-        config = config.changed(intensity=intensity)
+    shown = config if intensity is None else config.changed(intensity=intensity)
     cases, lesions, about = read_scores(folder)
     result = summarize(cases, patient=config.patient)
     classes = [{"class": c, **_with_interval(row)} for c, row in result["per_class"].items()]
@@ -157,9 +156,9 @@ def write_report(
             _chart(cases, config.classes),
             heading("Best, middle, worst scan ｜ 最好、居中、最差的扫描"),
             paragraphs(PICTURES),
-            *(() if files is None else (paragraphs(_greys(config.intensity[0])),)),
+            *(() if files is None else (paragraphs(_greys(shown.intensity[0])),)),
             _key(config.classes),
-            *(_scan(name, text, folder, files, config) for text, name in _exemplary(cases)),
+            *(_scan(name, text, folder, files, shown) for text, name in _exemplary(cases)),
             heading(f"Dice below {failure:g}, or missed ｜ Dice 低于 {failure:g} 或漏检的例子"),
             _table(failed, config.classes) if failed else "<p>none ｜ 无</p>",
             heading("All scans ｜ 全部扫描"),

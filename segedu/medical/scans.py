@@ -101,8 +101,10 @@ def check_channels(folder: str | Path, count: int) -> None:
             ``modality`` (Decathlon); or, if there is neither, more than 1.
     """
     path = Path(folder, "dataset.json")
-    content = read_json(path) if path.exists() else {}
-    named = content.get("channel_names") or content.get("modality") or {"0": "image"}
+    content = read_json(path) if path.exists() else None
+    listed = content if isinstance(content, dict) else {}
+    given = (listed.get(key) for key in ("channel_names", "modality"))
+    named = next((names for names in given if isinstance(names, dict)), {"0": "image"})
     if len(named) != count:
         raise ValueError(
             f"the scans have {count} channels, but dataset.json names {len(named)}; list them "

@@ -11,7 +11,6 @@ that is also a course of nbgrader::
 """
 
 import ast
-import hashlib
 import json
 import re
 import secrets
@@ -24,6 +23,7 @@ from typing import Any
 from segedu.files import read_json, write_json, write_text
 from segedu.languages import LANGUAGES, Language
 from segedu.teaching.checking import Exercise, exercises, exercises_of_file
+from segedu.teaching.notebooks import new_cell, new_notebook, write_notebook
 from segedu.teaching.posed import Posed, posed
 from segedu.teaching.student import PLACE
 from segedu.tools.copy_chapter import copy_notebook
@@ -141,14 +141,14 @@ def write_assignment(
         (out / "checks").mkdir(parents=True, exist_ok=True)
         shutil.copy(own, out / "checks")
     pieces = [(task, found[task.name][0]) for task in tasks]
-    _write_notebook(out / "source" / out.name / f"{out.name}.ipynb", _notebook(out.name, pieces))
+    write_notebook(out / "source" / out.name / f"{out.name}.ipynb", _notebook(out.name, pieces))
     student = _notebook(out.name, pieces, solutions=False)
     for language in ("both", *LANGUAGES):
         copied = copy_notebook(student, language=language)
         copied["metadata"] = student["metadata"] | {
             "segedu": {"assignment": out.name, "language": language}
         }
-        _write_notebook(out / "students" / language / f"{out.name}.ipynb", copied)
+        write_notebook(out / "students" / language / f"{out.name}.ipynb", copied)
     write_text(out / "nbgrader_config.py", NBGRADER.format(name=out.name, stub=STUB))
     write_json(
         out / "assignment.json",
@@ -222,32 +222,30 @@ def _task(each: Posed, points: float, own: str) -> Task:
 def _notebook(
     name: str, pieces: Sequence[tuple[Task, Posed]], *, solutions: bool = True
 ) -> dict[str, Any]:
-    cells = [_cell("markdown", f"# {name}", "title")]
-    cells += [_cell("markdown", NOTES[k], f"notes-{k}", tags=[f"lang-{k}"]) for k in LANGUAGES]
+    cells = [new_cell("markdown", f"# {name}", "title")]
+    cells += [new_cell("markdown", NOTES[k], f"notes-{k}", tags=[f"lang-{k}"]) for k in LANGUAGES]
     cells += [
-        _cell("code", setup_cell(), "setup", tags=["setup"], jupyter={"source_hidden": True}),
-        _cell("code", "from segedu.teaching import check", "check"),
+        new_cell("code", setup_cell(), "setup", tags=["setup"], jupyter={"source_hidden": True}),
+        new_cell("code", "from segedu.teaching import check", "check"),
     ]
     for task, each in pieces:
         key = task.name
-        cells.append(_cell("markdown", f"## {each.title}", f"{key} title"))
+        cells.append(new_cell("markdown", f"## {each.title}", f"{key} title"))
         for language, text in each.question.items():
-            cell = _cell("markdown", text, f"{key} {language}", tags=[f"lang-{language}"])
+            cell = new_cell("markdown", text, f"{key} {language}", tags=[f"lang-{language}"])
             cells.append(cell)
         if each.context:
-            cells.append(_cell("code", f"{CONTEXT}\n{each.context}", f"{key} context"))
+            cells.append(new_cell("code", f"{CONTEXT}\n{each.context}", f"{key} context"))
         code = f"{each.given}\n{_solution(each) if solutions else STUB}"
-        cells.append(_cell("code", code, key, nbgrader=_nbgrader(key, solution=True)))
+        cells.append(new_cell("code", code, key, nbgrader=_nbgrader(key, solution=True)))
         if task.by_person:
             text = f"{task.rubric['en']}\n\n{task.rubric['zh']}" if solutions else PLACE
             grade = _nbgrader(f"{key}-words", solution=True, grade=True, points=task.points)
-            cells.append(_cell("markdown", text, f"{key} words", nbgrader=grade))
+            cells.append(new_cell("markdown", text, f"{key} words", nbgrader=grade))
         grade = _nbgrader(f"{key}-check", grade=True, points=0 if task.by_person else task.points)
         check = task.check.removesuffix("\nassert verdict") if task.by_person else task.check
-        cells.append(_cell("code", check, f"{key} check", nbgrader=grade))
-    kernel = {"display_name": "Python 3", "language": "python", "name": "python3"}
-    metadata = {"kernelspec": kernel, "language_info": {"name": "python"}}
-    return {"cells": cells, "metadata": metadata, "nbformat": 4, "nbformat_minor": 5}
+        cells.append(new_cell("code", check, f"{key} check", nbgrader=grade))
+    return new_notebook(cells)
 
 
 def _solution(each: Posed) -> str:
@@ -258,23 +256,9 @@ def _solution(each: Posed) -> str:
     return "\n".join(["### BEGIN SOLUTION", *lines, "### END SOLUTION"])
 
 
-def _cell(kind: str, source: str, key: str, **metadata: Any) -> dict[str, Any]:
-    cell = {
-        "cell_type": kind,
-        "id": hashlib.sha256(key.encode()).hexdigest()[:8],
-        "metadata": metadata,
-        "source": source,
-    }
-    return cell | ({"outputs": [], "execution_count": None} if kind == "code" else {})
-
-
 def _nbgrader(
     key: str, *, solution: bool = False, grade: bool = False, points: float | None = None
 ) -> dict[str, Any]:
     kind = {"schema_version": 3, "grade_id": key, "solution": solution, "grade": grade}
     kind |= {"locked": grade and not solution, "task": False}
     return kind | ({} if points is None else {"points": points})
-
-
-def _write_notebook(path: Path, notebook: Mapping[str, Any]) -> None:
-    write_text(path, json.dumps(notebook, ensure_ascii=False, indent=1) + "\n")

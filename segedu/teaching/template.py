@@ -4,10 +4,10 @@
 ``assignment mine.ipynb:1`` takes as they are.
 """
 
-import json
 from pathlib import Path
 
 from segedu.files import write_text
+from segedu.teaching.notebooks import new_cell, new_notebook, write_notebook
 
 TITLE = "### Twice as much (easy) ｜ 加倍（容易）"
 WORDS = {
@@ -62,33 +62,18 @@ def write_template(path: Path) -> Path:
         FileExistsError: one of the two files is there.
         ValueError: a name that `check` cannot have.
     """
-    path = path.with_suffix(".ipynb")
-    name = path.stem
+    name = path.name.removesuffix(".ipynb")
     if not (name.isascii() and name.replace("-", "").isalnum() and name.islower()):
         raise ValueError(f"the name must be small letters, digits and hyphens, got {name!r}")
+    path = path.with_name(f"{name}.ipynb")
     for file in (path, path.with_suffix(".py")):
         if file.exists():
             raise FileExistsError(f"{file} exists: choose another name")
-    cells = [_cell("markdown", TITLE)]
+    cells = [new_cell("markdown", TITLE, "title")]
     for language, (question, summary, answer) in WORDS.items():
-        folded = f"<details><summary>{summary}</summary>\n\n{answer}\n\n</details>"
-        cells.append(_cell("markdown", f"{question}\n\n{folded}", f"lang-{language}"))
-    cells += [
-        _cell("code", STUB.format(name=name), "exercise"),
-        _cell("code", SOLUTION.format(name=name), "solution"),
-    ]
-    kernel = {"display_name": "Python 3", "language": "python", "name": "python3"}
-    notebook = {
-        "cells": [cell | {"id": f"{name[:50]}-{number}"} for number, cell in enumerate(cells)],
-        "metadata": {"kernelspec": kernel, "language_info": {"name": "python"}},
-        "nbformat": 4,
-        "nbformat_minor": 5,
-    }
-    write_text(path, json.dumps(notebook, ensure_ascii=False, indent=1) + "\n")
+        text = f"{question}\n\n<details><summary>{summary}</summary>\n\n{answer}\n\n</details>"
+        cells.append(new_cell("markdown", text, language, tags=[f"lang-{language}"]))
+    for kind, source in (("exercise", STUB), ("solution", SOLUTION)):
+        cells.append(new_cell("code", source.format(name=name), kind, tags=[kind]))
     write_text(path.with_suffix(".py"), CHECK.format(name=name))
-    return path
-
-
-def _cell(kind: str, source: str, *tags: str) -> dict:
-    cell = {"cell_type": kind, "metadata": {"tags": [*tags]} if tags else {}, "source": source}
-    return cell | ({"outputs": [], "execution_count": None} if kind == "code" else {})
+    return write_notebook(path, new_notebook(cells))

@@ -113,6 +113,8 @@ def test_what_is_wrong_with_channels_is_named(folder):
         ({}, 2, 1),
         ({"channel_names": {"0": "T1", "1": "T2"}}, 1, 2),
         ({"modality": {"0": "MRI"}}, 190, 1),
+        ({"modality": "MRI"}, 3, 1),
+        ([], 3, 1),
     ],
 )
 def test_channels_that_no_one_has_named_are_refused(folder, about, count, named):

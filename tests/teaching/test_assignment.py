@@ -107,7 +107,11 @@ def test_an_instructors_own_exercise_from_the_template(tmp_path, capsys):
 
 @pytest.mark.parametrize(
     ("name", "message"),
-    [("mine", "mine.ipynb exists: choose another"), ("My exercise", "small letters, digits")],
+    [
+        ("mine", "mine.ipynb exists: choose another"),
+        ("My exercise", "small letters, digits"),
+        ("mine.v2", "got 'mine.v2'"),
+    ],
 )
 def test_a_template_replaces_nothing_and_has_a_name_that_check_knows(
     name, message, tmp_path, capsys

@@ -10,35 +10,27 @@ from torch.nn import functional as F
 from segedu.teaching.checking import drawn, exercise, expect, expect_number
 
 
-def _step(model, optimizer, images, masks):
-    loss = F.cross_entropy(model(images), masks)
-    optimizer.zero_grad()
-    loss.backward()
-    optimizer.step()
-    return loss.item()
+def _in_order(*names):
+    """A step that does zero_grad, backward and step in this order."""
+
+    def answer(model, optimizer, images, masks):
+        loss = F.cross_entropy(model(images), masks)
+        parts = {
+            "zero_grad": optimizer.zero_grad,
+            "backward": loss.backward,
+            "step": optimizer.step,
+        }
+        for name in names:
+            parts[name]()
+        return loss.item()
+
+    return answer
 
 
-def _without_zero_grad(model, optimizer, images, masks):
-    loss = F.cross_entropy(model(images), masks)
-    loss.backward()
-    optimizer.step()
-    return loss.item()
-
-
-def _zero_grad_after_backward(model, optimizer, images, masks):
-    loss = F.cross_entropy(model(images), masks)
-    loss.backward()
-    optimizer.zero_grad()
-    optimizer.step()
-    return loss.item()
-
-
-def _step_before_backward(model, optimizer, images, masks):
-    loss = F.cross_entropy(model(images), masks)
-    optimizer.step()
-    optimizer.zero_grad()
-    loss.backward()
-    return loss.item()
+_step = _in_order("zero_grad", "backward", "step")
+_without_zero_grad = _in_order("backward", "step")
+_zero_grad_after_backward = _in_order("backward", "zero_grad", "step")
+_step_before_backward = _in_order("step", "zero_grad", "backward")
 
 
 def _softmax_twice(model, optimizer, images, masks):

@@ -96,12 +96,3 @@ def test_a_picture_grows_on_click_and_shrinks_again(browser, miniature):
             widths.append(picture.bounding_box()["width"])
     page.close()
     assert widths[0] == widths[2] >= 200 and widths[1] > 2 * widths[0]
-
-
-def test_pictures_stay_side_by_side_on_a_phone(browser, miniature):
-    page = browser.new_page(viewport={"width": 390, "height": 844})
-    with serve(miniature) as address:
-        page.goto(address + "en/chapters/01-part/02-second.html")
-        boxes = [picture.bounding_box() for picture in page.locator(".segedu-pictures img").all()]
-    page.close()
-    assert boxes[0]["y"] == boxes[1]["y"] and boxes[0]["x"] < boxes[1]["x"]

@@ -242,6 +242,9 @@ def comments_in_both_languages(chapter: Chapter) -> Iterator[Problem]:
             words = re.findall(r"[A-Za-z]{3,}", comment[1]) if comment else []
             if len(words) >= 2 and "｜" not in comment[1]:
                 yield index, f"a comment in one language: {comment[0].strip()[:60]!r}"
+            halves = comment[1].split("｜") if comment and "｜" in comment[1] else []
+            if any(len(re.findall("[(（]", h)) - len(re.findall("[)）]", h)) for h in halves):
+                yield index, f"an edition shows half a bracket: {comment[0].strip()[:60]!r}"
 
 
 def folds_in_jupyter(chapter: Chapter) -> Iterator[Problem]:

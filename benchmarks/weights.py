@@ -63,11 +63,11 @@ NETWORKS = {
     "panoptic_deeplab_tiny": Recipe(
         "panoptic", 8, f"depth=18 base_width=12 {FINE} rates=(1,2,4)", scenes=1536
     ),
-    "yolact_tiny": Recipe("instance", 6, "depth=18", lr="1e-3"),
-    "embedding_tiny": Recipe("panoptic", 6, f"depth=18 {FINE}"),
+    "yolact_tiny": Recipe("instance", 6, "depth=18 image_size=384", lr="1e-3"),
+    "embedding_tiny": Recipe("panoptic", 4, f"depth=18 {FINE}"),
     "panoptic_fpn_tiny": Recipe("panoptic", 4, ENLARGED),
-    "maskformer_tiny": Recipe("panoptic", 12, FINE, lr="1e-3"),
-    "mask2former_tiny": Recipe("panoptic", 12, FINE, lr="1e-3"),
+    "maskformer_tiny": Recipe("panoptic", 8, FINE, lr="1e-3"),
+    "mask2former_tiny": Recipe("panoptic", 8, FINE, lr="1e-3"),
     "sam_tiny": Recipe("promptable", 4, lr="1e-3"),
 }
 

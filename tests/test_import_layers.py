@@ -13,7 +13,7 @@ LAYERS = (
     {"ops"},
     {"models", "losses", "metrics", "data", "viz"},
     {"engine", "page", "tools"},
-    {"report", "clinic", "teaching"},
+    {"report", "clinic", "teaching", "serve"},
     {"tasks"},
     {"medical"},
     {"cli"},

@@ -287,6 +287,15 @@ TABLE: dict[str, dict[str, str]] = {
         "F": NO_RESUME,
         "G": "engine/test_export.py::test_a_missing_package_is_named_with_its_extra",
     },
+    "segedu.cli.serve.run": {
+        "A": "serve/test_service.py::test_answers_are_those_of_predict",
+        "B": "serve/test_service.py::test_hostile_requests_are_refused_and_the_service_lives",
+        "C": "serve/test_service.py::test_answers_are_those_of_predict",
+        "D": "serve/test_service.py::test_a_network_that_is_not_finite_is_refused",
+        "E": NO_SUM,
+        "F": NO_RESUME,
+        "G": "serve/test_service.py::test_mistakes",
+    },
     # training, judging, predicting
     "segedu.engine.fit": {
         "A": "test_tasks.py::test_a_loader_that_stacks_samples_is_named",

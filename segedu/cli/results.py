@@ -16,6 +16,7 @@ from torch import Tensor, nn
 from segedu.cli.sources import Picture
 from segedu.data.transforms import MEAN, STD
 from segedu.engine import predict_strips, predict_tta
+from segedu.engine.deployed import fitted
 from segedu.engine.inference import probabilities
 from segedu.files import atomic_write, write_json
 from segedu.ops import masks_to_boxes, resize_labels, rle
@@ -125,7 +126,7 @@ class SemanticView:
 def predict_objects(model: nn.Module, network: Network, image: Tensor) -> dict[str, Any]:
     """What an instance or panoptic network finds in a picture uint8 (C,H,W), at its size."""
     size = tuple(image.shape[1:])
-    seen = fitted(image, network).as_subclass(Tensor).float() / 255
+    seen = fitted(image, network.image_size).as_subclass(Tensor).float() / 255
     task = Instance() if network.task == "instance" else Panoptic(dict(enumerate(network.isthing)))
     sample = {"image": seen.to(next(model.parameters()).device)}
     (found,) = task.predict(model, [sample])
@@ -136,18 +137,6 @@ def predict_objects(model: nn.Module, network: Network, image: Tensor) -> dict[s
     masks = found["masks"].reshape(-1, *found["masks"].shape[-2:])  # (D,H,W)
     found["masks"] = resize_labels(masks if masks.dtype == torch.bool else masks > 0.5, size)
     return found
-
-
-def fitted(image: Tensor, network: Network) -> Tensor:
-    """The picture at the size at which the network was trained."""
-    if network.image_size is None:
-        return image
-    from torchvision.transforms.v2 import functional
-
-    size = image.shape[1:]
-    factor = min(new / old for new, old in zip(network.image_size, size, strict=True))
-    new = [max(1, round(side * factor)) for side in size]
-    return functional.resize(image, new, antialias=True)
 
 
 class Writer:
@@ -186,7 +175,7 @@ class Writer:
     def semantic(self, name: str, image: Tensor, view: SemanticView) -> str:
         """Write the results of a picture; returns the shares of the classes."""
         size = tuple(image.shape[1:])
-        seen = fitted(image, self.network)
+        seen = fitted(image, self.network.image_size)
         labels = np.empty(seen.shape[1:], np.uint8)
         top = 0
         file = self._path("probabilities", name)

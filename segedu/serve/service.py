@@ -1,0 +1,258 @@
+"""What the service answers: ``/predict``, ``/health``, ``/metrics`` and the page."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import io
+import json
+import time
+from collections.abc import AsyncIterator
+from dataclasses import dataclass
+from typing import Any, Literal
+
+import fastapi
+import numpy as np
+from fastapi.responses import JSONResponse
+from PIL import Image
+from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, ProcessCollector
+from prometheus_client.exposition import CONTENT_TYPE_LATEST, generate_latest
+from starlette.requests import ClientDisconnect
+from torch import Tensor
+
+from segedu import __version__
+from segedu.engine.deployed import Deployed, Found
+from segedu.ops import rle
+from segedu.serve.batches import Batches
+from segedu.serve.page import CONTENT_POLICY, page
+from segedu.serve.pictures import FORMATS, MODES, Refused, read_picture
+from segedu.viz import overlay, overlay_instances
+
+Answer = Literal["mask", "rle", "overlay"]
+
+
+@dataclass(frozen=True)
+class Limits:
+    """What a service takes at most."""
+
+    queue: int = 16
+    """Requests that are being worked on or wait; more are refused with 429."""
+    batch: int = 8
+    """Pictures that the network sees at once."""
+    body: int = 8 * 2**20
+    """Bytes of a picture's file."""
+    pixels: int = 2048 * 2048
+    """Of a picture; larger ones `segedu predict` would see in windows."""
+    upload: float = 10.0
+    """Seconds in which a file must have arrived."""
+    answer: float = 20.0
+    """Seconds in which it must have been answered after that."""
+
+    def __post_init__(self) -> None:
+        for name, value in vars(self).items():
+            if value <= 0:
+                raise ValueError(f"{name} must be positive, got {value}")
+
+
+class Service:
+    """Answers requests with what a network finds; keeps nothing of them but counts.
+
+    Args:
+        network: in its file.
+        limits: of the requests.
+
+    Raises:
+        ValueError: if pictures do not have the channels that the network takes.
+    """
+
+    def __init__(self, network: Deployed, limits: Limits) -> None:
+        contract = network.contract
+        if contract.channels not in MODES:
+            raise ValueError(
+                f"{contract.network} takes {contract.channels} channels; the pictures that are "
+                f"sent to a service have {', '.join(map(str, MODES))}"
+            )
+        self.network, self.limits = network, limits
+        self.open = 0
+        self.registry = CollectorRegistry()
+        ProcessCollector(registry=self.registry)
+        self.requests = Counter(
+            "segedu_requests", "Requests to /predict.", ["status"], registry=self.registry
+        )
+        self.seconds = Histogram(
+            "segedu_request_seconds",
+            "From the whole file to the answer, of those answered.",
+            registry=self.registry,
+            buckets=(0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 20),
+        )
+        self.batch_size = Histogram(
+            "segedu_batch_size",
+            "Pictures that the network saw at once.",
+            registry=self.registry,
+            buckets=(1, 2, 4, 8, 16, 32),
+        )
+        Gauge("segedu_open_requests", "In work or waiting.", registry=self.registry).set_function(
+            lambda: self.open
+        )
+        largest = limits.batch if contract.several and contract.task == "semantic" else 1
+        self.batches = Batches(network.infer, largest, self.batch_size.observe)
+
+    async def predict(self, request: fastapi.Request, answer: Answer) -> fastapi.Response:
+        """The answer to one request; raises `Refused`."""
+        data = await self._body(request)
+        if self.open >= self.limits.queue:
+            raise Refused(429, f"{self.open} requests wait already; try again in a second")
+        self.open += 1
+        start = time.perf_counter()
+        try:
+            async with asyncio.timeout(self.limits.answer):
+                picture, found = await self._found(data)
+                body, media_type = await asyncio.to_thread(self._encoded, picture, found, answer)
+        except TimeoutError:
+            raise Refused(503, f"no answer within {self.limits.answer:g} seconds") from None
+        finally:
+            self.open -= 1
+        elapsed = time.perf_counter() - start
+        self.seconds.observe(elapsed)
+        headers = {
+            "Server-Timing": f"predict;dur={1000 * elapsed:.1f}",
+            "X-Segedu-Found": json.dumps(self._summary(found)),
+        }
+        return fastapi.Response(body, media_type=media_type, headers=headers)
+
+    async def _body(self, request: fastapi.Request) -> bytes:
+        """The file that was sent."""
+        kind = request.headers.get("content-type", "").partition(";")[0].strip().lower()
+        if kind not in FORMATS or request.headers.get("content-encoding", "identity") != "identity":
+            raise Refused(415, f"send a file as it is, as {', '.join(FORMATS)}")
+        too_large = Refused(413, f"the file is too large; allowed are {self.limits.body} bytes")
+        if int(request.headers.get("content-length", 0)) > self.limits.body:
+            raise too_large
+        data = bytearray()
+        try:
+            async with asyncio.timeout(self.limits.upload):
+                async for part in request.stream():
+                    data += part
+                    if len(data) > self.limits.body:
+                        raise too_large
+        except ClientDisconnect:
+            raise Refused(400, "the client went away") from None
+        except TimeoutError:
+            raise Refused(
+                408, f"the file did not arrive within {self.limits.upload:g} seconds"
+            ) from None
+        return bytes(data)
+
+    async def _found(self, data: bytes) -> tuple[Tensor, Found]:
+        contract = self.network.contract
+        picture = await asyncio.to_thread(read_picture, data, contract.channels, self.limits.pixels)
+        try:
+            seen = await asyncio.to_thread(self.network.prepared, picture)
+            inferred = await self.batches(seen)
+        except ValueError as error:
+            raise Refused(422, str(error)) from error
+        size = (picture.shape[1], picture.shape[2])
+        return picture, await asyncio.to_thread(self.network.finished, inferred, size)
+
+    def _encoded(self, picture: Tensor, found: Found, answer: Answer) -> tuple[bytes, str]:
+        """The body of an answer, and its media type."""
+        if answer == "rle":
+            height, width = found.labels.shape
+            content = {"height": height, "width": width, "found": self._segments(found)}
+            return json.dumps(content).encode(), "application/json"
+        if answer == "overlay":
+            return _png(Image.fromarray(self._drawn(picture, found))), "image/png"
+        mask = Image.fromarray(found.labels)
+        if found.scores is None:
+            mask.putpalette([value for color in self.network.contract.colors for value in color])
+        return _png(mask), "image/png"
+
+    def _drawn(self, picture: Tensor, found: Found) -> Any:
+        shown = picture[: 3 if len(picture) >= 3 else 1]
+        if found.masks is not None:
+            return overlay_instances(shown, found.masks)
+        return overlay(shown, found.labels, self.network.contract.colors)
+
+    def _summary(self, found: Found) -> list[dict[str, Any]]:
+        """Of each class that is there, or of each object: number, name, and share or score."""
+        names = self.network.contract.classes
+        listed = [{"class": c, "name": names[c]} for c in found.classes]
+        if found.scores is not None:
+            about = ({"score": round(score, 4)} for score in found.scores)
+        else:
+            counts = np.bincount(found.labels.ravel(), minlength=len(names)) / found.labels.size
+            about = ({"share": round(float(counts[c]), 4)} for c in found.classes)
+        return [entry | more for entry, more in zip(listed, about, strict=True)]
+
+    def _segments(self, found: Found) -> list[dict[str, Any]]:
+        """The summary with the masks as COCO's run lengths."""
+        segments = self._summary(found)
+        for number, entry in enumerate(segments):
+            run_lengths = rle.encode(found.mask(number))
+            entry["segmentation"] = run_lengths | {"counts": run_lengths["counts"].decode()}
+        return segments
+
+    def health(self) -> dict[str, Any]:
+        """That the service is up, and what it is for."""
+        contract = self.network.contract
+        return {
+            "status": "ok",
+            "task": contract.task,
+            "network": contract.network,
+            "classes": contract.classes,
+            "segedu": __version__,
+        }
+
+
+def _png(image: Image.Image) -> bytes:
+    file = io.BytesIO()
+    image.save(file, format="PNG", compress_level=1)
+    return file.getvalue()
+
+
+def application(service: Service) -> fastapi.FastAPI:
+    """The service as an application of ASGI."""
+
+    @contextlib.asynccontextmanager
+    async def working(app: fastapi.FastAPI) -> AsyncIterator[None]:
+        worker = asyncio.create_task(service.batches.work())
+        yield
+        worker.cancel()
+
+    # The pages of FastAPI's documentation load scripts from elsewhere.
+    app = fastapi.FastAPI(
+        title="segedu", version=__version__, lifespan=working, docs_url=None, redoc_url=None
+    )
+    body = {"required": True, "content": {kind: {} for kind in FORMATS}}
+
+    @app.post("/predict", openapi_extra={"requestBody": body})
+    async def predict(request: fastapi.Request, answer: Answer = "mask") -> fastapi.Response:
+        """Segment the picture in the body: a mask, COCO run lengths, or an overlay."""
+        status = 500
+        try:
+            response = await service.predict(request, answer)
+            status = 200
+        except Refused as refusal:
+            status = refusal.status
+            # What has not arrived yet would be taken for the next request.
+            headers = {"Retry-After": "1"} if status in (429, 503) else {"Connection": "close"}
+            response = JSONResponse({"detail": str(refusal)}, status, headers)
+        finally:
+            service.requests.labels(status).inc()
+        return response
+
+    @app.get("/health")
+    async def health() -> dict[str, Any]:
+        return service.health()
+
+    @app.get("/metrics")
+    async def metrics() -> fastapi.Response:
+        return fastapi.Response(generate_latest(service.registry), media_type=CONTENT_TYPE_LATEST)
+
+    @app.get("/", include_in_schema=False)
+    async def index() -> fastapi.Response:
+        headers = {"Content-Security-Policy": CONTENT_POLICY, "X-Content-Type-Options": "nosniff"}
+        content = page(service.network.contract)
+        return fastapi.Response(content, media_type="text/html", headers=headers)
+
+    return app

@@ -67,7 +67,7 @@ NETWORKS = {
     "embedding_tiny": Recipe("panoptic", 4, f"depth=18 {FINE}"),
     "panoptic_fpn_tiny": Recipe("panoptic", 4, ENLARGED),
     "maskformer_tiny": Recipe("panoptic", 8, FINE, lr="1e-3"),
-    "mask2former_tiny": Recipe("panoptic", 8, FINE, lr="1e-3"),
+    "mask2former_tiny": Recipe("panoptic", 5, FINE, lr="1e-3"),
     "sam_tiny": Recipe("promptable", 4, lr="1e-3"),
 }
 

@@ -42,7 +42,7 @@ async function send(file) {
   }));
   const worked = answer.headers.get('Server-Timing').split('dur=')[1];
   const all = Math.round(performance.now() - start);
-  say(texts.done.replace('{worked}', worked).replace('{all}', all));
+  say(texts.done.replaceAll('{worked}', worked).replaceAll('{all}', all));
 }
 field.addEventListener('change', () => send(field.files[0]));
 for (const name of ['dragenter', 'dragover', 'dragleave', 'drop'])

@@ -13,7 +13,7 @@ LAYERS = (
     {"ops"},
     {"models", "losses", "metrics", "data", "viz"},
     {"engine", "page", "tools"},
-    {"report", "clinic", "teaching", "serve"},
+    {"report", "clinic", "teaching", "serve", "compress", "monitor"},
     {"tasks"},
     {"medical"},
     {"cli"},

@@ -296,6 +296,33 @@ TABLE: dict[str, dict[str, str]] = {
         "F": NO_RESUME,
         "G": "serve/test_service.py::test_mistakes",
     },
+    "segedu.cli.monitor.run": {
+        "A": "monitor/test_monitor.py::test_what_was_changed_is_found",
+        "B": "monitor/test_monitor.py::test_a_file_that_is_no_picture_is_left_out_and_said",
+        "C": "monitor/test_monitor.py::test_the_numbers_are_those_of_the_picture",
+        "D": "serve/test_service.py::test_a_network_that_is_not_finite_is_refused",
+        "E": "monitor/test_monitor.py::test_the_numbers_are_those_of_the_picture",
+        "F": NO_RESUME,
+        "G": "monitor/test_monitor.py::test_mistakes",
+    },
+    "segedu.compress.prune_channels": {
+        "A": "- takes tensors",
+        "B": "compress/test_pruning.py::test_what_is_not_understood_stays",
+        "C": "compress/test_pruning.py::test_what_is_added_or_used_twice_goes_together",
+        "D": "- takes weights as they are",
+        "E": "- adds up a filter's weights to rank it alone",
+        "F": NO_RESUME,
+        "G": "compress/test_pruning.py::test_bad_input",
+    },
+    "segedu.compress.quantize": {
+        "A": "compress/test_quantization.py::test_mistakes",
+        "B": "- takes every picture",
+        "C": "compress/test_quantization.py::test_the_file_is_smaller_and_says_nearly_the_same",
+        "D": "compress/test_quantization.py::test_a_network_that_is_not_finite_is_refused",
+        "E": "compress/test_quantization.py::test_the_file_is_smaller_and_says_nearly_the_same",
+        "F": NO_RESUME,
+        "G": "compress/test_quantization.py::test_mistakes",
+    },
     # training, judging, predicting
     "segedu.engine.fit": {
         "A": "test_tasks.py::test_a_loader_that_stacks_samples_is_named",

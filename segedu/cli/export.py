@@ -5,6 +5,7 @@ from pathlib import Path
 
 from segedu.cli.networks import load_model
 from segedu.cli.options import Parser
+from segedu.cli.sources import find_files
 from segedu.files import user_path
 
 EXAMPLES = (
@@ -35,6 +36,11 @@ def add_options(parser: Parser) -> None:
         metavar=("HEIGHT", "WIDTH"),
         help="of the images, where the network allows no other (default: 256 320)",
     )
+    parser.add_argument(
+        "--reference",
+        metavar="INPUT",
+        help="pictures whose statistics the file keeps, for `python -m segedu monitor`",
+    )
     parser.add_argument("--force", action="store_true", help="replace a file that is there")
 
 
@@ -54,6 +60,10 @@ def run(options: argparse.Namespace) -> None:
         raise FileExistsError(f"{out} is there already: --force replaces it")
     if min(options.size) < 64:
         raise ValueError(f"--size must be 64 at least, got {options.size}")
+    if options.reference:  # a mistake is found before the work
+        files = find_files(str(user_path(options.reference))).files
+        if not any(file.exists() for file in files.values()):
+            raise FileNotFoundError(f"--reference: no picture at {options.reference}")
     model, state = load_model(options.checkpoint, "cpu")
     name = state["network"]["name"]
     kind = list_models()[name].task
@@ -86,6 +96,7 @@ def run(options: argparse.Namespace) -> None:
             f"{out}: one image of any size, {_size(out)}; it agrees with PyTorch on {share:.1%} of "
             "the objects"
         )
+        _record(options, out, known.channels)
         return
     metadata |= {
         "preprocessing": f"{INPUT} = (pixels / 255 - mean) / std, per channel, RGB for colours",
@@ -99,6 +110,17 @@ def run(options: argparse.Namespace) -> None:
         f"{out}: {what}, {_size(out)}; the logits differ from PyTorch's by "
         f"{written.difference:.1e} of the largest at most"
     )
+    _record(options, out, known.channels)
+
+
+def _record(options: argparse.Namespace, out: Path, channels: int) -> None:
+    """Keep the statistics of the pictures of ``--reference`` in the file, if it was given."""
+    from segedu import monitor
+    from segedu.cli.monitor import read
+
+    if options.reference:
+        count = monitor.record(out, read(options.reference, channels, []))
+        print(f"it keeps the statistics of {count} pictures, for `python -m segedu monitor`")
 
 
 def _size(file: Path) -> str:

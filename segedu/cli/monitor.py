@@ -1,0 +1,76 @@
+"""Compare pictures with those that an exported network was made for."""
+
+from __future__ import annotations
+
+import argparse
+import sys
+from collections.abc import Iterator
+from typing import TYPE_CHECKING
+
+from segedu.cli.options import Parser
+from segedu.files import user_path
+
+if TYPE_CHECKING:
+    from torch import Tensor
+
+EXAMPLES = (
+    "export --checkpoint runs/unet/best.pt --out unet.onnx --reference photos/",
+    "monitor unet.onnx today/ --out drift.html",
+)
+
+
+def add_options(parser: Parser) -> None:
+    """The file, the pictures, and the page."""
+    parser.usage = "%(prog)s MODEL.onnx INPUT --out PAGE.html"
+    parser.epilog = "The exit status is 1 if something has drifted."
+    parser.add_argument("model", help="a file of `python -m segedu export --reference`")
+    parser.add_argument("input", help="pictures: a folder, a pattern in quotes, a video")
+    parser.add_argument("--out", required=True, help="the page, whose name ends in .html")
+
+
+def run(options: argparse.Namespace) -> int:
+    """Compare and report; returns 1 if something has drifted."""
+    from segedu import monitor
+    from segedu.engine.deployed import Deployed
+
+    out = user_path(options.out)
+    if out.suffix.lower() != ".html":
+        raise ValueError(f"--out: {out} must end in .html")
+    network = Deployed(user_path(options.model))
+    recorded = network.contract.reference
+    if recorded is None:
+        raise ValueError(
+            f"{options.model} holds no reference: write it by `python -m segedu export ... "
+            "--reference PICTURES`"
+        )
+    names: list[str] = []
+    now = monitor.collect(network, read(options.input, network.contract.channels, names))
+    rows = monitor.compare(recorded["numbers"], now)
+    monitor.write_report(out, rows, recorded["numbers"], now, names)
+    print(f"{len(names)} pictures against {recorded['pictures']}: {monitor.verdict(rows)}")
+    print(f"the page: {options.out}")
+    return int(any(row.drifted for row in rows))
+
+
+def read(text: str, channels: int, names: list[str]) -> Iterator[Tensor]:
+    """The pictures that a path or a pattern names; what cannot be read is counted on stderr.
+
+    Args:
+        text: see `segedu.cli.sources.find_files`.
+        channels: of the pictures.
+        names: gets those of the pictures.
+    """
+    from segedu.cli.predict import MAX_PIXELS
+    from segedu.cli.sources import find_files, pictures
+
+    failed: list[str] = []
+    for name, file in find_files(str(user_path(text))).files.items():
+        try:
+            for picture in pictures(name, file, channels, MAX_PIXELS):
+                pixels = picture.read()
+                names.append(picture.name)
+                yield pixels
+        except (OSError, ValueError) as error:
+            failed.append(" ".join(str(error).split()))
+    if failed:
+        print(f"segedu: {len(failed)} files left out: {failed[0]}", file=sys.stderr)

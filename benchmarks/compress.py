@@ -1,9 +1,9 @@
 """Smaller and faster: eight bits, pruned channels, a teacher; what each costs and brings.
 
-    python benchmarks/compress.py            # writes book/results/compress.json; 15 minutes
+    python benchmarks/compress.py            # writes book/results/compress.json; 5 minutes
     python benchmarks/compress.py --quick    # seconds of training, no file
 
-The teacher is a U-Net of width 16, trained on scenes of 96 x 96 pixels and judged on others. Times
+The teacher is a U-Net of width 16, trained on scenes of 64 x 64 pixels and judged on others. Times
 are those of one thread and one picture; all candidates of a network take turns in one process, and
 the processor's time is counted, which other programs disturb less.
 """
@@ -55,14 +55,14 @@ ROUNDS = 15
 class Budget(NamedTuple):
     """Scenes, and passes through them."""
 
-    size: int = 96
+    size: int = 64
     train: int = 256
     val: int = 64
     batch_size: int = 8
     lr: float = 5e-3
-    teacher: int = 16
-    student: int = 8
-    tuning: int = 3
+    teacher: int = 12
+    student: int = 6
+    tuning: int = 2
     seeds: tuple[int, ...] = (0, 1, 2)
 
 
@@ -255,7 +255,7 @@ def main() -> None:
     torch.set_num_threads(1)
     budget = Budget()
     if quick:
-        budget = Budget(size=64, train=16, val=4, teacher=1, student=1, tuning=1, seeds=(0,))
+        budget = Budget(size=32, train=16, val=4, teacher=1, student=1, tuning=1, seeds=(0,))
     study = Study(budget)
     example = torch.zeros(1, 3, budget.size, budget.size)
     result: dict[str, Any] = {

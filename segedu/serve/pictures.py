@@ -34,13 +34,16 @@ def read_picture(data: bytes, channels: int, max_pixels: int) -> Tensor:
 
     Args:
         data: the file.
-        channels: C: 1 makes colours grey, 3 repeats grey and drops transparency, 4 is RGBA.
+        channels: C: 1 makes colours grey, 3 repeats grey and drops transparency, 4 is RGBA, which
+            the picture must be.
         max_pixels: largest height times width that is decoded.
 
     Raises:
         Refused: if it is no such file, broken, an animation, of 16 bits, or too large.
     """
     image = _opened(data, max_pixels)
+    if channels == 4 and image.mode not in ("RGBA", "PA") and "transparency" not in image.info:
+        raise Refused(422, f"the network takes RGBA pictures, this one is {image.mode}")
     try:
         image = ImageOps.exif_transpose(image).convert(MODES[channels])
     except Exception as error:  # a decoder of Pillow may raise anything

@@ -74,7 +74,7 @@ def server(app: FastAPI, idle: float) -> uvicorn.Server:
         app,
         http=guarded(idle),
         ws="none",
-        log_level="critical",  # what it says of broken requests tells an operator nothing
+        log_level="error",  # warnings are of broken requests
         access_log=False,
         server_header=False,
         proxy_headers=False,

@@ -107,20 +107,29 @@ def test_answers_are_those_of_predict(folder, small, name, media, mode, saving):
     assert json.loads(headers["x-segedu-found"]) == summary
 
 
-@pytest.mark.parametrize("settings", [{"num_classes": 1}, {"image_size": [48, 64]}, {"grey": True}])
-def test_other_contracts_are_kept_as_well(tmp_path, settings):
-    if settings == {"num_classes": 1}:
-        settings = {"num_classes": 1, "config": {"classes": CLASSES[:2], "colors": COLORS[:2]}}
-    elif "grey" in settings:
-        settings = {"in_channels": 1, "config": {"mean": [0.4], "std": [0.2]}}
-    else:
-        settings = {"config": settings}
+TWO_CLASSES = {"num_classes": 1, "config": {"classes": CLASSES[:2], "colors": COLORS[:2]}}
+GREY = {"in_channels": 1, "config": {"mean": [0.4], "std": [0.2]}}
+RGBA = {"in_channels": 4, "config": {"mean": [0.4] * 4, "std": [0.2] * 4}}
+
+
+@pytest.mark.parametrize(
+    "settings, mode",
+    [
+        (TWO_CLASSES, "RGB"),
+        ({"config": {"image_size": [48, 64]}}, "RGB"),
+        (GREY, "RGB"),
+        (RGBA, "RGBA"),
+    ],
+)
+def test_other_contracts_are_kept_as_well(tmp_path, settings, mode):
     file = exported(tmp_path, **settings)
-    picture(tmp_path, "a.png", (90, 75))
+    picture(tmp_path, "a.png", (90, 75), mode)
     mask, _ = predicted(tmp_path, "a.png")
     with running(Deployed(file, 1)) as (port, _):
         status, _, body = predict(port, (tmp_path / "a.png").read_bytes())
+        plain = predict(port, hostile.image())
     assert status == 200 and np.array_equal(as_array(body), mask)
+    assert plain[0] == (422 if mode == "RGBA" else 200)
 
 
 @pytest.mark.slow  # exports a detector

@@ -29,7 +29,7 @@ _UNARY = frozenset(
     ("relu", "relu_", "relu6", "leaky_relu", "elu", "gelu", "silu", "mish", "hardswish")
     + ("hardsigmoid", "hardtanh", "sigmoid", "tanh", "clamp", "dropout", "dropout2d")
     + ("max_pool2d", "avg_pool2d", "adaptive_avg_pool2d", "adaptive_max_pool2d", "interpolate")
-    + ("contiguous", "clone", "detach", "to", "float", "_AnyPool")
+    + ("contiguous", "clone", "detach", "to", "float")
 )
 # Of two, element by element:
 _BINARY = frozenset(
@@ -215,11 +215,12 @@ class _Watcher(TorchFunctionMode):
         if name in _QUESTIONS:
             return result
         channels = self._through(name, args, kwargs)
-        if channels is None:
-            self.give_up(args, kwargs)
-            self._forget(result)
-        else:
+        if channels is not None and _has(result, channels):
             self._note(result, channels)
+            return result
+        self.give_up(args, kwargs)
+        self.channels.pin(channels or ())
+        self._forget(result)
         return result
 
     def _forget(self, result: Any) -> None:
@@ -229,7 +230,7 @@ class _Watcher(TorchFunctionMode):
 
     def _through(self, name: str, args: Any, kwargs: Any) -> list[int] | None:
         """The channels of a function's result, or None if they are not known."""
-        first = self._of(args[0]) if args else None
+        first = self._of(args[0] if args else kwargs.get("input"))
         module = next((self._modules[a] for a in args if self._is_known_weight(a)), None)
         module = module or self._modules.get(kwargs.get("weight"))
         if module is not None:
@@ -286,13 +287,18 @@ class _Watcher(TorchFunctionMode):
             narrow, wide = sorted(tracked, key=len)
             if len(narrow) == len(wide):
                 self.channels.unite(narrow, wide)
-            else:  # one map for all channels
+            elif len(narrow) == 1:  # one map for all channels
                 self.channels.pin(narrow)
-            return wide
+            return wide if len(narrow) in (1, len(wide)) else None
         stranger = next(value for value, own in known if own is None)
         if isinstance(stranger, Tensor) and stranger.numel() > 1:
             return None
         return tracked[0]
+
+
+def _has(result: Any, channels: Sequence[int]) -> bool:
+    """Whether a result can be a feature map of these channels."""
+    return isinstance(result, Tensor) and result.ndim > 2 and result.shape[1] == len(channels)
 
 
 def _axes(args: Any, kwargs: Any) -> tuple[int, ...]:

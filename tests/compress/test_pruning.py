@@ -45,6 +45,41 @@ def test_a_pruned_network_is_the_one_in_which_nobody_reads_what_went(name):
     assert 0.4 < part.macs / whole.macs < 0.6 and 0.4 < part.parameters / whole.parameters < 0.6
 
 
+@pytest.mark.slow  # networks of their published size
+@pytest.mark.parametrize("name", ["segnet_basic", "enet", "fc_densenet56", "hrnet_w18"])
+def test_networks_of_other_kinds_are_pruned_as_rightly(name):
+    """Pooling with indices, dilation and uneven kernels, dense blocks, four strides at once."""
+    torch.manual_seed(0)
+    model = get_model(name, CLASSES).eval().double()
+    sample = images().double()
+    with torch.no_grad():
+        smaller = prune_channels(model, sample, 0.3)
+        wanted = without_readers(model, sample, 0.3)(sample)
+        assert (smaller(sample) - wanted).abs().max() < 1e-9 * wanted.abs().max()
+    assert sum(map(torch.numel, smaller.parameters())) < sum(map(torch.numel, model.parameters()))
+
+
+class ByName(nn.Module):
+    """A function whose input has a name, and one that gives two results."""
+
+    def __init__(self):
+        super().__init__()
+        self.first, self.second = nn.Conv2d(3, 8, 1), nn.Conv2d(8, 8, 1)
+        self.last = nn.Conv2d(8, 2, 1)
+
+    def forward(self, x):
+        x = nn.functional.conv2d(input=self.first(x), weight=self.second.weight)
+        x, _ = nn.functional.max_pool2d(x, 2, return_indices=True)
+        return self.last(x)
+
+
+def test_inputs_by_name_are_followed_and_pairs_of_results_are_not():
+    smaller = prune_channels(ByName(), images(), 0.5)
+    shapes = {name: tuple(m.weight.shape[:2]) for name, m in smaller.named_children()}
+    assert shapes == {"first": (4, 3), "second": (8, 4), "last": (2, 8)}
+    assert smaller(images()).shape == (2, 2, 32, 48)
+
+
 @pytest.mark.parametrize("name", NETWORKS)
 def test_a_pruned_network_can_be_trained_and_exported(name, tmp_path):
     pytest.importorskip("onnxruntime")

@@ -199,7 +199,7 @@ def main() -> None:
         bodies = [name.read_bytes() for name in names]
         masks = [np.asarray(Image.open(folder / "out" / "mask" / name.name)) for name in names]
         with service(file) as (port, pid):
-            load(port, pid, bodies, masks, 2.0)  # the first pictures find everything cold
+            load(port, pid, bodies, masks, seconds / 3)  # batches of every size, memory for them
             plain = load(port, pid, bodies, masks, seconds)
             attacked: list[Counter[str]] = []
             attacker = threading.Thread(target=lambda: attacked.append(attack(port)))

@@ -7,6 +7,9 @@ import sys
 import warnings
 from collections.abc import Sequence
 from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
 
 from segedu.files import user_path
 from segedu.medical import dicom
@@ -60,6 +63,8 @@ def inspect(options: argparse.Namespace) -> int:
     if options.path.is_file():
         print(f"{options.path.name}: {_describe(read_volume(options.path))}")
         return 0
+    if (options.path / "imagesTr").is_dir():
+        return _inspect_training_set(options.path)
     found = dicom.scan(options.path)
     problems = [] if options.series else list(found.unreadable.values())
     for series in found.series:
@@ -83,6 +88,26 @@ def inspect(options: argparse.Namespace) -> int:
         f"{len(found.series)} series, {len(problems)} problems, {len(found.others)} other files"
         + shown
     )
+    return 1 if problems else 0
+
+
+def _inspect_training_set(folder: Path) -> int:
+    """Each scan of a folder in the layout that ``train`` reads, its labels, and what is wrong."""
+    from segedu.medical.scans import find_scans, read_pair
+
+    scans = find_scans(folder)
+    problems = 0
+    for scan in scans:
+        try:
+            channels, truth = read_pair(scan.images, scan.labels)
+        except ValueError as error:
+            problems += 1
+            print(f"{scan.name}: problem: {error}")
+            continue
+        several = f"{len(channels)} channels, " if len(channels) > 1 else ""
+        labels = " ".join(f"{label:g}" for label in np.unique(truth.array))
+        print(f"{scan.name}: {several}{_describe(channels[0])}, labels {labels}")
+    print(f"{len(scans)} scans with labels, {problems} problems")
     return 1 if problems else 0
 
 
@@ -158,8 +183,9 @@ def command_parser() -> argparse.ArgumentParser:
 
     command = commands.add_parser("inspect", help="list series, their geometry and problems")
     command.add_argument(
-        "path", type=user_path, help="folder of DICOM files, NIfTI or DICOM-SEG file"
-    )
+        "path", type=user_path,
+        help="folder of DICOM files, NIfTI or DICOM-SEG file, or folder with imagesTr and labelsTr",
+    )  # fmt: skip
     command.add_argument("--series", metavar="UID", help="look into this one only")
     command.add_argument(
         "--headers", action="store_true", help="do not decode the images: quicker, but finds less"

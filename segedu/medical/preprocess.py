@@ -57,13 +57,22 @@ def window(volume: Volume, which: str | Window = "lung") -> Volume:
         >>> window(ct, "lung").array.tolist()
         [[[0.0, 0.5, 1.0, 1.0]]]
     """
+    return volume.with_array(named_window(which).scale(volume.array.astype(np.float32)))
+
+
+def named_window(which: str | Window) -> Window:
+    """A window by its name, or as it is given.
+
+    Raises:
+        ValueError: for an unknown name or a width that is not positive.
+    """
     if isinstance(which, str):
         if which not in WINDOWS:
-            raise ValueError(f"which must be one of {', '.join(WINDOWS)}, got {which!r}")
+            raise ValueError(f"window must be one of {', '.join(WINDOWS)}, got {which!r}")
         which = WINDOWS[which]
     if not which.width > 0:
         raise ValueError(f"a window needs a positive width, got {which.width}")
-    return volume.with_array(which.scale(volume.array.astype(np.float32)))
+    return which
 
 
 def normalize(volume: Volume, *, low: float = 0.5, high: float = 99.5) -> Volume:

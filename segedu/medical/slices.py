@@ -22,13 +22,18 @@ TITLES = {
     "coronal": ("coronal, slice {} of {} from the front", "冠状面，自前向后第 {} 层，共 {} 层"),
     "sagittal": ("sagittal, slice {} of {} from the right", "矢状面，自右向左第 {} 层，共 {} 层"),
 }
+PLANE_NAMES = {
+    "axial": "axial ｜ 横断面",
+    "coronal": "coronal ｜ 冠状面",
+    "sagittal": "sagittal ｜ 矢状面",
+}
 #: What a voxel of the map of errors may be, and its colour.
 ERRORS = {
     "truth only ｜ 仅真值": (86, 180, 233),
     "prediction only ｜ 仅预测": (230, 159, 0),
     "another class ｜ 类别不同": (204, 121, 167),
 }
-_OPPOSITE = dict(zip("LRPASI", "RLAPIS", strict=True))
+OPPOSITE = dict(zip("LRPASI", "RLAPIS", strict=True))
 _BARS = (100, 50, 20, 10, 5, 2, 1)  # lengths of the scale in mm
 _ON_ANYTHING = [patheffects.withStroke(linewidth=2.5, foreground="black")]
 
@@ -70,11 +75,20 @@ def cut(plane: str, index: int, grey: Volume, truth: Volume, found: Volume) -> S
     """
     turned = grey.reorient(PLANES[plane])
     _, height, width = np.multiply(turned.shape, turned.spacing)
-    _, down, right = PLANES[plane]
-    english, chinese = (text.format(index + 1, turned.shape[0]) for text in TITLES[plane])
     slices = (volume.view(plane, index)[0] for volume in (grey, truth, found))
-    letters = (_OPPOSITE[right], right, _OPPOSITE[down], down)
-    return Shown(*slices, (height, width), letters, f"{english} ｜ {chinese}")
+    title = slice_title(plane, index, turned.shape[0])
+    return Shown(*slices, (height, width), sides(plane), title)
+
+
+def slice_title(plane: str, index: int, count: int) -> str:
+    """Which slice of how many this is, counted from 1, ``English ｜ 中文``."""
+    return " ｜ ".join(text.format(index + 1, count) for text in TITLES[plane])
+
+
+def sides(plane: str) -> tuple[str, str, str, str]:
+    """The letters of what lies left, right, above and below in a slice."""
+    _, down, right = PLANES[plane]
+    return OPPOSITE[right], right, OPPOSITE[down], down
 
 
 def contours(shown: Shown, colors: Sequence[tuple[int, int, int]]) -> Figure:

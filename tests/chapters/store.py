@@ -34,6 +34,7 @@ def kernel_environment(root: Path = ROOT) -> dict[str, str]:
         "OMP_NUM_THREADS": "1",
         "MKL_NUM_THREADS": "1",
         "TQDM_DISABLE": "1",
+        "SEGEDU_LIVE": "0",  # no widgets, even if Jupyter started this
         "PYTHONPATH": os.pathsep.join(dict.fromkeys(path)),
     }
 

@@ -365,6 +365,16 @@ def test_syntaxes_that_are_none(tmp_path, syntax):
         read_series(tmp_path)
 
 
+def test_scouts_of_a_ct_are_no_slices(make_series):
+    """Two parallel projections look like a volume; those of an MR are slices."""
+    kind = ["ORIGINAL", "PRIMARY", "LOCALIZER"]
+    folder, _ = make_series(heights=(0, 5), ImageType=kind)
+    with pytest.raises(VolumeError, match=r"[01]\.dcm is a scout \(LOCALIZER\): a projection"):
+        read_series(folder)
+    folder, pixels = make_series(folder="mr", heights=(0, 5), ImageType=kind, Modality="MR")
+    assert read_series(folder).shape == pixels.shape
+
+
 def test_films_are_not_series(tmp_path):
     folder = one_file(tmp_path, pydicom.encaps.encapsulate([b"\0" * 48]), syntax=MPEG)
     with pytest.raises(VolumeError, match="slice.dcm: MPEG2.*is not a way to store images"):

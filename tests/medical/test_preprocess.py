@@ -162,7 +162,7 @@ def test_bounding_box_holds_the_mask_and_a_margin():
 @pytest.mark.parametrize(
     ("call", "message"),
     [
-        (lambda v: window(v, "brain"), "which must be one of lung.*'brain'"),
+        (lambda v: window(v, "brain"), "window must be one of lung.*'brain'"),
         (lambda v: window(v, Window(0, 0)), "positive width"),
         (lambda v: normalize(v, low=60, high=40), "0 <= low < high"),
         (lambda v: normalize(v.with_array(np.full((2, 2, 2), np.nan))), "not finite"),

@@ -5,6 +5,7 @@ import json
 import numpy as np
 import pytest
 
+from segedu.medical.__main__ import main
 from segedu.medical.nifti import write_nifti
 from segedu.medical.scans import (
     check_channels,
@@ -153,3 +154,20 @@ def test_labels_on_another_grid_are_refused_with_the_cure(folder):
     write_nifti(image().crop((0, 0, 0), (1, 3, 4)), folder / "labelsTr" / "a.nii.gz")
     with pytest.raises(ValueError, match="a.nii.gz: image and labels .*convert LABELS .*--like"):
         read_pair(*find_scans(folder)[0][1:])
+
+
+def test_inspect_looks_through_a_folder_of_scans_with_labels(folder, capsys):
+    assert main(["inspect", str(folder)]) == 0
+    first, total = capsys.readouterr().out.splitlines()
+    assert first == "a: 2 slices of 3 x 4, spacing 3 x 1 x 2 mm, axes SPL, labels 0 1"
+    assert total == "1 scans with labels, 0 problems"
+    (folder / "labelsTr" / "a.nii.gz").write_bytes(b"no image")
+    assert main(["inspect", str(folder)]) == 1
+    told = capsys.readouterr().out
+    assert "a: problem: a.nii.gz" in told and "1 scans with labels, 1 problems" in told
+
+
+def test_inspect_says_how_nifti_files_are_given(folder, capsys):
+    assert main(["inspect", str(folder / "imagesTr")]) == 2
+    told = capsys.readouterr().err
+    assert "1 that are not DICOM (a.nii.gz); give a NIfTI file itself, or the folder in" in told

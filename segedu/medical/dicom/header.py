@@ -108,6 +108,24 @@ class Header:
         return tuple(numbers.tolist())
 
 
+def check_kind(header: Header) -> None:
+    """Refuse images that are no slice of a patient, by their ImageType.
+
+    Raises:
+        VolumeError: a mosaic, or the scout of a CT; that of an MR does show slices.
+    """
+    kinds = np.atleast_1d(header.get("ImageType") or "").tolist()
+    if "MOSAIC" in kinds:
+        raise VolumeError(
+            f"{header.name} is a mosaic, many slices side by side in one image: split it with "
+            "dcm2niix, and give the NIfTI file"
+        )
+    if "LOCALIZER" in kinds and header.get("Modality") == "CT":
+        raise VolumeError(
+            f"{header.name} is a scout (LOCALIZER): a projection, no slice; leave its series out"
+        )
+
+
 def plain_uid(value: object) -> str:
     """A UID that is one, otherwise ``""``: it may be any text, and it is quoted in messages."""
     text = str(value or "")

@@ -7,7 +7,7 @@ import numpy as np
 
 from segedu.medical._files import overheard
 from segedu.medical.dicom.encoding import check_claim, decodable_syntax, plugins
-from segedu.medical.dicom.header import Header
+from segedu.medical.dicom.header import Header, check_kind
 from segedu.medical.dicom.parsing import guarded, read_tags
 from segedu.medical.volume import VolumeError
 
@@ -30,11 +30,7 @@ def check_image(header: Header) -> None:
             f"{header.name} is a multi-frame file that does not say where its frames lie: of these "
             "only enhanced CT, MR and PET are read"
         )
-    if "MOSAIC" in np.atleast_1d(header.get("ImageType") or "").tolist():
-        raise VolumeError(
-            f"{header.name} is a mosaic, many slices side by side in one image: split it with "
-            "dcm2niix, and give the NIfTI file"
-        )
+    check_kind(header)
     for keyword in ("Rows", "Columns"):
         if not 1 <= header.number(keyword) <= MAX_SIDE:
             raise VolumeError(f"{header.name}: {keyword} must be in 1..{MAX_SIDE}")

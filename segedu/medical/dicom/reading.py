@@ -80,7 +80,7 @@ def read_images(
     if padded:
         warnings.warn(
             f"{padded} voxels hold PixelPaddingValue outside the field of view; they became "
-            f"{padding:g} (keep_padding leaves them)",
+            f"{padding:g} (--keep-padding or keep_padding=True leaves them)",
             stacklevel=3,
         )
     return grid.with_array(array)

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from segedu.medical.dicom.frames import NO_IMAGES, read_headers
-from segedu.medical.dicom.header import Header
+from segedu.medical.dicom.header import Header, check_kind
 from segedu.medical.dicom.parsing import series_uid
 from segedu.medical.volume import VolumeError
 
@@ -126,6 +126,7 @@ def choose(found: Folder, folder: str | Path, uid: str | None = None) -> Series:
     (series,) = chosen
     first = series.headers[0]
     if Path(folder) == first.path and first.frame is None:
+        check_kind(first)
         raise VolumeError(
             f"{first.name} is one image of a series, not a volume; give the folder that holds the "
             "series"
@@ -169,6 +170,8 @@ def _no_images(found: Folder) -> str:
     if found.others:
         held.append(f"{len(found.others)} that are not DICOM ({_first_of(found.others, 3)})")
     text = f"no DICOM images found, of files there are: {', '.join(held) or 'none'}"
+    if any(name.lower().endswith((".nii", ".nii.gz")) for name in found.others):
+        text += "; give a NIfTI file itself, or the folder in which imagesTr and labelsTr lie"
     kinds = {series.modality for series in found.series}
     if "SEG" in kinds:
         text += "; labels of a SEG are read if you give its file in place of the folder"

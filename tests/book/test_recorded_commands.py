@@ -5,7 +5,16 @@ import shlex
 
 import pytest
 
-from benchmarks import camvid, imbalance, leak, region_losses, semantic, surfaces, weights
+from benchmarks import (
+    camvid,
+    imbalance,
+    leak,
+    panoptic,
+    region_losses,
+    semantic,
+    surfaces,
+    weights,
+)
 from segedu.cli import datasets, parser, specs
 from segedu.medical.__main__ import command_parser
 from segedu.models import cost, get_model, list_models
@@ -118,6 +127,16 @@ def test_the_losses_compared_are_those_of_the_scripts():
     assert [run["seed"] for run in surface["runs"]] == [0, 1, 2, 3, 4]
     for run in surface["runs"]:
         assert list(run["begun"]) == list(run["continued"]) == list(surfaces.LOSSES)
+
+
+def test_the_weights_of_the_semantic_loss_are_those_of_the_script():
+    record, budget = result("panoptic"), panoptic.Budget()
+    lists = {key: list(getattr(budget, key)) for key in ("weights", "seeds")}
+    assert record["budget"] == budget._asdict() | lists
+    assert record["lr"] == panoptic.LEARNING_RATE
+    assert [run["seed"] for run in record["runs"]] == lists["seeds"]
+    for run in record["runs"]:
+        assert [after["weight"] for after in run["after"]] == lists["weights"]
 
 
 def test_the_leak_was_measured_by_the_script():

@@ -130,7 +130,7 @@ def bounding_box(
     return tuple(start), tuple(stop)
 
 
-def extract_lungs(ct: Volume, *, min_lung_ml: float = 20.0, closing_mm: float = 8.0) -> Volume:
+def extract_lungs(ct: Volume, *, min_lung_ml: float = 20.0, closing_mm: float = 30.0) -> Volume:
     """Find the lungs in a CT by thresholds and connectivity, without any learning.
 
     1. The body is the largest piece of tissue, filled slice by slice. Air (below -320 HU) inside it
@@ -144,7 +144,8 @@ def extract_lungs(ct: Volume, *, min_lung_ml: float = 20.0, closing_mm: float = 
     Args:
         ct: HU, any orientation and spacing.
         min_lung_ml: smaller pieces are no lung.
-        closing_mm: diameter of the ball.
+        closing_mm: diameter of the ball; by default that of the largest nodules, so that none at
+            the border of a lung is lost.
 
     Returns:
         uint8 on the grid of ``ct``: 1 right lung, 2 left lung, 0 else. The trachea, the main

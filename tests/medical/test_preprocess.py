@@ -3,7 +3,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from segedu.medical.phantom import PhantomConfig, generate
+from segedu.medical.phantom import NODULE, Nodule, PhantomConfig, generate
 from segedu.medical.preprocess import (
     WINDOWS,
     Window,
@@ -91,6 +91,14 @@ def test_vessels_and_nodules_inside_and_at_the_border_are_closed():
     found = extract_lungs(Volume(ct, (3.0, 2.0, 2.0))).array
     assert (found[9:11, 38:41, 30:33] == 1).all()
     assert (found[9:11, 38:40, 21] == 1).all()  # a ball leaves a dent of one voxel
+
+
+def test_large_nodules_stay_in_the_lung():
+    nodules = [Nodule(30, lung="right"), Nodule(30, lung="left"), Nodule(24), Nodule(24)]
+    for seed in (11, 12):  # several lie at the border of a lung
+        phantom = generate(seed, PhantomConfig(**SMALL | {"nodules": tuple(nodules)}))
+        found = extract_lungs(phantom.image).array > 0
+        assert found[phantom.labels.array == NODULE].mean() > 0.97
 
 
 @pytest.mark.parametrize("hu", [-1000, 40])

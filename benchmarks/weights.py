@@ -49,6 +49,11 @@ class Recipe(NamedTuple):
     settings: str = ""  #: of the network, as ``--set`` takes them
     lr: str = "2e-3"
     scenes: int = 2048
+    batch_size: int = 4
+    crop: int = 128
+    loss: str = ""  #: of a semantic network
+    model: str = ""  #: name of the network, if it is not that of the recipe
+    weights: str = "scenes"  #: name of the set that they belong to
 
 
 # Most objects of these scenes are smaller than 16 pixels, and a network at stride 4 sees little of
@@ -58,6 +63,8 @@ ENLARGED = (
     "rpn_fg_iou_thresh=0.5"
 )
 FINE = "max_pool=false"
+# These run in a page of the book, on a phone too: 0.5 million parameters.
+NARROW, OVERLAP = "base_width=8", "ce+0.5*dice"
 NETWORKS = {
     "mask_rcnn_tiny": Recipe("instance", 6, ENLARGED),
     "panoptic_deeplab_tiny": Recipe(
@@ -69,6 +76,12 @@ NETWORKS = {
     "maskformer_tiny": Recipe("panoptic", 8, FINE, lr="1e-3"),
     "mask2former_tiny": Recipe("panoptic", 5, FINE, lr="1e-3"),
     "sam_tiny": Recipe("promptable", 4, lr="1e-3"),
+    "unet": Recipe("semantic", 6, NARROW, "3e-3", batch_size=8, crop=96, loss=OVERLAP),
+    "unet_without_skips": Recipe(
+        *("semantic", 6, f"{NARROW} skip_connections=false", "3e-3"),
+        **{"batch_size": 8, "crop": 96, "loss": OVERLAP},
+        **{"model": "unet", "weights": "without_skips"},
+    ),
 }
 
 
@@ -76,12 +89,14 @@ def training(name: str) -> str:
     """The command that trains a network."""
     recipe = NETWORKS[name]
     settings = "".join(f"--set {shlex.quote(text)} " for text in recipe.settings.split())
+    loss = f"--loss {shlex.quote(recipe.loss)} " if recipe.loss else ""
+    crop, batch = f"{recipe.crop} {recipe.crop}", recipe.batch_size
     return (
         f"python -m segedu train --layout scenes --scenes {recipe.scenes} --task {recipe.task} "
-        f"--model {name} {settings}--crop 128 128 --scale 0.8 1.25 --batch-size 4 "
-        f"--lr {recipe.lr} --optimizer adamw:weight_decay=0.01 --schedule cosine --warmup 200 "
-        f"--clip-norm 5 --epochs {recipe.epochs} --val-every-image 4 --seed {SEED} --device cpu "
-        f"--out {folder(name)}"
+        f"--model {recipe.model or name} {settings}{loss}--crop {crop} --scale 0.8 1.25 "
+        f"--batch-size {batch} --lr {recipe.lr} --optimizer adamw:weight_decay=0.01 "
+        f"--schedule cosine --warmup 200 --clip-norm 5 --epochs {recipe.epochs} "
+        f"--val-every-image 4 --seed {SEED} --device cpu --out {folder(name)}"
     )
 
 
@@ -120,7 +135,7 @@ def make(name: str) -> None:
         for record in state["history"]
     ]
     pack(name, state, results[name])
-    if NETWORKS[name].task != "promptable":
+    if NETWORKS[name].task not in ("promptable", "semantic"):
         results[name]["found_by_area"] = found_by_area(name)
     write_json(FILE, results)
 
@@ -172,21 +187,24 @@ def pack(name: str, state: dict[str, Any], result: dict[str, Any]) -> None:
     file = io.BytesIO()
     torch.save(dict(state["model"]), file)
     data, config = file.getvalue(), state["config"]
-    write_bytes(trained.FOLDER / "scenes" / f"{name}.pt", data)
-    network = dict(state["network"])
-    del network["name"]
+    network, recipe = dict(state["network"]), NETWORKS[name]
+    name, which = network.pop("name"), recipe.weights
+    write_bytes(trained.FOLDER / which / f"{name}.pt", data)
     entry = {
         "sha256": sha256(data).hexdigest(),
         "size": len(data),
         "num_classes": network.pop("num_classes", None),
         "classes": config["classes"],
-        "isthing": config["isthing"],
+        "isthing": config.get("isthing", []),
         "settings": network,
         "command": result["training"]["command"],
         "scores": {key: result[key] for key in SCORES if result.get(key) is not None},
     }
-    manifest = read_json(trained.FOLDER / "scenes.json") | {name: entry}
-    print(write_json(trained.FOLDER / "scenes.json", dict(sorted(manifest.items()))))
+    if recipe.task == "semantic":
+        entry |= {key: config[key] for key in ("mean", "std")}
+    manifest = trained.FOLDER / f"{which}.json"
+    known = read_json(manifest) if manifest.exists() else {}
+    print(write_json(manifest, dict(sorted((known | {name: entry}).items()))))
 
 
 def main() -> None:

@@ -74,7 +74,8 @@ def get_model(name: str, num_classes: int | None = None, **settings: Any) -> nn.
             scenes (`trained_weights`), and brings the settings of that training.
 
     Returns:
-        The network. Its attribute ``built_as`` holds the arguments that build it again.
+        The network. Its attribute ``built_as`` holds the arguments that build it again; with
+        weights of the package ``trained`` says what they are.
 
     Raises:
         ValueError: for an unknown name, fewer than one class, a setting of another kind, or

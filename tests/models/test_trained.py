@@ -10,10 +10,11 @@ from segedu.data import open_dataset, transforms
 from segedu.data.views import Part
 from segedu.engine import evaluate, fit, make_loader
 from segedu.models import get_model, list_models, trained, trained_weights
-from segedu.tasks import Instance, Panoptic, Promptable
+from segedu.tasks import Instance, Panoptic, Promptable, Semantic
 from tests.book.conftest import ROOT
 
-NAMES = [name for name in list_models() if trained_weights(name)]
+KEPT = [(which, name) for name in list_models() for which in trained_weights(name)]
+OBJECTS = [name for which, name in KEPT if list_models()[name].task != "semantic"]
 MB = 1_000_000
 CLASSES = ["background", "tree", "car"]
 NARROW = {"base_width": 4, "channels": 8, "box_width": 8, "mask_width": 8}
@@ -59,7 +60,7 @@ def test_what_was_built_is_built_again_without_the_file(kept):
 @pytest.mark.parametrize(
     ("call", "said"),
     [
-        ((("unet", 4), {}), "weights: unet comes with none, unlike mask_rcnn_tiny; got 'scenes'"),
+        ((("enet", 4), {}), "weights: enet comes with none, unlike mask_rcnn_tiny; got 'scenes'"),
         ((("mask_rcnn_tiny",), {"weights": "scene"}), "mask_rcnn_tiny comes with scenes; got 'sce"),
         ((("mask_rcnn_tiny", 4), {}), "left out or 3 .* know background, tree, car; got 4"),
         ((("mask_rcnn_tiny",), {"base_width": 8}), "'scenes' of mask_rcnn_tiny does not fit"),
@@ -88,47 +89,57 @@ def test_numbers_that_half_precision_cannot_hold_are_not_packed():
 
 
 def test_the_files_are_small_and_listed():
-    folder = trained.FOLDER / "scenes"
-    sizes = {file.stem: file.stat().st_size for file in folder.glob("*.pt")}
-    assert sizes == {name: trained_weights(name)["scenes"].size for name in NAMES}
+    files = trained.FOLDER.glob("*/*.pt")
+    sizes = {(file.parent.name, file.stem): file.stat().st_size for file in files}
+    assert sizes == {(which, name): trained_weights(name)[which].size for which, name in KEPT}
     assert all(size <= 2.5 * MB for size in sizes.values()) and sum(sizes.values()) <= 12 * MB
 
 
-@pytest.mark.parametrize("name", NAMES)
-def test_the_list_says_what_the_record_says(name):
-    record = json.loads((ROOT / weights.FILE).read_text(encoding="utf-8"))[name]
-    about = trained_weights(name)["scenes"]
+@pytest.mark.parametrize(("which", "name"), KEPT)
+def test_the_list_says_what_the_record_says(which, name):
+    [entry] = [
+        entry
+        for entry, recipe in weights.NETWORKS.items()
+        if (recipe.weights, recipe.model or entry) == (which, name)
+    ]
+    record = json.loads((ROOT / weights.FILE).read_text(encoding="utf-8"))[entry]
+    about = trained_weights(name)[which]
+    assert about.file == f"{which}/{name}"
     assert about.command == record["training"]["command"]
     assert about.scores and about.scores.items() <= record.items()
     assert record["images"] == 128 and record["split"] == "test"
 
 
-def held_out(name, count, split="test"):
+def held_out(name, count, split="test", which="scenes"):
     """The first scenes of a split, the task of the network, and what the scores are called."""
-    about = trained_weights(name)["scenes"]
+    about = trained_weights(name)[which]
     kind = list_models()[name].task
     task = {
+        "semantic": lambda: Semantic(num_classes=about.num_classes),
         "instance": Instance,
         "panoptic": lambda: Panoptic(dict(enumerate(about.isthing))),
         "promptable": Promptable,
     }[kind]()
-    layout_task = "panoptic" if kind == "panoptic" else "instance"
-    scenes = open_dataset("scenes", "", split, task=layout_task, transforms=transforms.instances())
+    layout_task = kind if kind in ("semantic", "panoptic") else "instance"
+    shown = transforms.instances()
+    if kind == "semantic":
+        shown = transforms.evaluation(mean=about.mean, std=about.std)
+    scenes = open_dataset("scenes", "", split, task=layout_task, transforms=shown)
     assert list(scenes.classes) == list(about.classes)
     return make_loader(Part(scenes, range(count)), 1, collate_fn=task.collate), task, about
 
 
 @pytest.mark.slow  # it judges each on 32 scenes
-@pytest.mark.parametrize("name", NAMES)
-def test_weights_are_as_good_as_they_are_said_to_be(name):
+@pytest.mark.parametrize(("which", "name"), KEPT)
+def test_weights_are_as_good_as_they_are_said_to_be(which, name):
     """On a quarter of the scenes of the record; a few differ from all by a few hundredths."""
-    loader, task, about = held_out(name, 32)
-    scores = evaluate(get_model(name, weights="scenes"), loader, task=task)
+    loader, task, about = held_out(name, 32, which=which)
+    scores = evaluate(get_model(name, weights=which), loader, task=task)
     monitor = "AP50" if task.monitor == "AP" else task.monitor
     assert scores[monitor] == pytest.approx(about.scores[monitor], abs=0.08)
 
 
-@pytest.mark.parametrize("name", NAMES[:1])
+@pytest.mark.parametrize("name", OBJECTS[:1])
 def test_training_goes_on_where_it_ended(name):
     """Against the same network from nothing, on scenes that neither has seen."""
     loader, task, _ = held_out(name, 4, "val")

@@ -1,7 +1,7 @@
 """Weights that come with the package: tiny networks, trained on the scenes of `segedu.data.scenes`.
 
 ``get_model("mask_rcnn_tiny", weights="scenes")`` builds and loads one. ``scenes.json`` says of each
-file what it is, `benchmarks/weights.py` makes them.
+file of that set what it is, `benchmarks/weights.py` makes them. Each set has a network once.
 """
 
 import io
@@ -16,7 +16,6 @@ from segedu.files import read_json
 from segedu.models.state import load_state
 
 FOLDER = Path(__file__).parent
-SETS = ("scenes",)
 
 
 class TrainedWeights(NamedTuple):
@@ -30,6 +29,14 @@ class TrainedWeights(NamedTuple):
     settings: dict[str, Any]  #: with which the network is built
     command: str  #: that trained it
     scores: dict[str, float]  #: of these weights, on the test scenes, which nothing was chosen by
+    mean: tuple[float, ...] = ()  #: of an image in 0..1, by channel, which a semantic network wants
+    std: tuple[float, ...] = ()  #: subtracted and divided by; others normalise themselves
+    file: str = ""  #: set and network, such as ``scenes/unet``
+
+
+def sets() -> list[str]:
+    """The names of the sets."""
+    return sorted(path.stem for path in FOLDER.glob("*.json"))
 
 
 def trained_weights(name: str) -> dict[str, TrainedWeights]:
@@ -39,25 +46,25 @@ def trained_weights(name: str) -> dict[str, TrainedWeights]:
         name: one of `segedu.models.list_models`.
 
     Example:
-        >>> trained_weights("unet")
+        >>> trained_weights("fcn8s_vgg16")
         {}
     """
-    found = {which: read_json(FOLDER / f"{which}.json").get(name) for which in SETS}
-    return {which: _read(entry) for which, entry in found.items() if entry}
+    found = {which: read_json(FOLDER / f"{which}.json").get(name) for which in sets()}
+    return {which: _read(entry, f"{which}/{name}") for which, entry in found.items() if entry}
 
 
-def _read(entry: dict[str, Any]) -> TrainedWeights:
+def _read(entry: dict[str, Any], file: str) -> TrainedWeights:
     # JSON has no tuples
     settings = {k: tuple(v) if isinstance(v, list) else v for k, v in entry["settings"].items()}
-    lists = {key: tuple(entry[key]) for key in ("classes", "isthing")}
-    return TrainedWeights(**entry | lists | {"settings": settings})
+    lists = {k: tuple(v) for k, v in entry.items() if isinstance(v, list)}
+    return TrainedWeights(**entry | lists | {"settings": settings, "file": file})
 
 
 def are_wanted(name: str, weights: Any) -> bool:
     """Whether ``weights`` means some of the package: the name of a set, or what may be a slip."""
     if not isinstance(weights, str):
         return False
-    return weights in SETS or (bool(trained_weights(name)) and not Path(weights).is_file())
+    return weights in sets() or (bool(trained_weights(name)) and not Path(weights).is_file())
 
 
 def find_weights(name: str, which: str, num_classes: int | None) -> TrainedWeights:
@@ -65,7 +72,7 @@ def find_weights(name: str, which: str, num_classes: int | None) -> TrainedWeigh
 
     Args:
         name: of the network.
-        which: one of ``SETS``.
+        which: one of `sets`.
         num_classes: None, or as many as they have.
 
     Raises:
@@ -89,6 +96,8 @@ def find_weights(name: str, which: str, num_classes: int | None) -> TrainedWeigh
 def load_trained(network: nn.Module, name: str, which: str) -> None:
     """Load the weights of that set into the network, which was built with their settings.
 
+    Afterwards ``network.trained`` says what they are.
+
     Raises:
         ValueError: if the network was built otherwise, or the file is damaged.
     """
@@ -98,3 +107,4 @@ def load_trained(network: nn.Module, name: str, which: str) -> None:
         raise ValueError(f"{file} is not the file that belongs here: install the package again")
     state: dict[str, Tensor] = torch.load(io.BytesIO(data), map_location="cpu", weights_only=True)
     load_state(network, state, f"weights={which!r} of {name}")  # half precision becomes its own
+    network.trained = weights

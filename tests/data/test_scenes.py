@@ -288,6 +288,22 @@ def test_wrong_settings_are_named(settings, words):
         SceneConfig(**settings)
 
 
+def test_a_thing_can_be_left_out():
+    config = SceneConfig(size=96, noise=0.0)
+    whole = generate(3, config)
+    for segment in [s for s in whole.segments_info if s["isthing"]]:
+        mask = whole.panoptic == segment["id"]
+        without = generate(3, config, without=segment["id"])
+        assert len(without.segments_info) >= len(whole.segments_info) - 1
+        np.testing.assert_array_equal(without.semantic[~mask], whole.semantic[~mask])
+        changed = (without.image != whole.image).any(-1)
+        assert changed[mask].mean() > 0.9
+        assert changed[~mask].mean() < 0.25  # its shadow, and edges that were mixed with it
+    for wrong in (1, 999):
+        with pytest.raises(ValueError, match=f"without must be the id of a thing, got {wrong}"):
+            generate(3, config, without=wrong)
+
+
 def test_wrong_seeds():
     with pytest.raises(ValueError, match="seed"):
         generate(-1, SMALL)

@@ -49,29 +49,36 @@ class Scene:
     instances: Instances
 
 
-def generate(seed: int, config: SceneConfig | None = None) -> Scene:
+def generate(seed: int, config: SceneConfig | None = None, *, without: int | None = None) -> Scene:
     """Paint the scene that belongs to a seed.
 
     Args:
         seed: non-negative; the same seed and configuration give the same bytes.
         config: the knobs; defaults to `SceneConfig()`.
+        without: id of a thing in ``segments_info`` of the whole scene, which is left out with its
+            shadow: what it hid is seen, all else stays.
 
     Raises:
-        ValueError: if the seed is negative.
+        ValueError: if the seed is negative, or there is no such thing.
         TypeError: if the seed is not an integer.
     """
     if not isinstance(seed, int | np.integer):
         raise TypeError(f"seed must be an int; got {type(seed).__name__}")
     if seed < 0:
         raise ValueError(f"seed must be >= 0; got {seed}")
-    return _paint(Layout(int(seed), config or SceneConfig()))
+    return _paint(Layout(int(seed), config or SceneConfig()), without)
 
 
-def _paint(layout: Layout) -> Scene:
+def _paint(layout: Layout, without: int | None) -> Scene:
     """Background, ground texture and shadows, things from far to near, finishing."""
     canvas, config = layout.canvas, layout.config
     layout.paint_background()
     things = layout.things()
+    if without is not None:
+        number = without - 1 - FIRST_THING
+        if not 0 <= number < len(things):
+            raise ValueError(f"without must be the id of a thing, got {without}")
+        del things[number]
     for thing in things:
         cast_shadow(canvas, thing)
     colors, segments = canvas.read()

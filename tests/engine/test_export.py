@@ -6,7 +6,7 @@ import pytest
 import torch
 from torch import nn
 
-from segedu.engine.export import ExportError, compare, export_onnx
+from segedu.engine.export import ExportError, compare, export_onnx, half_onnx
 from tests.models.test_models import EVERY_TIME, narrow, others_weekly, wake
 
 onnx = pytest.importorskip("onnx")
@@ -101,3 +101,23 @@ def test_a_missing_package_is_named_with_its_extra(package, tmp_path, monkeypatc
     monkeypatch.setitem(__import__("sys").modules, package, None)
     with pytest.raises(ImportError, match=rf"needs the package {package}: .*segedu\[deploy\]"):
         export_onnx(nn.Conv2d(3, 2, 1), tmp_path / "network.onnx", {})
+
+
+def test_a_file_of_half_the_size_computes_the_same():
+    model = wake(narrow("unet")).eval()
+    halves = {
+        k: v.half().float() if v.is_floating_point() else v for k, v in model.state_dict().items()
+    }
+    model.load_state_dict(halves)
+    data = half_onnx(model, size=SIZE)
+    assert compare(model, data, 3, [SIZE, (96, 64), (64, 128)], several=False) < 1e-5
+    parameters = sum(parameter.numel() for parameter in model.parameters())
+    assert len(data) < 2 * parameters + 60_000  # bytes; the graph takes the rest
+
+
+def test_weights_that_half_precision_cannot_hold_stay_whole():
+    model = nn.Conv2d(3, 2, 1, bias=False)
+    with torch.no_grad():
+        model.weight.fill_(1 / 3)
+    stored = onnx.load_from_string(half_onnx(model)).graph.initializer
+    assert [weight.data_type for weight in stored] == [onnx.TensorProto.FLOAT]

@@ -29,6 +29,7 @@ import yaml
 ROOT = Path(__file__).resolve().parent.parent
 sys.path.insert(0, str(ROOT / "book" / "ext"))
 
+import runtime  # noqa: E402
 from launch import site_url  # noqa: E402
 from publishing import for_servers  # noqa: E402
 
@@ -72,6 +73,8 @@ def derived_config(edition: str, *, in_site: bool) -> dict[str, Any]:
     sphinx["config"]["bilingual_edition"] = edition
     if in_site:
         sphinx["config"]["bilingual_editions"] = list(EDITIONS)
+        if runtime.kept():
+            sphinx["config"]["live_files"] = f"{'../' if folder else ''}{runtime.FOLDER}/"
         if folder:
             sphinx["config"]["mathjax_path"] = SHARED_MATHJAX
     return config
@@ -102,6 +105,7 @@ def fingerprint(source: Path) -> str:
         "SEGEDU_SITE_URL",
     ):
         digest.update(os.environ.get(name, "").encode())
+    digest.update(f"{runtime.kept()}".encode())  # else the pages have no button
     return digest.hexdigest()
 
 
@@ -172,6 +176,8 @@ def build_wheel(source: Path, site: Path) -> None:
 def build_site(source: Path, out: Path, *, clean: bool = False) -> Path:
     """Builds all editions of the book in `source` and returns the folder of the site."""
     work, site = out / "editions", out / "site"
+    if problem := runtime.fetch():
+        print(f"Networks do not run in the pages, which keep their still pictures: {problem}.")
     stamp, current = work / "fingerprint", fingerprint(source)
     if clean or not stamp.exists() or stamp.read_text() != current:
         print("Building from nothing." if work.exists() else "First build.", flush=True)
@@ -186,6 +192,7 @@ def build_site(source: Path, out: Path, *, clean: bool = False) -> Path:
     for folder, (inside, _, _) in zip(folders, EDITIONS.values(), strict=True):
         unneeded = shutil.ignore_patterns("reports", ".buildinfo", "objects.inv", "*macros.html")
         shutil.copytree(folder, site / inside, ignore=unneeded, dirs_exist_ok=True)
+    runtime.copy_to(site)
     if (source / "pyproject.toml").exists():
         build_wheel(source, site)
     for_servers(site, [inside for inside, _, _ in EDITIONS.values()], site_url(os.environ))

@@ -52,3 +52,18 @@ const widths = new ResizeObserver((entries) => {
 for (const drawing of document.querySelectorAll(".segedu-architecture > [tabindex]")) {
   widths.observe(drawing);
 }
+
+// A network that runs in the page: its script, and all else, is fetched when its button is pressed.
+const live = new URL("live.js", document.currentScript.src);
+for (const figure of document.querySelectorAll(".segedu-live[data-files]")) {
+  const button = figure.querySelector('[data-control="start"]');
+  const says = (kind) => {
+    for (const text of figure.querySelectorAll("[data-says]")) text.hidden = text.dataset.says !== kind;
+  };
+  says("waiting");
+  button.hidden = false;
+  button.addEventListener("click", () => {
+    if (window.location.protocol === "file:") says("disk");
+    else import(live).then(({ start }) => start(figure), () => says("missing"));
+  });
+}

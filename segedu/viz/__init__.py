@@ -7,6 +7,7 @@ from segedu.viz.distributions import box_plot, cumulative, distribution, scatter
 from segedu.viz.explorers import explore, frames, source
 from segedu.viz.fonts import use_style
 from segedu.viz.grids import pictures
+from segedu.viz.live import Layer, live
 from segedu.viz.overlays import (
     BINARY_COLORS,
     ERROR_COLORS,
@@ -29,6 +30,7 @@ from segedu.viz.tables import table
 __all__ = [
     "BINARY_COLORS",
     "ERROR_COLORS",
+    "Layer",
     "architecture",
     "benchmark_ratios",
     "binary_errors",
@@ -47,6 +49,7 @@ __all__ = [
     "kernel",
     "learning_curves",
     "legend",
+    "live",
     "live_curves",
     "overlay",
     "overlay_instances",

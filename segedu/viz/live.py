@@ -1,0 +1,441 @@
+"""Networks that run in the page: the reader changes a picture and watches the answer change.
+
+`live` writes a still picture of a network's answer and, hidden beside it, all that the script
+``live.js`` of the book needs when its button is pressed: exact pixels, the truth, the controls. The
+network itself is a file beside the pages, which the build makes from the weights in the package.
+Where the script is not, as in Jupyter or on paper, the still picture stands alone. The HTML has no
+ids and no script, and the same arguments give the same bytes.
+"""
+
+import base64
+import io
+import json
+import os
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from html import escape
+from typing import Any, NamedTuple
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from PIL import Image
+from torch import nn
+
+from segedu.viz.explorers import LIVE
+from segedu.viz.grids import bilingual, color_key, pictures
+from segedu.viz.overlays import BINARY_COLORS, binary_errors, overlay, to_image
+
+MAX_SIDE = 256  # pixels; an answer must come while a finger moves, on a phone, too
+Color = tuple[int, int, int]
+
+
+class Layer(NamedTuple):
+    """An object that can be moved, and what the picture is without it."""
+
+    mask: NDArray[np.bool_]  #: where the object is seen, (H, W)
+    image: Any
+    truth: NDArray
+
+
+class Range(NamedTuple):
+    """A slider: its name, lowest and highest value, step, and the value that changes nothing."""
+
+    name: str
+    low: float
+    high: float
+    step: float
+    start: float
+
+
+SLIDERS = {
+    "brightness": Range("light ｜ 亮度", 0.1, 1.9, 0.05, 1),
+    "hue": Range("hue ｜ 色相", -180, 180, 5, 0),
+    "noise": Range("noise ｜ 噪声", 0, 60, 2, 0),
+    "blur": Range("blur ｜ 模糊", 0, 4, 0.25, 0),
+    "scale": Range("size ｜ 大小", 0.5, 2, 0.05, 1),
+    "threshold": Range("threshold ｜ 阈值", 0.02, 0.98, 0.02, 0.5),
+}
+#: Brushes that are no pattern: they change what is there.
+TOOLS = {
+    "blur": "blur ｜ 模糊",
+    "noise": "noise ｜ 噪声",
+    "erase": "take paint away ｜ 擦去涂抹",
+    "move": "move the object ｜ 移动物体",
+}
+GREY = {"grey ｜ 灰色": np.full((8, 8, 3), 128, np.uint8)}
+
+_SAYS = {
+    "elsewhere": "In the built book a button here runs the network. ｜ "
+    "在构建好的书里，这里有一个按钮，可以运行网络。",
+    "waiting": "On your device alone; 15 MB, loaded once. ｜ "
+    "只在你的设备上计算；15 MB，只加载一次。",
+    "loading": "Loading … ｜ 正在加载……",
+    "missing": "A file of the network is not on this server; the picture stays as it is. ｜ "
+    "服务器上没有网络的文件，图片保持原样。",
+    "damaged": "A file of the network is damaged; the picture stays as it is. ｜ "
+    "网络的文件已损坏，图片保持原样。",
+    "disk": "Browsers run no network in a page opened from disk: type make serve, and open the "
+    "address that it prints. ｜ 浏览器不让从磁盘打开的网页运行网络：请输入 make serve，"
+    "再打开它给出的地址。",
+    "unable": "This browser is too old for it: it has no WebAssembly with SIMD. ｜ "
+    "浏览器太旧，没有 WebAssembly SIMD，无法运行。",
+}
+_NUMBERS = {
+    "iou": "mean IoU ｜ 平均 IoU",
+    "precision": "precision ｜ 精确率",
+    "recall": "recall ｜ 召回率",
+    "class-iou": "IoU ｜ IoU",
+    "changed": "pixels changed ｜ 改变的像素",
+}
+
+
+@dataclass(frozen=True, repr=False)
+class LiveFigure:
+    """A finished figure; a notebook shows its ``html``."""
+
+    html: str
+    names: tuple[str, ...]
+
+    def _repr_html_(self) -> str:
+        return self.html
+
+    def __repr__(self) -> str:
+        return f"LiveFigure({', '.join(map(repr, self.names))})"
+
+
+def live(
+    networks: Mapping[str, nn.Module],
+    images: Mapping[str, Sequence[Any]],
+    colors: Mapping[str, Color],
+    *,
+    brushes: Mapping[str, Any] = GREY,
+    tools: Sequence[str] = (),
+    sliders: Sequence[str] = (),
+    target: int | None = None,
+) -> Any:
+    """Return networks that answer in the page while the reader changes a picture.
+
+    With the environment variable ``SEGEDU_LIVE=1`` it is a row of ipywidgets sliders over the first
+    picture instead, which needs a running kernel and must not be stored.
+
+    Args:
+        networks: one or two semantic networks with weights of the package, as
+            ``get_model("unet", weights="scenes")``, and their names, ``English ｜ 中文``.
+        images: names, and of each an image as `segedu.viz.overlay` takes it, its truth, labels
+            (H, W) with 255 for what is ignored, and, if an object can be moved, a `Layer`. Sides
+            are multiples of 16 up to 256.
+        colors: the classes' names, ``English ｜ 中文``, and colours, in the order of the labels.
+        brushes: names and patterns (h, w, 3) to paint with, which are repeated.
+        tools: some of ``"blur"`` and ``"noise"``, to paint with as well.
+        sliders: some of `SLIDERS`.
+        target: a class whose hits, false alarms and misses are drawn, where its probability
+            reaches the ``"threshold"``; all classes if not given.
+
+    Raises:
+        ValueError: if there is no network or more than two, they lack weights of the package or
+            know other classes, images and truths do not fit, or a tool or slider is unknown.
+    """
+    _check(networks, images, colors, tools, sliders, target)
+    palette = [*colors.values()]
+    if os.environ.get(LIVE, "0") not in ("", "0"):
+        return _widget(networks, images, palette, sliders, target)
+    name, (image, truth, *_) = next(iter(images.items()))
+    drawn = [_drawn(model, image, truth, palette, target) for model in networks.values()]
+    still = pictures([image, *drawn], [name, *networks], columns=1 + len(networks)).html
+    about = {"colors": palette, "errors": [*BINARY_COLORS.values()], "target": target}
+    stage = "".join(
+        (
+            _panels(name, networks, target),
+            _choices("picture", dict.fromkeys(images, "")) if len(images) > 1 else "",
+            _brushes(brushes, tools, any(len(parts) > 2 for parts in images.values())),
+            "".join(_slider(name) for name in sliders),
+            _button("reset", "as it was ｜ 恢复原样"),
+            "".join(_parts(*parts) for parts in images.values()),
+        )
+    )
+    legend = color_key(colors if target is None else BINARY_COLORS)
+    html = (
+        f'<div class="segedu-live" data-about="{escape(json.dumps(about))}">'
+        f'<div class="segedu-live-still">{still}</div>'
+        f'<div class="segedu-live-stage" hidden>{stage}</div>{legend}{_start()}</div>'
+    )
+    return LiveFigure(html, tuple(networks))
+
+
+def _check(
+    networks: Mapping[str, nn.Module],
+    images: Mapping[str, Sequence[Any]],
+    colors: Mapping[str, Color],
+    tools: Sequence[str],
+    sliders: Sequence[str],
+    target: int | None,
+) -> None:
+    if not 1 <= len(networks) <= 2:
+        raise ValueError(f"networks must be one or two, got {len(networks)}")
+    for name, model in networks.items():
+        trained = getattr(model, "trained", None)
+        if trained is None or not trained.mean:
+            raise ValueError(
+                f"networks: {name} has no weights of the package; "
+                'use get_model("unet", weights="scenes")'
+            )
+        if trained.num_classes != len(colors):
+            raise ValueError(
+                f"colors must have one colour for each of the {trained.num_classes} classes of "
+                f"{name}, got {len(colors)}"
+            )
+    if not images:
+        raise ValueError("images is empty: there is nothing to show")
+    for name, (image, truth, *_) in images.items():
+        height, width = to_image(image).shape[:2]
+        if np.shape(truth) != (height, width):
+            raise ValueError(
+                f"the truth of {name} must be {(height, width)}, got {np.shape(truth)}"
+            )
+        if height % 16 or width % 16 or max(height, width) > MAX_SIDE:
+            raise ValueError(
+                f"the sides of {name} must be multiples of 16 up to {MAX_SIDE}, got {height} and "
+                f"{width}"
+            )
+    for what, given, known in (
+        ("tools", tools, ("blur", "noise")),
+        ("sliders", sliders, tuple(SLIDERS)),
+    ):
+        if unknown := [name for name in given if name not in known]:
+            raise ValueError(f"{what} must be some of {', '.join(known)}; got {unknown[0]!r}")
+    if target is not None and not 0 <= target < len(colors):
+        raise ValueError(f"target must be a class, 0..{len(colors) - 1}; got {target}")
+
+
+# --- the network's answer -----------------------------------------------------------------------
+
+
+@torch.no_grad()
+def _probabilities(model: nn.Module, image: Any) -> torch.Tensor:
+    """(C, H, W) of an image, by the mean and deviation that the weights want."""
+    pixels = torch.from_numpy(to_image(image).copy()).permute(2, 0, 1)[None] / 255
+    mean, std = (torch.tensor(values)[:, None, None] for values in model.trained[-3:-1])
+    return model.eval()((pixels - mean) / std)[0].softmax(0)
+
+
+def _drawn(
+    model: nn.Module,
+    image: Any,
+    truth: NDArray,
+    palette: Sequence[Color],
+    target: int | None,
+    threshold: float = 0.5,
+) -> NDArray[np.uint8]:
+    """The picture of an answer."""
+    probabilities = _probabilities(model, image)
+    if target is None:
+        return overlay(image, probabilities.argmax(0), palette)
+    found, wanted = probabilities[target] >= threshold, np.asarray(truth)
+    wanted = np.where(wanted == 255, 255, wanted == target)
+    return binary_errors(image, found.int(), wanted)
+
+
+# --- HTML ---------------------------------------------------------------------------------------
+
+
+def _panels(picture: str, networks: Mapping[str, nn.Module], target: int | None) -> str:
+    shown = ("iou", "changed") if target is None else ("precision", "recall", "class-iou")
+    numbers = "".join(
+        f'<span class="segedu-live-number">{bilingual(_NUMBERS[key])} '
+        f'<b data-shows="{key}">–</b></span> '
+        for key in shown
+    )
+    keys = (
+        "a picture to paint on: arrow keys move the brush, space paints ｜ "
+        "可以涂抹的图片：方向键移动画笔，空格键涂抹"
+    )
+    panels = [
+        f'<figure><canvas data-panel="picture" tabindex="0" role="application" '
+        f'aria-label="{escape(keys)}"></canvas><figcaption>{bilingual(_HELP)}</figcaption></figure>'
+    ]
+    for name, model in networks.items():
+        trained = model.trained
+        panels.append(
+            f'<figure data-network="{trained.file}" data-sha256="{trained.sha256}" '
+            f'data-norm="{escape(json.dumps([trained.mean, trained.std]))}">'
+            f'<canvas role="img" aria-label="{escape(name)}"></canvas><figcaption>'
+            f"{bilingual(name)}<br>{numbers}</figcaption></figure>"
+        )
+    return f'<div class="segedu-live-panels">{"".join(panels)}</div>'
+
+
+_HELP = (
+    "Paint here. Painted pixels do not count in the numbers. ｜ 在这里涂抹。涂过的像素不计入数字。"
+)
+
+
+def _choices(control: str, names: Mapping[str, str]) -> str:
+    """Radio buttons in a row, the first one chosen; of each its name and what stands before it."""
+    chips = "".join(
+        f'<label><input type="radio" data-control="{control}" value="{number}"'
+        f"{' checked' if number == 0 else ''}>{before}<span>{bilingual(name)}</span></label>"
+        for number, (name, before) in enumerate(names.items())
+    )
+    group = {"picture": "picture ｜ 图片", "brush": "brush ｜ 画笔"}[control]
+    return f'<div role="radiogroup" aria-label="{group}">{chips}</div>'
+
+
+def _brushes(patterns: Mapping[str, Any], tools: Sequence[str], movable: bool) -> str:
+    """What one can paint with; the tools that are no pattern say so in their mark."""
+    chips = {
+        name: f'<img alt="" data-pattern width="20" height="20" src="{_data(to_image(pattern))}">'
+        for name, pattern in patterns.items()
+    }
+    for tool in (*tools, "erase", *(("move",) if movable else ())):
+        chips[TOOLS[tool]] = f'<i data-tool="{tool}"></i>'
+    return _choices("brush", chips)
+
+
+def _slider(name: str) -> str:
+    about = SLIDERS[name]
+    return (
+        f'<label class="segedu-live-slider"><span>{bilingual(about.name)}</span>'
+        f'<input type="range" data-control="{name}" min="{about.low}" max="{about.high}" '
+        f'step="{about.step}" value="{about.start}"><output>{about.start}</output></label>'
+    )
+
+
+def _button(control: str, name: str) -> str:
+    return f'<button type="button" data-control="{control}">{bilingual(name)}</button>'
+
+
+def _parts(image: Any, truth: NDArray, layer: Layer | None = None) -> str:
+    """The exact pixels of a picture, hidden."""
+    parts = {"image": to_image(image), "truth": np.asarray(truth, np.uint8)}
+    if layer is not None:
+        parts |= {
+            "mask": np.asarray(layer.mask, np.uint8) * 255,
+            "image-without": to_image(layer.image),
+            "truth-without": np.asarray(layer.truth, np.uint8),
+        }
+    images = "".join(
+        f'<img alt="" data-part="{part}" src="{_data(pixels)}">' for part, pixels in parts.items()
+    )
+    return f"<div hidden data-picture>{images}</div>"
+
+
+def _data(pixels: NDArray[np.uint8]) -> str:
+    """An image as a data URI that keeps every pixel."""
+    file, picture = io.BytesIO(), Image.fromarray(pixels)
+    if pixels.ndim == 2:
+        kind = "png"
+        picture.save(file, "PNG", optimize=True)
+    else:
+        kind = "webp"
+        picture.save(file, "WEBP", lossless=True, quality=100, method=6)
+    return f"data:image/{kind};base64,{base64.b64encode(file.getvalue()).decode()}"
+
+
+def _start() -> str:
+    """The button, which the script shows, and all that can be said about it."""
+    said = "".join(
+        f'<span data-says="{key}"{"" if key == "elsewhere" else " hidden"}>{bilingual(text)}</span>'
+        for key, text in _SAYS.items()
+    )
+    time = "one answer takes <b>–</b> ms ｜ 一次回答用时 <b>–</b> 毫秒"
+    english, chinese = time.split(" ｜ ")
+    return (
+        '<div class="segedu-live-start" style="text-align:center">'
+        '<button type="button" data-control="start" hidden>'
+        f"{bilingual('▶ Run the network here ｜ ▶ 在这里运行网络')}</button> "
+        f'<span role="status">{said}<span data-says="running" hidden>'
+        f'<span class="lang-en" lang="en">{english}</span> '
+        f'<span class="lang-zh" lang="zh-CN">{chinese}</span></span></span></div>'
+    )
+
+
+# --- with a kernel ------------------------------------------------------------------------------
+
+
+def _widget(
+    networks: Mapping[str, nn.Module],
+    images: Mapping[str, Sequence[Any]],
+    palette: Sequence[Color],
+    sliders: Sequence[str],
+    target: int | None,
+) -> Any:
+    """Sliders over the first picture, drawn by PyTorch."""
+    import ipywidgets
+    from IPython.display import display
+
+    name, (image, truth, *_) = next(iter(images.items()))
+
+    def show(threshold: float = 0.5, **values: float) -> None:
+        seen, wanted = changed(to_image(image), np.asarray(truth, np.uint8), **values)
+        drawn = [
+            _drawn(model, seen, wanted, palette, target, threshold) for model in networks.values()
+        ]
+        display(pictures([seen, *drawn], [name, *networks], columns=1 + len(networks)))
+
+    chosen = {
+        key: ipywidgets.FloatSlider(
+            value=about.start,
+            min=about.low,
+            max=about.high,
+            step=about.step,
+            description=about.name,
+            continuous_update=False,
+        )
+        for key, about in SLIDERS.items()
+        if key in sliders
+    }
+    return ipywidgets.interactive(show, **chosen)
+
+
+def changed(
+    image: NDArray[np.uint8],
+    truth: NDArray[np.uint8],
+    *,
+    scale: float = 1,
+    hue: float = 0,
+    brightness: float = 1,
+    blur: float = 0,
+    noise: float = 0,
+) -> tuple[NDArray[np.uint8], NDArray[np.uint8]]:
+    """An image (H, W, 3) and its truth (H, W) as the sliders change them, in this order.
+
+    Args:
+        image: the image.
+        truth: its labels.
+        scale: enlarges about the centre; what lies outside is mirrored.
+        hue: degrees, added to the hue of every pixel.
+        brightness: factor of all values.
+        blur: standard deviation in pixels.
+        noise: standard deviation in grey levels, drawn with one seed.
+    """
+    height, width = truth.shape
+    rows, columns = (_mirrored(side, scale) for side in (height, width))
+    image, truth = image[np.ix_(rows, columns)], truth[np.ix_(rows, columns)]
+    values = image.astype(np.float64) @ _turn(hue).T * brightness
+    if blur:
+        from scipy import ndimage
+
+        values = ndimage.gaussian_filter(values, (blur, blur, 0), mode="nearest")
+    values += noise * np.random.default_rng(0).normal(size=values.shape)
+    return np.rint(values.clip(0, 255)).astype(np.uint8), truth
+
+
+def _mirrored(side: int, scale: float) -> NDArray[np.int64]:
+    """Of each place along a side the place that is seen there after scaling about the middle."""
+    place = np.floor((np.arange(side) + 0.5 - side / 2) / scale + side / 2).astype(int)
+    place %= 2 * side
+    return np.minimum(place, 2 * side - 1 - place)
+
+
+def _turn(degrees: float) -> NDArray[np.float64]:
+    """The rotation (3, 3) about the axis of the greys."""
+    cosine, sine = np.cos(np.radians(degrees)), np.sin(np.radians(degrees))
+    third = (1 - cosine) / 3
+    return np.array(
+        [
+            [cosine + third, third - sine / 3**0.5, third + sine / 3**0.5],
+            [third + sine / 3**0.5, cosine + third, third - sine / 3**0.5],
+            [third - sine / 3**0.5, third + sine / 3**0.5, cosine + third],
+        ]
+    )

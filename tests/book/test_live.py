@@ -1,0 +1,456 @@
+"""Networks that run in the page, in a real browser: they compute what PyTorch computes."""
+
+import base64
+import hashlib
+import io
+import re
+import shutil
+import statistics
+import time
+from collections.abc import Iterator
+from pathlib import Path
+
+import numpy as np
+import pytest
+import runtime
+import torch
+from axe_playwright_python.sync_playwright import Axe
+from browser import serve
+from editions import ROOT
+from PIL import Image
+from playwright.sync_api import Browser, Locator, Page
+
+from book import front_picture
+from segedu import viz
+from segedu.data import scenes
+from segedu.models import get_model
+from segedu.viz.live import SLIDERS, changed
+from tests.book.page_checks import OVERFLOW, Tab
+
+COLORS = {f"{c.name} ｜ {c.name_zh}": c.color for c in scenes.CLASSES}
+STATIC = ROOT / "book" / "static"
+PAGE = """<!doctype html><html lang="en" data-theme="{theme}"><meta charset="utf-8"><title>x</title>
+<meta name="viewport" content="width=device-width"><link rel="icon" href="data:,">
+<link rel="stylesheet" href="_static/book.css"><style>:root {{ --pst-color-background: {ground} }}
+html {{ background: {ground}; color: var(--pst-color-text-base) }}</style>
+<body data-edition="{edition}"><main class="bd-article"><h1>x</h1>{figures}</main>
+<script defer src="_static/book.js"></script></html>"""
+
+
+@pytest.fixture(scope="module")
+def network():
+    return get_model("unet", weights="scenes").eval()
+
+
+@pytest.fixture(scope="module")
+def scene():
+    return scenes.generate(3, scenes.SceneConfig(size=(128, 192), noise=0.0))
+
+
+@pytest.fixture(scope="module")
+def folder(network, scene, tmp_path_factory) -> Path:
+    """A site of three pages: one figure, two networks in another, each in light and dark."""
+    if problem := runtime.fetch():
+        pytest.skip(f"onnxruntime-web is not to be had: {problem}")
+    site: Path = tmp_path_factory.mktemp("live")
+    shutil.copytree(STATIC, site / "_static")
+    person = next(s["id"] for s in reversed(scene.segments_info) if s["category_id"] == 9)
+    empty = scenes.generate(3, scenes.SceneConfig(size=(128, 192), noise=0.0), without=person)
+    layer = viz.Layer(scene.panoptic == person, empty.image, empty.semantic)
+    other = scenes.generate(115, scenes.SceneConfig(size=(128, 192), noise=0.0))
+    figures = {
+        "one": viz.live(
+            {"U-Net": network},
+            {
+                "a ｜ 甲": (scene.image, scene.semantic, layer),
+                "b ｜ 乙": (other.image, other.semantic),
+            },
+            COLORS,
+            brushes={"red ｜ 红": np.full((8, 8, 3), (200, 30, 30), np.uint8)},
+            tools=("blur", "noise"),
+            sliders=tuple(name for name in SLIDERS if name != "threshold"),
+        ),
+        "two": viz.live(
+            {"one ｜ 甲": network, "two ｜ 乙": network},
+            {"a ｜ 甲": (scene.image, scene.semantic)},
+            COLORS,
+            sliders=("threshold",),
+            target=8,
+        ),
+    }
+    for name, figure in figures.items():
+        html = figure.html.replace("<div class=", '<div data-files="_static/live/" class=', 1)
+        for theme, ground in (("light", "#fffdf9"), ("dark", "#15191b")):
+            page = PAGE.format(theme=theme, ground=ground, edition="both", figures=html)
+            (site / f"{name}-{theme}.html").write_text(page, encoding="utf-8")
+    runtime.copy_to(site)
+    return site
+
+
+@pytest.fixture(scope="module")
+def address(folder) -> Iterator[str]:
+    with serve(folder) as address:
+        yield address
+
+
+@pytest.fixture
+def page(browser: Browser) -> Iterator[Page]:
+    context = browser.new_context(viewport={"width": 900, "height": 900})
+    yield context.new_page()
+    context.close()
+
+
+@pytest.fixture(scope="module")
+def running(browser: Browser, address: str) -> Iterator[Page]:
+    """The page with one network, which runs."""
+    context = browser.new_context(viewport={"width": 900, "height": 900})
+    page = context.new_page()
+    page.goto(f"{address}one-light.html")
+    press(page)
+    yield page
+    context.close()
+
+
+@pytest.fixture
+def live(running: Page) -> Page:
+    """The same with its first picture, as it was, and its first brush."""
+    for control in ("picture", "brush"):
+        running.locator(f'label:has([data-control="{control}"])').first.click()
+    running.click('[data-control="reset"]')
+    settle(running)
+    return running
+
+
+def press(page: Page) -> Locator:
+    """The figure of a page, running."""
+    page.click('[data-control="start"]')
+    page.wait_for_selector(".segedu-live-stage:not([hidden])", timeout=60_000)
+    return page.locator(".segedu-live")
+
+
+def settle(page: Page) -> None:
+    page.wait_for_function("() => !document.querySelector('.segedu-live').segeduLive.busy")
+
+
+def seen(page: Page) -> np.ndarray:
+    """What the network sees, uint8 (H, W, 3)."""
+    settle(page)
+    found = page.evaluate(
+        """() => { const f = document.querySelector('.segedu-live').segeduLive;
+        return [f.picture.height, f.picture.width, [...f.seen]]; }"""
+    )
+    return np.array(found[2], np.uint8).reshape(found[0], found[1], 3)
+
+
+def logits_in_page(page: Page, number: int = 0) -> np.ndarray:
+    settle(page)
+    found = page.evaluate(
+        """(n) => [...document.querySelector('.segedu-live').segeduLive.answers[n].logits]""",
+        number,
+    )
+    return np.array(found, np.float32)
+
+
+def logits(network, image: np.ndarray) -> torch.Tensor:
+    mean, std = (
+        torch.tensor(v)[:, None, None] for v in (network.trained.mean, network.trained.std)
+    )
+    with torch.no_grad():
+        return network(((torch.from_numpy(image).permute(2, 0, 1) / 255 - mean) / std)[None])[0]
+
+
+def agree(page: Page, network) -> None:
+    """The page's network and PyTorch's say the same of the same pixels."""
+    wanted = logits(network, seen(page))
+    found = torch.from_numpy(logits_in_page(page)).reshape(wanted.shape)
+    assert (found - wanted).abs().max() <= 1e-3 * wanted.abs().max()
+    assert (found.argmax(0) == wanted.argmax(0)).float().mean() >= 0.999
+
+
+def drag(page: Page, start: tuple[float, float], end: tuple[float, float]) -> None:
+    """With the mouse, from and to places given as shares of the picture."""
+    box = page.locator('[data-panel="picture"]').bounding_box()
+    places = [(box["x"] + x * box["width"], box["y"] + y * box["height"]) for x, y in (start, end)]
+    page.mouse.move(*places[0])
+    page.mouse.down()
+    page.mouse.move(*places[1], steps=5)
+    page.mouse.up()
+    settle(page)
+
+
+def number(page: Page, name: str) -> float:
+    settle(page)
+    return float(page.inner_text(f'[data-shows="{name}"]'))
+
+
+pytestmark = pytest.mark.browser
+
+
+def test_nothing_is_loaded_before_the_button_is_pressed(page, address):
+    tab = Tab(page, address)
+    page.goto(f"{address}one-light.html", wait_until="networkidle")
+    names = {url.removeprefix(address) for url in tab.requested if not url.startswith("data:")}
+    others = {name for name in names if not name.startswith("_static/fonts/")}
+    assert others == {"one-light.html", "_static/book.css", "_static/book.js"}
+    page.wait_for_selector(".segedu-live-still img")
+    assert page.locator(".segedu-live-stage").is_hidden()
+    press(page)
+    assert "_static/live/scenes/unet.onnx" in "".join(tab.requested)
+    assert tab.faults == []  # among them requests to elsewhere
+
+
+def test_the_network_in_the_page_is_the_one_of_the_package(live, network, scene):
+    np.testing.assert_array_equal(seen(live), scene.image)
+    agree(live, network)
+    assert number(live, "changed") == 0
+    labels = logits(network, scene.image).argmax(0).numpy()
+    ious = [
+        ((labels == k) & (scene.semantic == k)).sum() / union
+        for k in range(12)
+        if (union := ((labels == k) | (scene.semantic == k)).sum())
+    ]
+    assert number(live, "iou") == pytest.approx(np.mean(ious), abs=0.0051)
+
+
+def test_what_is_painted_is_seen_and_changes_the_answer(live, network, scene):
+    drag(live, (0.3, 0.6), (0.6, 0.6))
+    image = seen(live)
+    painted = (image != scene.image).any(-1)
+    assert painted.sum() > 500
+    assert (image[painted] == (200, 30, 30)).all()
+    agree(live, network)
+    after = logits(network, image).argmax(0).numpy()
+    before = logits(network, scene.image).argmax(0).numpy()
+    assert number(live, "changed") == pytest.approx(((before != after) & ~painted).sum(), abs=2)
+    live.locator("label", has_text="take paint away").click()
+    drag(live, (0.3, 0.6), (0.6, 0.6))
+    np.testing.assert_array_equal(seen(live), scene.image)
+    assert number(live, "changed") == 0
+
+
+def test_blur_and_noise_can_be_painted(live, network, scene):
+    for name in ("blur", "noise"):
+        live.locator("[role=radiogroup] label", has_text=name).click()
+        drag(live, (0.4, 0.5), (0.5, 0.5))
+        assert (seen(live) != scene.image).any(-1).sum() > 200
+        agree(live, network)
+        live.click('[data-control="reset"]')
+        np.testing.assert_array_equal(seen(live), scene.image)
+
+
+def test_an_object_is_moved(live, network, scene):
+    live.locator("label", has_text="move the object").click()
+    drag(live, (0.5, 0.5), (0.25, 0.5))
+    image = seen(live)
+    person = next(s for s in reversed(scene.segments_info) if s["category_id"] == 9)
+    mask = scene.panoptic == person["id"]
+    rows, columns = np.nonzero(mask)
+    kept = columns >= 48
+    there = image[rows[kept], columns[kept] - 48]
+    np.testing.assert_array_equal(there, scene.image[rows[kept], columns[kept]])
+    truth = live.evaluate("() => [...document.querySelector('.segedu-live').segeduLive.truth]")
+    moved = np.array(truth).reshape(mask.shape)
+    assert (moved[rows[kept], columns[kept] - 48] == 9).all()
+    agree(live, network)
+
+
+@pytest.mark.parametrize(
+    ("name", "value"),
+    [("brightness", 0.4), ("hue", 60), ("blur", 2), ("scale", 1.5), ("scale", 0.6)],
+)
+def test_sliders_do_what_python_does(live, network, scene, name, value):
+    live.locator(f'input[data-control="{name}"]').fill(str(value))
+    wanted, _ = changed(scene.image, scene.semantic, **{name: value})
+    assert np.abs(seen(live).astype(int) - wanted).max() <= 1
+    agree(live, network)
+    assert live.locator(f'input[data-control="{name}"] + output').inner_text() == str(value)
+
+
+def test_noise_has_the_deviation_of_its_slider(live, scene):
+    live.locator('input[data-control="noise"]').fill("20")
+    inside = (scene.image > 80) & (scene.image < 175)  # nothing is cut off
+    assert (seen(live) - scene.image.astype(float))[inside].std() == pytest.approx(20, rel=0.05)
+
+
+def test_another_picture_is_chosen(live, network):
+    drag(live, (0.3, 0.6), (0.6, 0.6))
+    live.locator("label", has_text="b 乙").click()
+    wanted = scenes.generate(115, scenes.SceneConfig(size=(128, 192), noise=0.0))
+    np.testing.assert_array_equal(seen(live), wanted.image)
+    assert number(live, "changed") == 0
+    agree(live, network)
+
+
+def test_it_works_without_a_mouse(page, address, network, scene):
+    page.goto(f"{address}one-light.html")
+    page.keyboard.press("Tab")
+    while page.evaluate("document.activeElement.dataset.control") != "start":
+        page.keyboard.press("Tab")
+    page.keyboard.press("Enter")
+    page.wait_for_selector(".segedu-live-stage:not([hidden])", timeout=60_000)
+    while page.evaluate("document.activeElement.dataset.panel") != "picture":
+        page.keyboard.press("Shift+Tab")
+    for key in ("ArrowLeft", "ArrowDown", " ", "ArrowLeft", " "):
+        page.keyboard.press(key)
+    painted = (seen(page) != scene.image).any(-1)
+    assert 200 < painted.sum() < 900
+    agree(page, network)
+
+
+def test_a_finger_paints(browser, address, scene):
+    context = browser.new_context(viewport={"width": 390, "height": 844}, has_touch=True)
+    page = context.new_page()
+    page.goto(f"{address}one-light.html")
+    page.tap('[data-control="start"]')
+    page.wait_for_selector(".segedu-live-stage:not([hidden])", timeout=60_000)
+    page.locator('[data-panel="picture"]').tap(position={"x": 100, "y": 100})
+    assert (seen(page) != scene.image).any(-1).sum() > 200
+    needed, available = page.evaluate(OVERFLOW)
+    assert needed <= available
+    canvases = [canvas.bounding_box() for canvas in page.locator("canvas").all()]
+    assert min(box["width"] for box in canvases) >= 200
+    assert canvases[-1]["y"] + canvases[-1]["height"] - canvases[0]["y"] <= 844  # both in sight
+    context.close()
+
+
+def test_the_threshold_trades_precision_for_recall(page, address, network, scene):
+    page.goto(f"{address}two-light.html")
+    press(page)
+    probability = logits(network, scene.image).softmax(0)[8].numpy()
+    truth = scene.semantic == 8
+    for threshold in (0.5, 0.1, 0.9):
+        page.locator('input[data-control="threshold"]').fill(str(threshold))
+        found = probability >= threshold
+        hits = (found & truth).sum()
+        assert number(page, "precision") == pytest.approx(hits / found.sum(), abs=0.0051)
+        assert number(page, "recall") == pytest.approx(hits / truth.sum(), abs=0.0051)
+    numbers = page.locator('[data-shows="precision"]').all_inner_texts()
+    assert len(numbers) == 2 and numbers[0] == numbers[1]  # both networks answer
+
+
+@pytest.mark.parametrize("damage", ["missing", "damaged"])
+@pytest.mark.parametrize("name", ["scenes/unet.onnx", "ort-wasm-simd-threaded.wasm"])
+def test_a_file_that_is_not_as_it_was_is_named(page, address, name, damage):
+    broken = {"status": 404} if damage == "missing" else {"body": "no network"}
+    page.route(f"**/{name}", lambda route: route.fulfill(**broken))
+    page.goto(f"{address}one-light.html")
+    page.click('[data-control="start"]')
+    message = page.locator(f'[data-says="{damage}"]')
+    message.wait_for(state="visible", timeout=60_000)
+    assert page.locator(".segedu-live-still").is_visible()
+    page.unroute(f"**/{name}")
+    if damage == "missing":
+        press(page)  # what was missing has come: the next press works
+
+
+def test_opened_from_disk_it_says_what_to_do(page, folder):
+    page.goto((folder / "one-light.html").as_uri())
+    page.click('[data-control="start"]')
+    assert "make serve" in page.inner_text('[role="status"]')
+    assert page.locator(".segedu-live-still").is_visible()
+
+
+@pytest.mark.parametrize("name", ["one", "two"])
+@pytest.mark.parametrize("theme", ["light", "dark"])
+def test_it_is_accessible_while_it_runs(page, address, name, theme):
+    page.goto(f"{address}{name}-{theme}.html")
+    press(page)
+    violations = Axe().run(page, ".segedu-live").response["violations"]
+    assert [(v["id"], v["nodes"][0]["html"][:200]) for v in violations] == []
+
+
+def test_many_strokes_leave_nothing_behind(live):
+    session = live.context.new_cdp_session(live)
+
+    def used() -> float:
+        session.send("HeapProfiler.collectGarbage")
+        found = session.send("Runtime.getHeapUsage")
+        return (found["usedSize"] + found.get("backingStorageSize", 0)) / 1e6
+
+    strokes = """async (count) => {
+        const figure = document.querySelector(".segedu-live").segeduLive;
+        for (let n = 0; n < count; n++) {
+            figure.stroke(n % 190, 20, n % 190, 100);
+            await figure.ask();
+        }
+    }"""
+    live.evaluate(strokes, 20)
+    before = used()
+    live.evaluate(strokes, 200)
+    assert used() < before + 10  # MB; one answer is 1.2
+
+
+def test_an_answer_takes_little_more_than_pytorchs(live, network, scene, record_property):
+    in_page = live.evaluate(
+        """async () => {
+        const figure = document.querySelector(".segedu-live").segeduLive, times = [];
+        for (let n = 0; n < 12; n++) {
+            const begun = performance.now();
+            await figure.answer(figure.answers[0]);
+            times.push(performance.now() - begun);
+        }
+        return times; }"""
+    )
+    here = []
+    for _ in range(12):
+        begun = time.perf_counter()
+        logits(network, scene.image)
+        here.append(1000 * (time.perf_counter() - begun))
+    ratio = statistics.median(in_page[2:]) / statistics.median(here[2:])
+    record_property("milliseconds in the page", statistics.median(in_page[2:]))
+    record_property("ratio to PyTorch", ratio)
+    assert ratio < 12  # about 3 on a quiet machine
+
+
+def test_the_files_are_small_and_licensed(folder):
+    live = folder / runtime.FOLDER
+    assert (live / "scenes" / "unet.onnx").stat().st_size <= 1.2e6
+    assert sum(file.stat().st_size for file in live.rglob("*") if file.is_file()) < 20e6
+    assert "MIT License" in (live / "LICENSE.txt").read_text()
+    version = runtime.PACKAGE.rpartition("-")[2]
+    assert f"v{version}" in (live / runtime.FILES[0]).read_text()[:200]
+
+
+def test_the_front_page_shows_a_scene_as_it_is_painted(network):
+    html = front_picture.LIVE.read_text(encoding="utf-8")
+    again = front_picture.live_figure()
+    assert html.count("<") == again.count("<")  # made by the same program
+    assert f'data-sha256="{network.trained.sha256}"' in html
+    scene = scenes.generate(front_picture.LIVE_SEED, front_picture.LIVE_CONFIG)
+    for part, wanted in (("image", scene.image), ("truth", scene.semantic)):
+        data = re.search(rf'data-part="{part}" src="data:image/\w+;base64,([^"]+)"', html)[1]
+        found = np.asarray(Image.open(io.BytesIO(base64.b64decode(data))))
+        np.testing.assert_array_equal(found, wanted)
+
+
+def test_a_figure_of_other_weights_stops_the_build(folder, tmp_path):
+    page = (folder / "one-light.html").read_text(encoding="utf-8")
+    sha256 = hashlib.sha256((runtime.WEIGHTS / "scenes/unet.pt").read_bytes()).hexdigest()
+    (tmp_path / "old.html").write_text(page.replace(sha256, 64 * "0"), encoding="utf-8")
+    with pytest.raises(RuntimeError, match="scenes/unet: a page shows an answer of other weights"):
+        runtime.copy_to(tmp_path)
+
+
+def test_without_npm_the_build_says_why(monkeypatch, tmp_path):
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))
+    monkeypatch.setattr(runtime.shutil, "which", lambda name: None)
+    assert runtime.kept() is None
+    assert runtime.fetch() == "npm is not installed"
+    assert list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.parametrize(
+    ("npm", "said"),
+    [
+        ("exit 1", "npm could not fetch onnxruntime-web@"),
+        (f"echo other > {runtime.PACKAGE}.tgz", "is not the file that was expected"),
+    ],
+)
+def test_what_the_registry_gives_is_checked(monkeypatch, tmp_path, npm, said):
+    program = tmp_path / "npm"
+    program.write_text(f"#!/bin/sh\n{npm}\n")
+    program.chmod(0o755)
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
+    monkeypatch.setattr(runtime.shutil, "which", lambda name: str(program))
+    assert said in runtime.fetch()
+    assert runtime.kept() is None

@@ -223,7 +223,7 @@ class Figure {
     this.paint = new Float32Array(3 * width * height);
     this.painted = new Uint8Array(width * height);
     this.noise = normals(3 * width * height);
-    for (const answer of this.answers) answer.before = null;
+    for (const answer of this.answers) Object.assign(answer, { before: null, first: {} });
   }
 
   // What the network sees, whole numbers 0..255, and the truth; kept in `seen` and `truth`.
@@ -394,8 +394,9 @@ class Figure {
     };
     for (const place of answer.panel.querySelectorAll("[data-shows]")) {
       const key = place.dataset.shows;
-      const text = isNaN(values[key]) ? "–" : values[key].toFixed(2);
-      place.textContent = key === "changed" ? changed : text;
+      const text = key === "changed" ? `${changed}` : rounded(values[key]);
+      const first = (answer.first[key] ??= text); // of the untouched picture
+      place.textContent = key === "changed" || text === first ? text : `${first} → ${text}`;
     }
   }
 
@@ -515,6 +516,8 @@ function isEdge(labels, i, width, height) {
     (y < height - 1 && labels[i + width] !== labels[i])
   );
 }
+
+const rounded = (value) => (isNaN(value) ? "–" : value.toFixed(2));
 
 // Hit, false alarm, miss, ignored: 1 to 4; 0 where both say no.
 function verdictOf(found, wanted) {

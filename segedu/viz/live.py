@@ -158,7 +158,7 @@ def live(
     html = (
         f'<div class="segedu-live" data-about="{escape(json.dumps(about))}">'
         f'<div class="segedu-live-still">{still}</div>'
-        f'<div class="segedu-live-stage" hidden>{stage}</div>{legend}{_start()}</div>'
+        f'<div class="segedu-live-stage" hidden>{stage}</div>{_start()}{legend}</div>'
     )
     return LiveFigure(html, tuple(networks))
 
@@ -341,7 +341,7 @@ def _start() -> str:
     time = "one answer takes <b>–</b> ms ｜ 一次回答用时 <b>–</b> 毫秒"
     english, chinese = time.split(" ｜ ")
     return (
-        '<div class="segedu-live-start" style="text-align:center">'
+        '<div class="segedu-live-start" style="text-align:center;margin-top:0.8em">'
         '<button type="button" data-control="start" hidden>'
         f"{bilingual('▶ Run the network here ｜ ▶ 在这里运行网络')}</button> "
         f'<span role="status">{said}<span data-says="running" hidden>'

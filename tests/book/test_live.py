@@ -132,23 +132,31 @@ def settle(page: Page) -> None:
     page.wait_for_function("() => !document.querySelector('.segedu-live').segeduLive.busy")
 
 
+ARRAY = """(name) => {
+    const figure = document.querySelector(".segedu-live").segeduLive;
+    const array = name === "logits" ? figure.answers[0].logits : figure[name];
+    const bytes = new Uint8Array(array.buffer, array.byteOffset, array.byteLength);
+    let text = "";
+    for (let i = 0; i < bytes.length; i += 8192) {
+        text += String.fromCharCode(...bytes.subarray(i, i + 8192));
+    }
+    const { height, width } = figure.picture;
+    return [btoa(text), height, width];
+}"""
+
+
+def array(page: Page, name: str) -> np.ndarray:
+    """What the page has: ``seen`` (H, W, 3), ``truth`` (H, W), or ``logits`` (C, H, W)."""
+    settle(page)
+    text, height, width = page.evaluate(ARRAY, name)
+    kind = np.float32 if name == "logits" else np.uint8
+    shape = {"seen": (height, width, 3), "truth": (height, width), "logits": (-1, height, width)}
+    return np.frombuffer(base64.b64decode(text), kind).reshape(shape[name])
+
+
 def seen(page: Page) -> np.ndarray:
     """What the network sees, uint8 (H, W, 3)."""
-    settle(page)
-    found = page.evaluate(
-        """() => { const f = document.querySelector('.segedu-live').segeduLive;
-        return [f.picture.height, f.picture.width, [...f.seen]]; }"""
-    )
-    return np.array(found[2], np.uint8).reshape(found[0], found[1], 3)
-
-
-def logits_in_page(page: Page, number: int = 0) -> np.ndarray:
-    settle(page)
-    found = page.evaluate(
-        """(n) => [...document.querySelector('.segedu-live').segeduLive.answers[n].logits]""",
-        number,
-    )
-    return np.array(found, np.float32)
+    return array(page, "seen")
 
 
 def logits(network, image: np.ndarray) -> torch.Tensor:
@@ -156,13 +164,15 @@ def logits(network, image: np.ndarray) -> torch.Tensor:
         torch.tensor(v)[:, None, None] for v in (network.trained.mean, network.trained.std)
     )
     with torch.no_grad():
-        return network(((torch.from_numpy(image).permute(2, 0, 1) / 255 - mean) / std)[None])[0]
+        return network(
+            ((torch.from_numpy(image.copy()).permute(2, 0, 1) / 255 - mean) / std)[None]
+        )[0]
 
 
 def agree(page: Page, network) -> None:
     """The page's network and PyTorch's say the same of the same pixels."""
     wanted = logits(network, seen(page))
-    found = torch.from_numpy(logits_in_page(page)).reshape(wanted.shape)
+    found = torch.from_numpy(array(page, "logits").copy())
     assert (found - wanted).abs().max() <= 1e-3 * wanted.abs().max()
     assert (found.argmax(0) == wanted.argmax(0)).float().mean() >= 0.999
 
@@ -180,7 +190,8 @@ def drag(page: Page, start: tuple[float, float], end: tuple[float, float]) -> No
 
 def number(page: Page, name: str) -> float:
     settle(page)
-    return float(page.inner_text(f'[data-shows="{name}"]'))
+    shown = page.locator(f'[data-shows="{name}"]').first.inner_text()
+    return float(shown.split(" → ")[-1])
 
 
 pytestmark = pytest.mark.browser
@@ -219,6 +230,8 @@ def test_what_is_painted_is_seen_and_changes_the_answer(live, network, scene):
     assert painted.sum() > 500
     assert (image[painted] == (200, 30, 30)).all()
     agree(live, network)
+    before, after = live.inner_text('[data-shows="iou"]').split(" → ")
+    assert float(after) < float(before)
     after = logits(network, image).argmax(0).numpy()
     before = logits(network, scene.image).argmax(0).numpy()
     assert number(live, "changed") == pytest.approx(((before != after) & ~painted).sum(), abs=2)
@@ -248,8 +261,7 @@ def test_an_object_is_moved(live, network, scene):
     kept = columns >= 48
     there = image[rows[kept], columns[kept] - 48]
     np.testing.assert_array_equal(there, scene.image[rows[kept], columns[kept]])
-    truth = live.evaluate("() => [...document.querySelector('.segedu-live').segeduLive.truth]")
-    moved = np.array(truth).reshape(mask.shape)
+    moved = array(live, "truth")
     assert (moved[rows[kept], columns[kept] - 48] == 9).all()
     agree(live, network)
 

@@ -190,6 +190,20 @@ def strangeness(
     return worst
 
 
+CHINESE = {
+    "input": "输入",
+    "output": "输出",
+    "logit": "平均 logit",
+    "share": "占比",
+    "count": "个数",
+    "brightness": "亮度",
+    "contrast": "对比度",
+    "sharpness": "锐度",
+    "megapixels": "百万像素",
+    "aspect": "宽高比",
+    "confidence": "置信度",
+    "score": "得分",
+}
 TITLE = "Drift report ｜ 漂移报告"
 HEADS = {
     "about": "number ｜ 指标",
@@ -225,6 +239,13 @@ def verdict(rows: Sequence[Row]) -> str:
     return f"{len(drifted)} of {len(rows)} numbers have drifted: {', '.join(drifted[:5])}{more}"
 
 
+def bilingual(name: str) -> str:
+    """The name of a number, ``English ｜ 中文``; those of classes stay as they are."""
+    kind, _, what = name.partition(": ")
+    translated = CHINESE[what] if kind in ("input", "output") else what
+    return f"{name} ｜ {CHINESE[kind]}：{translated}"
+
+
 def write_report(
     path: str | Path,
     rows: Sequence[Row],
@@ -249,8 +270,8 @@ def write_report(
         viz.use_style()
         for row in rows[:6]:
             groups = {"reference ｜ 参考": reference[row.name], "now ｜ 当前": now[row.name]}
-            axes = viz.cumulative(groups, label=row.name)
-            charts.append(page.picture(axes.figure, row.name))
+            axes = viz.cumulative(groups, label=bilingual(row.name))
+            charts.append(page.picture(axes.figure, bilingual(row.name)))
     odd = strangeness(reference, now)
     worst = [i for i in np.argsort(-odd)[:10] if odd[i] > 0]
     count = sum(row.drifted for row in rows)
@@ -259,14 +280,20 @@ def write_report(
         f"{len(names)} 幅图像的 {len(rows)} 个指标中有 {count} 个发生漂移。"
     )
     listed = [
-        {**row._asdict(), "about": row.name, "drifted": "yes" if row.drifted else "–"}
+        {
+            "about": bilingual(row.name),
+            "reference": row.reference,
+            "now": row.now,
+            "distance": row.distance,
+            "p": row.p if row.p >= 0.001 else "< 0.001",
+            "drifted": "yes ｜ 是" if row.drifted else "–",
+        }
         for row in rows
     ]
-    keys = ("about", "reference", "now", "distance", "p", "drifted")
     parts = [
         page.paragraphs(summary),
         page.paragraphs(ABOUT.format(distance=DISTANCE, alpha=ALPHA)),
-        page.table([{key: row[key] for key in keys} for row in listed], HEADS),
+        page.table(listed, HEADS),
         page.heading("The most changed ｜ 变化最大的指标"),
         f"<div class='charts'>{''.join(charts)}</div>",
     ]

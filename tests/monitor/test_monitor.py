@@ -64,7 +64,8 @@ def test_what_was_changed_is_found(folder, tmp_path, capsys, change, name):
     status, page = watched(folder, clouds(tmp_path / "now", 40, 1, **change))
     out = capsys.readouterr().out
     assert status == 1 and "numbers have drifted" in out and name in out
-    assert "http" not in page and "<img" in page
+    assert "http" not in page and "<img" in page and "yes ｜ 是" in page
+    assert monitor.bilingual(name) in page
     assert ("The strangest pictures" in page) or "gain" in change
 
 
@@ -116,6 +117,12 @@ def test_a_small_difference_that_is_sure_does_not_count():
     now = {"n": np.linspace(0.1, 1.1, 5000).tolist()}
     (row,) = monitor.compare(then, now)
     assert row.p < 1e-9 and row.distance == pytest.approx(0.1, abs=0.01) and not row.drifted
+
+
+def test_names_in_both_languages():
+    assert monitor.bilingual("input: aspect") == "input: aspect ｜ 输入：宽高比"
+    assert monitor.bilingual("share: car") == "share: car ｜ 占比：car"
+    assert monitor.bilingual("share: score") == "share: score ｜ 占比：score"  # a class
 
 
 def test_holms_correction_by_hand():

@@ -7,11 +7,13 @@ import pytest
 
 from benchmarks import (
     camvid,
+    compress,
     imbalance,
     leak,
     panoptic,
     region_losses,
     semantic,
+    serve,
     surfaces,
     weights,
 )
@@ -147,3 +149,30 @@ def test_the_leak_was_measured_by_the_script():
     assert list(record["by"]) == ["slice", "patient"]
     for runs in record["by"].values():
         assert len(runs) == len(budget.seeds)
+
+
+def test_the_service_was_measured_by_the_script_and_held():
+    record = result("serve")
+    assert (record["clients"], record["seconds"]) == (serve.CLIENTS, serve.SECONDS)
+    network = {"name": "unet", **serve.SETTINGS, "size": list(serve.SIZE)}
+    assert record["network"] == network
+    for load in (record["load"], record["load_under_attack"]):
+        assert set(load["statuses"]) <= {"200", "429"} and load["wrong"] == 0
+        assert load["memory_change"] <= 0.05
+    assert set(record["attack"]) == {"answered", "refused"}
+    assert sum(record["attack"].values()) >= 200
+
+
+def test_the_smaller_networks_were_measured_by_the_script_and_are_faster():
+    record = result("compress")
+    budget = compress.Budget()
+    assert record["budget"] == budget._asdict() | {"seeds": list(budget.seeds)}
+    assert list(record["speed"]) == list(compress.NETWORKS)
+    for times in record["speed"].values():
+        assert times["whole, eager"]["over_onnx"] >= 1.5
+        assert times["pruned, eager"]["macs"] <= 0.5
+        assert times["dynamic int8"]["over_onnx"] > 1
+    scores = record["mean_iou"]
+    assert scores["int8"] >= scores["fp32"] - 0.005
+    assert len(record["pruning"]["tuned"]["mean_iou"]) == len(budget.seeds)
+    assert record["distillation"]["parameters"] < 0.26

@@ -138,6 +138,7 @@ TABLE: dict[str, tuple[Callable[[], object], type[Exception], str]] = {
     ),
     "CalibrationMetrics": (lambda: metrics.CalibrationMetrics(0), ValueError, "num_bins"),
     "AveragePrecision": (lambda: metrics.AveragePrecision("polygon"), ValueError, "iou_type.*segm"),
+    "ErrorBudget": (lambda: metrics.ErrorBudget("polygon"), ValueError, "iou_type.*segm"),
     "PanopticQuality": (
         lambda: metrics.PanopticQuality({1: True}).update({"panoptic_seg": TARGET[0]}, {}),
         (ValueError, KeyError),

@@ -3,6 +3,7 @@
 from segedu.metrics.base import Metric
 from segedu.metrics.calibration import CalibrationMetrics
 from segedu.metrics.clicks import ClickIoU
+from segedu.metrics.errors import ErrorBudget
 from segedu.metrics.instance import AveragePrecision
 from segedu.metrics.offsets import OffsetCurve, offset_curve
 from segedu.metrics.panoptic import PanopticQuality
@@ -13,6 +14,7 @@ __all__ = [
     "AveragePrecision",
     "CalibrationMetrics",
     "ClickIoU",
+    "ErrorBudget",
     "Metric",
     "OffsetCurve",
     "PanopticQuality",

@@ -45,18 +45,17 @@ class _Image(TypedDict):
     target_labels: Tensor
     target_areas: Tensor  # float64 (G,)
     crowd: Tensor  # bool (G,)
-    iou: Tensor  # float64 (D, G), 0 for different labels
+    iou: Tensor  # float64 (D, G), 0 for pairs that are not compared
 
 
-class AveragePrecision(Metric):
-    """COCO's average precision and recall for instance masks or boxes.
+class InstanceMetric(Metric):
+    """What metrics of instance masks or boxes share: how images come in, and what is kept of them.
 
     Args:
         iou_type: ``"segm"`` compares masks, ``"bbox"`` boxes.
 
     Update with lists of dicts as torchvision's detection models take and give them. The IoUs are
     computed at once on the device of the inputs and are all that is kept; ``compute`` reads them.
-    Scores that are equal in different images rank in the order in which the images came.
     """
 
     def __init__(self, iou_type: str = "segm") -> None:
@@ -64,6 +63,11 @@ class AveragePrecision(Metric):
             raise ValueError(f"iou_type must be 'segm' or 'bbox', got {iou_type!r}")
         self.iou_type = iou_type
         super().__init__()
+
+    @staticmethod
+    def _compared(labels: Tensor, target_labels: Tensor) -> Tensor:
+        """Which pairs of detections (D,) and targets (G,) need their IoU: bool (D, G)."""
+        return labels[:, None] == target_labels
 
     def update(
         self, predictions: Sequence[Mapping[str, Any]], targets: Sequence[Mapping[str, Any]]
@@ -100,9 +104,9 @@ class AveragePrecision(Metric):
         devices = sorted({str(x.device) for x in tensors if isinstance(x, Tensor)})
         if len(devices) > 1:
             raise ValueError(f"prediction and target must be on one device, got {devices}")
-        same = labels[:, None] == target_labels
+        pairs = self._compared(labels, target_labels)
         overlap = _mask_overlap if self.iou_type == "segm" else _box_overlap
-        hit, areas, target_areas = overlap(first, second, same)
+        hit, areas, target_areas = overlap(first, second, pairs)
         sizes = torch.as_tensor(target.get("area", target_areas)).double().to(hit.device)
         count = len(target_labels)
         if not len(crowd) == len(sizes) == count:
@@ -177,6 +181,22 @@ class AveragePrecision(Metric):
         )
         return masks > 0.5 if masks.is_floating_point() else masks.bool()
 
+    def _columns(self) -> dict[str, list[np.ndarray]]:
+        """What is kept of the images, key by key, after an image of nothing."""
+        self._check()
+        images = [self._image(_NOTHING, _NOTHING), *self._records]
+        return {key: [image[key].cpu().numpy() for image in images] for key in images[0]}
+
+
+class AveragePrecision(InstanceMetric):
+    """COCO's average precision and recall for instance masks or boxes.
+
+    Args:
+        iou_type: ``"segm"`` compares masks, ``"bbox"`` boxes.
+
+    Scores that are equal in different images rank in the order in which the images came.
+    """
+
     def compute(self) -> dict[str, Any]:
         """Read the numbers, all in [0, 1], NaN where there is no target to find.
 
@@ -190,14 +210,14 @@ class AveragePrecision(Metric):
         Raises:
             ValueError: what ``update`` could not refuse on a GPU.
         """
-        self._check()
-        images = [self._image(_NOTHING, _NOTHING), *self._records]
-        columns = {key: [image[key].cpu().numpy() for image in images] for key in images[0]}
-        return _Table(_Pool(columns)).summary()
+        return _Table(Pool(self._columns())).summary()
 
 
-class _Pool:
-    """The detections (D), by category and falling score, and targets (G) of all images together."""
+class Pool:
+    """The detections (D), by category and falling score, and targets (G) of all images together.
+
+    ``order`` says where each detection stood before.
+    """
 
     def __init__(self, images: dict[str, list[np.ndarray]]) -> None:
         ious = images.pop("iou")
@@ -207,7 +227,7 @@ class _Pool:
             np.concatenate([labels, target_labels]), return_inverse=True
         )
         category, self.target_category = np.split(categories, [len(labels)])
-        order = np.lexsort((-scores, category))
+        self.order = order = np.lexsort((-scores, category))
         self.category = category[order]
         # Rank by score among the detections of the same category in the same image.
         counts = np.array([iou.shape for iou in ious])  # detections and targets of each image
@@ -241,8 +261,13 @@ def _out_of_range(areas: np.ndarray) -> np.ndarray:
     return (areas[:, None] < low) | (areas[:, None] > high)
 
 
-def _match(pool: _Pool) -> tuple[np.ndarray, np.ndarray]:
-    """Which detections find a target and which are false, for sizes and thresholds: (D, A, T)."""
+def match(pool: Pool) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """Match detections and targets, for all sizes and thresholds.
+
+    Returns:
+        Which detections find a target and which are false, (D, A, T); which targets are taken,
+        (G, A, T).
+    """
     d, g, iou = pool.pairs
     # The first detections of all images and categories choose at once, then all the second ones.
     order = np.lexsort((g, iou, d, pool.rank[d]))
@@ -264,14 +289,14 @@ def _match(pool: _Pool) -> tuple[np.ndarray, np.ndarray]:
         misses[d[p[start]]] &= choice < 0
         i, a, t = np.nonzero(choice >= 0)
         free[g[choice[i, a, t] % len(d)], a, t] = False
-    return hits, misses
+    return hits, misses, ~free
 
 
 class _Table:
     """Precision and recall of every category, size and number of detections."""
 
-    def __init__(self, pool: _Pool) -> None:
-        hits, misses = _match(pool)
+    def __init__(self, pool: Pool) -> None:
+        hits, misses, _ = match(pool)
         self.labels = pool.labels.tolist()
         sizes, thresholds, classes = *hits.shape[1:], len(self.labels)
         self.precision = -np.ones((sizes, thresholds, len(RECALLS), classes))
@@ -280,7 +305,9 @@ class _Table:
         for k, rows in enumerate(map(slice, ends[:-1], ends[1:])):
             positives = (~pool.ignore[pool.target_category == k]).sum(0)  # (A,)
             some = positives > 0
-            self.precision[some, ..., k] = _precision(hits[rows], misses[rows], positives)[some]
+            self.precision[some, ..., k] = precision_curves(hits[rows], misses[rows], positives)[
+                some
+            ]
             for recall, most in zip(self.recall, MAX_DETECTIONS, strict=True):
                 found = hits[rows][pool.rank[rows] < most].sum(0)  # (A, T)
                 recall[some, :, k] = found[some] / positives[some, None]
@@ -311,7 +338,7 @@ class _Table:
         return result | {"precision": every}
 
 
-def _precision(hits: np.ndarray, misses: np.ndarray, positives: np.ndarray) -> np.ndarray:
+def precision_curves(hits: np.ndarray, misses: np.ndarray, positives: np.ndarray) -> np.ndarray:
     """Precision at COCO's recalls, 0 beyond the last one reached, of one category: (A, T, R)."""
     d, a, t = np.nonzero(hits)
     tp, fp = (x.cumsum(0)[d, a, t] for x in (hits, misses))

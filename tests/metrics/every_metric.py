@@ -29,6 +29,7 @@ METRICS = {
         lambda: metrics.AveragePrecision("bbox"),
         metrics.AveragePrecision,
     ),
+    "ErrorBudget": (metrics.ErrorBudget, lambda: metrics.ErrorBudget("bbox")),
 }
 
 
@@ -44,7 +45,7 @@ def images(name, seed, count=5, device="cpu"):
         truth = blobs()
         logits = truth + 0.7 * blobs()
         target = truth.argmax(1)
-        if name.startswith("AveragePrecision"):
+        if name.startswith(("AveragePrecision", "ErrorBudget")):
             scores = torch.rand(3, generator=g).to(device)
             pairs.append((objects(logits, device) | {"scores": scores}, objects(truth, device)))
         elif name == "ClickIoU":

@@ -8,6 +8,7 @@ import pytest
 from benchmarks import (
     camvid,
     compress,
+    dense_head,
     imbalance,
     leak,
     panoptic,
@@ -139,6 +140,19 @@ def test_the_weights_of_the_semantic_loss_are_those_of_the_script():
     assert [run["seed"] for run in record["runs"]] == lists["seeds"]
     for run in record["runs"]:
         assert [after["weight"] for after in run["after"]] == lists["weights"]
+
+
+def test_the_dense_heads_were_trained_by_the_script():
+    record = result("dense_head")
+    budget = dense_head.Budget()
+    lists = {"steps": list(budget.steps), "seeds": list(budget.seeds)}
+    assert record["budget"] == budget._asdict() | lists
+    assert (record["lr"], record["batch"]) == (dense_head.LEARNING_RATE, dense_head.BATCH)
+    names = [f"{start}/{loss}" for start in dense_head.STARTS for loss in dense_head.LOSSES]
+    assert list(record["runs"]) == names
+    for runs in record["runs"].values():
+        steps = [[point["steps"] for point in points] for points in runs]
+        assert steps == [list(budget.steps)] * len(budget.seeds)
 
 
 def test_the_leak_was_measured_by_the_script():

@@ -3,7 +3,7 @@ import torch
 from torch import Tensor, nn
 
 from segedu.metrics import AveragePrecision
-from segedu.models.yolact import YOLACT, from_reference, yolact_tiny
+from segedu.models.yolact import YOLACT, finetune, from_reference, yolact_tiny
 from segedu.models.yolact.loss import (
     BACKGROUND,
     NEUTRAL,
@@ -194,6 +194,24 @@ def test_box_offsets_survive_the_way_there_and_back():
     anchors = square_anchors([(4, 4)] * 5, torch.empty(0))
     boxes = torch.tensor([0.2, 0.3, 0.5, 0.9]).expand_as(anchors)
     torch.testing.assert_close(CODER.decode(CODER.encode(boxes, anchors), anchors), boxes)
+
+
+def test_finetune_gives_new_last_layers_only():
+    model = small().eval()
+    before = {name: value.clone() for name, value in model.state_dict().items()}
+    old = model.encode([IMAGE])[0]
+    assert finetune(model, 3) is model and model.num_classes == 3
+    new = {name: value for name, value in model.state_dict().items() if name in before}
+    changed = {name.rsplit(".", 1)[0] for name in new if not new[name].equal(before[name])}
+    assert len(new) == len(before) and changed == {"head.score", "semantic"}
+    output = model.encode([IMAGE])[0]
+    assert output.scores.shape[2] == 3 and output.semantic.shape[1] == 2
+    for name in ("boxes", "coefficients", "prototypes"):
+        torch.testing.assert_close(getattr(output, name), getattr(old, name), rtol=0, atol=0)
+    sample = {"image": IMAGE} | target([[5, 5, 30, 30]], [2])
+    assert summed(model.train(), [sample]).isfinite()
+    with pytest.raises(ValueError, match="num_classes includes the background.*got 1"):
+        finetune(model, 1)
 
 
 def test_bad_targets_and_settings_are_named():

@@ -7,6 +7,6 @@ Read ``parts`` first, the network piece by piece; then ``network``, which puts t
 detects; then ``loss``, which says what it learns from.
 """
 
-from segedu.models.yolact.network import YOLACT, from_reference, yolact_tiny
+from segedu.models.yolact.network import YOLACT, finetune, from_reference, yolact_tiny
 
-__all__ = ["YOLACT", "from_reference", "yolact_tiny"]
+__all__ = ["YOLACT", "finetune", "from_reference", "yolact_tiny"]

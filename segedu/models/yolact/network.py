@@ -81,8 +81,7 @@ class YOLACT(nn.Module):
         weights: Weights = None,
     ) -> None:
         super().__init__()
-        if num_classes < 2:
-            raise ValueError(f"num_classes includes the background: at least 2, got {num_classes}")
+        _check_num_classes(num_classes)
         self.num_classes, self.image_size = num_classes, image_size
         self.score_thresh, self.nms_thresh = score_thresh, nms_thresh
         self.topk_candidates, self.detections_per_img = topk_candidates, detections_per_img
@@ -93,10 +92,11 @@ class YOLACT(nn.Module):
         self.head = Head(channels, num_classes, prototypes)
         self.semantic = nn.Conv2d(channels, num_classes - 1, 1)
         for part in (self.pyramid, self.protonet, self.head, self.semantic):
-            for module in part.modules():
-                if isinstance(module, nn.Conv2d):
-                    nn.init.xavier_uniform_(module.weight)
-                    nn.init.zeros_(module.bias)
+            _initialize(part)
+
+    def encode(self, images: Sequence[Tensor]) -> tuple[Output, Tensor]:
+        """What the network says of images as in `forward`, and the anchors (A, 4)."""
+        return self.network(torch.stack([self._square(image) for image in images]))
 
     def network(self, batch: Tensor) -> tuple[Output, Tensor]:
         """Normalised squares (N, 3, S, S) -> what the network says, and the anchors (A, 4)."""
@@ -116,7 +116,7 @@ class YOLACT(nn.Module):
             TypeError, ValueError: images or targets that are not as the class says.
         """
         check_images(images, targets, self.training)
-        output, anchors = self.network(torch.stack([self._square(image) for image in images]))
+        output, anchors = self.encode(images)
         if not self.training:
             return [
                 self.detect(Output(*(part[i] for part in output)), anchors, image.shape[-2:])
@@ -154,6 +154,45 @@ class YOLACT(nn.Module):
         size = (self.image_size, self.image_size)
         image = F.interpolate(image[None], size, mode="bilinear")[0]
         return normalize(image, IMAGE_MEAN, IMAGE_STD)
+
+
+def finetune(model: YOLACT, num_classes: int) -> YOLACT:
+    """Give a trained network new last layers, for other classes; all else keeps what it knows.
+
+    New are the layer of the class scores and the semantic branch. Boxes, coefficients and
+    prototypes do not depend on the classes.
+
+    Args:
+        model: changed in place.
+        num_classes: with the background, which is class 0.
+
+    Returns:
+        ``model``.
+
+    Raises:
+        ValueError: fewer than two classes.
+    """
+    _check_num_classes(num_classes)
+    model.head.renew_scores(num_classes)
+    width = model.semantic.in_channels
+    model.semantic = nn.Conv2d(width, num_classes - 1, 1).to(model.semantic.weight)
+    for part in (model.head.score, model.semantic):
+        _initialize(part)
+    model.num_classes = num_classes
+    return model
+
+
+def _check_num_classes(num_classes: int) -> None:
+    if num_classes < 2:
+        raise ValueError(f"num_classes includes the background: at least 2, got {num_classes}")
+
+
+def _initialize(part: nn.Module) -> None:
+    """As the authors do: weights by Glorot and Bengio (2010), no bias."""
+    for module in part.modules():
+        if isinstance(module, nn.Conv2d):
+            nn.init.xavier_uniform_(module.weight)
+            nn.init.zeros_(module.bias)
 
 
 def _split(target: Target, image: Tensor) -> tuple[Objects, Tensor]:

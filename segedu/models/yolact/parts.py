@@ -77,6 +77,12 @@ class Head(nn.Module):
         )
         return boxes, scores, coefficients.tanh()
 
+    def renew_scores(self, num_classes: int) -> None:
+        """Exchange the layer of the class scores for a new one."""
+        old, self.widths = self.score, (self.widths[0], num_classes, self.widths[2])
+        channels = len(ASPECT_RATIOS) * num_classes
+        self.score = nn.Conv2d(old.in_channels, channels, 3, padding=1).to(old.weight)
+
 
 def _per_anchor(x: Tensor, width: int) -> Tensor:
     """(N, 3 * width, h, w) -> (N, h * w * 3, width), row by row, the three of a place together."""

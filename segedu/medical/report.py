@@ -99,9 +99,10 @@ UNLIKE = (
     "having looked at them. ｜ 方括号内为训练扫描的范围。这些扫描的预测未经查看不可信。"
 )
 PICTURES = (
-    "Left: truth (lines) and prediction (dashes). Right: where they differ. R, L: the patient's "
+    "The first picture of each pair: truth (lines) and prediction (dashes). The second: where they "
+    "differ. R, L: the patient's "
     "right and left; A, P: front and back; S, I: head and feet. ｜ "
-    "左图：真值（实线）与预测（虚线）。右图：两者的差别。R、L 为病人的右与左，"
+    "每对图中，第一幅是真值（实线）与预测（虚线），第二幅是两者的差别。R、L 为病人的右与左，"
     "A、P 为前与后，S、I 为头侧与足侧。"
 )
 
@@ -227,13 +228,13 @@ def _intensity(word: str) -> tuple[str, str]:
 
 def _greys(word: str) -> str:
     """What is black and what is white in the pictures."""
-    low, high = "1st percentile", "99th percentile"
+    low, high = "the 1st percentile", "the 99th"
     lowest, highest = "第 1 百分位数", "第 99 百分位数"
     if word in WINDOWS:
         window = WINDOWS[word]
-        low = lowest = f"{window.low:g} HU"
-        high = highest = f"{window.high:g} HU"
-    return f"Black is {low}, white {high}. ｜ 黑为 {lowest}，白为 {highest}。"
+        low, high = f"{window.low:g} HU", f"{window.high:g} HU"
+        lowest, highest = f" {low}", f" {high}"
+    return f"Black is {low}, white {high}. ｜ 黑为{lowest}，白为{highest}。"
 
 
 def _product(values: Sequence[float]) -> str:

@@ -177,7 +177,7 @@ def test_the_pictures_have_the_window_that_was_asked_for(evaluation):
     assert "Black is -125 HU, white 225 HU." in text
     assert "lung: -1350 … 150 HU" in text and "soft_tissue" not in text  # what the network saw
     text = write_report(folder, data, intensity="mr").read_text(encoding="utf-8")
-    assert "Black is 1st percentile, white 99th percentile." in text
+    assert "Black is the 1st percentile, white the 99th." in text
     with pytest.raises(ValueError, match="intensity must be"):
         write_report(folder, data, intensity="lungs")
 

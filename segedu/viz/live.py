@@ -81,6 +81,9 @@ _SAYS = {
     "unable": "This browser is too old for it: it has no WebAssembly with SIMD. ｜ "
     "浏览器太旧，没有 WebAssembly SIMD，无法运行。",
 }
+_HELP = (
+    "Paint here. Painted pixels do not count in the numbers. ｜ 在这里涂抹。涂过的像素不计入数字。"
+)
 _NUMBERS = {
     "iou": "mean IoU ｜ 平均 IoU",
     "precision": "precision ｜ 精确率",
@@ -146,7 +149,7 @@ def live(
     about = {"colors": palette, "errors": [*BINARY_COLORS.values()], "target": target}
     stage = "".join(
         (
-            _panels(name, networks, target),
+            _panels(networks, target),
             _choices("picture", dict.fromkeys(images, "")) if len(images) > 1 else "",
             _brushes(brushes, tools, any(len(parts) > 2 for parts in images.values())),
             "".join(_slider(name) for name in sliders),
@@ -215,7 +218,8 @@ def _check(
 def _probabilities(model: nn.Module, image: Any) -> torch.Tensor:
     """(C, H, W) of an image, by the mean and deviation that the weights want."""
     pixels = torch.from_numpy(to_image(image).copy()).permute(2, 0, 1)[None] / 255
-    mean, std = (torch.tensor(values)[:, None, None] for values in model.trained[-3:-1])
+    norm = model.trained.mean, model.trained.std
+    mean, std = (torch.tensor(values)[:, None, None] for values in norm)
     return model.eval()((pixels - mean) / std)[0].softmax(0)
 
 
@@ -239,7 +243,7 @@ def _drawn(
 # --- HTML ---------------------------------------------------------------------------------------
 
 
-def _panels(picture: str, networks: Mapping[str, nn.Module], target: int | None) -> str:
+def _panels(networks: Mapping[str, nn.Module], target: int | None) -> str:
     shown = ("iou", "changed") if target is None else ("precision", "recall", "class-iou")
     numbers = "".join(
         f'<span class="segedu-live-number">{bilingual(_NUMBERS[key])} '
@@ -263,11 +267,6 @@ def _panels(picture: str, networks: Mapping[str, nn.Module], target: int | None)
             f"{bilingual(name)}<br>{numbers}</figcaption></figure>"
         )
     return f'<div class="segedu-live-panels">{"".join(panels)}</div>'
-
-
-_HELP = (
-    "Paint here. Painted pixels do not count in the numbers. ｜ 在这里涂抹。涂过的像素不计入数字。"
-)
 
 
 def _choices(control: str, names: Mapping[str, str]) -> str:

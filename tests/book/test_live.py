@@ -414,6 +414,31 @@ def test_an_answer_takes_little_more_than_pytorchs(live, network, scene, record_
     assert ratio < 12  # about 3 on a quiet machine
 
 
+@pytest.mark.slow  # the book is built
+@pytest.mark.parametrize("folder", ["", "en", "zh"])
+def test_it_runs_in_every_edition_of_the_book(site, page, folder):
+    if runtime.kept() is None:
+        pytest.skip("onnxruntime-web is not to be had")
+    pages = {
+        path.relative_to(site).as_posix()
+        for path in [
+            *(site / folder).glob("book/*.html"),
+            *(site / folder).glob("chapters/*/*.html"),
+        ]
+        if "segedu-live" in path.read_text(encoding="utf-8")
+    }
+    assert len(pages) >= 6
+    with serve(site) as address:
+        tab = Tab(page, address)
+        for name in sorted(pages):
+            tab.open(name)
+            assert press(page).locator("canvas").count() >= 2
+            settle(page)
+            shown = page.locator("[data-shows]").all_inner_texts()
+            assert all(text[0].isdigit() for text in shown), (name, shown)
+            assert tab.faults == [], name
+
+
 def test_the_files_are_small_and_licensed(folder):
     live = folder / runtime.FOLDER
     assert (live / "scenes" / "unet.onnx").stat().st_size <= 1.2e6

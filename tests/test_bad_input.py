@@ -380,6 +380,7 @@ TABLE: dict[str, tuple[Callable[[], object], type[Exception], str]] = {
     ),
     "shown_classes": (lambda: viz.shown_classes([{}]), ValueError, "sample must have mask, masks"),
     "frames": (lambda: viz.frames([IMAGE], ["one"], "a ｜ 甲"), ValueError, "2 to 12"),
+    "live": (lambda: viz.live({}, {}, {}), ValueError, "one or two, got 0"),
     "explore": (lambda: viz.explore(lambda v: IMAGE, [1], "a ｜ 甲"), ValueError, "2 to 12"),
     "source": (lambda: viz.source(3), TypeError, "3|int"),
     # data
@@ -434,6 +435,7 @@ NO_ROW = {
     *("save_checkpoint",),  # what it refuses is in tests/engine/test_checkpoint.py
     *("Metric", "OffsetCurve"),  # the base of the others; a result
     *("check_labels", "SurfaceDistances", "BINARY_COLORS", "ERROR_COLORS", "instance_colors"),
+    "Layer",  # viz.live refuses what does not fit in it, see tests/viz/test_live.py
     "use_style",
 }
 

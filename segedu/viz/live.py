@@ -88,7 +88,7 @@ _NUMBERS = {
     "iou": "mean IoU ｜ 平均 IoU",
     "precision": "precision ｜ 精确率",
     "recall": "recall ｜ 召回率",
-    "class-iou": "IoU ｜ IoU",
+    "class-iou": "IoU",
     "changed": "pixels changed ｜ 改变的像素",
 }
 

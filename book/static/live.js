@@ -224,6 +224,30 @@ class Figure {
     this.painted = new Uint8Array(width * height);
     this.noise = normals(3 * width * height);
     for (const answer of this.answers) Object.assign(answer, { before: null, first: {} });
+    this.offer();
+  }
+
+  // Where nothing can be moved, the tool for it cannot be chosen.
+  offer() {
+    const brushes = [...this.root.querySelectorAll('[data-control="brush"]')];
+    brushes.forEach((radio, i) => (radio.disabled = this.patterns[i] === "move" && !this.picture.mask));
+    if (!brushes[this.brush]?.disabled) return;
+    this.brush = 0;
+    brushes[0].checked = true;
+  }
+
+  // The object that can be moved has an outline while that tool is chosen.
+  outline({ data }) {
+    const { width, height, mask } = this.picture;
+    const there = new Uint8Array(mask.length);
+    for (let i = 0; i < mask.length; i++) {
+      const x = (i % width) + this.dx;
+      const y = Math.floor(i / width) + this.dy;
+      if (mask[i] && x >= 0 && x < width && y >= 0 && y < height) there[y * width + x] = 1;
+    }
+    there.forEach((inside, i) => {
+      if (inside && isEdge(there, i, width, height)) data.set([255, 214, 10], 4 * i);
+    });
   }
 
   // What the network sees, whole numbers 0..255, and the truth; kept in `seen` and `truth`.
@@ -408,6 +432,7 @@ class Figure {
       for (let c = 0; c < 3; c++) image.data[4 * i + c] = this.seen[3 * i + c];
       image.data[4 * i + 3] = 255;
     }
+    if (this.patterns[this.brush] === "move" && (this.values.scale ?? 1) === 1) this.outline(image);
     const context = this.canvas.getContext("2d");
     context.putImageData(image, 0, 0);
     if (!this.cursor) return;

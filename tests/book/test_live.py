@@ -146,12 +146,12 @@ ARRAY = """(name) => {
 
 
 def array(page: Page, name: str) -> np.ndarray:
-    """What the page has: ``seen`` (H, W, 3), ``truth`` (H, W), or ``logits`` (C, H, W)."""
+    """What the page has: ``seen`` (H, W, 3), ``logits`` (C, H, W), others (H, W)."""
     settle(page)
     text, height, width = page.evaluate(ARRAY, name)
     kind = np.float32 if name == "logits" else np.uint8
-    shape = {"seen": (height, width, 3), "truth": (height, width), "logits": (-1, height, width)}
-    return np.frombuffer(base64.b64decode(text), kind).reshape(shape[name])
+    shape = {"seen": (height, width, 3), "logits": (-1, height, width)}
+    return np.frombuffer(base64.b64decode(text), kind).reshape(shape.get(name, (height, width)))
 
 
 def seen(page: Page) -> np.ndarray:
@@ -264,6 +264,31 @@ def test_an_object_is_moved(live, network, scene):
     moved = array(live, "truth")
     assert (moved[rows[kept], columns[kept] - 48] == 9).all()
     agree(live, network)
+
+
+YELLOW = """() => {
+    const canvas = document.querySelector('[data-panel="picture"]');
+    const { data } = canvas.getContext("2d").getImageData(0, 0, canvas.width, canvas.height);
+    let count = 0;
+    for (let i = 0; i < data.length; i += 4) {
+        count += data[i] === 255 && data[i + 1] === 214 && data[i + 2] === 10;
+    }
+    return count;
+}"""
+
+
+def test_what_can_be_moved_is_outlined_and_where_nothing_can_the_tool_is_off(live):
+    tool = live.locator("label", has_text="move the object")
+    assert live.evaluate(YELLOW) == 0
+    tool.click()
+    settle(live)
+    assert live.evaluate(YELLOW) > 20
+    live.locator("label", has_text="b 乙").click()
+    settle(live)
+    assert tool.locator("input").is_disabled()
+    assert live.evaluate(YELLOW) == 0
+    drag(live, (0.3, 0.6), (0.6, 0.6))  # the first brush paints again
+    assert array(live, "painted").any()
 
 
 @pytest.mark.parametrize(

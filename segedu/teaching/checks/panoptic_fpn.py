@@ -148,11 +148,13 @@ def _strips(*spans: tuple[int, int]) -> Tensor:
 )
 def objects_that_the_merge_keeps(answer):
     """Truth values, one for each object."""
-    place = int(torch.randint(0, 3, (), generator=drawn(0)))
+    generator = drawn(0)
+    place = int(torch.randint(0, 3, (), generator=generator))
     cases = [
         (_strips((1, 5), (3, 7), (5, 8)), 0.5),
         (_strips((1, 5), (3, 7), (5, 8)), 0.4),
         (_strips((0, 6), (1, 4), (8, 10)), 1.0),
         (_strips((place, place + 6), (place + 3, place + 7), (place + 5, place + 9)), 0.5),
+        (torch.rand(4, 3, 5, generator=generator) > 0.6, 0.5),
     ]
     expect_function(answer, kept, cases)

@@ -90,13 +90,19 @@ CHECKS = {
             const bar = /[\p{L}.)。）] ?｜|｜ ?[\p{L}(（]/u.test(text);
             if (bar || (edition === "en" ? han : words)) found.push(text.trim());
         };
+        const hidden = edition === "en" ? ".lang-zh" : ".lang-en";  // by the style sheet
+        const textOf = (e) => {
+            const copy = e.cloneNode(true);
+            for (const part of copy.querySelectorAll(hidden)) part.remove();
+            return copy.textContent;
+        };
         const drawn = "svg text, .segedu-frame, .segedu-pictures figcaption, th";
         const parts = edition === "en" ? ".cell_input, .cell_output, figure" : ":not(*)";
         for (const e of document.querySelectorAll(`article :is(${drawn})`)) {
-            look(e.textContent);
+            look(textOf(e));
         }
         for (const e of document.querySelectorAll(`article :is(${parts})`)) {
-            for (const line of e.textContent.split("\n")) look(line);
+            for (const line of textOf(e).split("\n")) look(line);
         }
         for (const e of document.querySelectorAll("article :is(img, svg)")) {
             look(e.getAttribute("alt") ?? e.getAttribute("aria-label") ?? "");

@@ -48,8 +48,8 @@ HEADS = {
     "sensitivity": "sensitivity ｜ 灵敏度",
     "false_positives": "false positives ｜ 假阳性",
     "false_positives_per_scan": "false positives per scan ｜ 每例假阳性",
-    "hit_ml": "volumes found [ml] ｜ 检出者体积 [ml]",
-    "missed_ml": "volumes not found [ml] ｜ 未检出者体积 [ml]",
+    "hit_ml": "true volumes, found [ml] ｜ 检出者的真实体积 [ml]",
+    "missed_ml": "true volumes, missed [ml] ｜ 漏检者的真实体积 [ml]",
     "about": "about ｜ 项目",
     "text": "value ｜ 内容",
     "spacing": "voxels ｜ 体素",
@@ -58,20 +58,24 @@ HEADS = {
 }
 LESIONS = (
     "Voxels that touch by faces, edges or corners are one lesion. A true lesion is found if one of "
-    "its voxels is predicted; a predicted lesion without a true voxel is a false positive. ｜ "
+    "its voxels is predicted; a predicted lesion without a true voxel is a false positive. The "
+    "volumes are those of the truth: of a lesion that counts as found, little may be predicted. ｜ "
     "共面、共棱或共角的体素算同一个病灶。真实病灶只要有一个体素被预测到即算检出；"
     "预测出的病灶若不含任何真实体素，则为假阳性。"
+    "体积取自真值：算作检出的病灶，预测到的可能只是一小部分。"
 )
 MEASURES = (
     "Dice and IoU: overlap, 1 is perfect. HD95 and ASSD: distances between the surfaces, 0 is "
     "perfect. HD95 is the 95th percentile of the distances of both surfaces, pooled, measured "
-    "between the centres of their voxels (other definitions give other numbers). A scan in which "
+    "between the centres of their voxels (other definitions give other numbers); of several "
+    "lesions, a missed or a false one can make it as large as the way to the next. A scan in which "
     "truth or prediction lacks the class has no distance: it shows a dash, is left out of the "
     "means of HD95 and ASSD, and is counted as missed (in the truth only) or spurious (in the "
     "prediction only); its Dice of 0 is in the mean. A class in neither is not scored. Volume "
     "error: predicted minus true. ｜ "
     "Dice 与 IoU 表示重叠程度，1 为完全一致。HD95 与 ASSD 是两个表面之间的距离，0 为完全一致。"
-    "HD95 取两个表面全部距离合并后的第 95 百分位数，在体素中心之间测量（定义不同，数值也不同）。"
+    "HD95 取两个表面全部距离合并后的第 95 百分位数，在体素中心之间测量（定义不同，数值也不同）；"
+    "有多个病灶时，漏检或误检一个，就可能使它达到与最近病灶的距离。"
     "真值或预测中缺少该类别的扫描没有距离：表中以短横表示，不计入 HD95 与 ASSD 的平均值，"
     "而计为漏检（仅真值中有）或误检（仅预测中有）；其 Dice 为 0，计入平均值。"
     "两者都没有的类别不评分。体积误差为预测减真实。"

@@ -73,7 +73,7 @@ NETWORKS = {
     "yolact_tiny": Recipe("instance", 6, "depth=18 image_size=384", lr="1e-3"),
     "embedding_tiny": Recipe("panoptic", 4, f"depth=18 {FINE}"),
     "panoptic_fpn_tiny": Recipe("panoptic", 4, ENLARGED),
-    "maskformer_tiny": Recipe("panoptic", 8, FINE, lr="1e-3"),
+    "maskformer_tiny": Recipe("panoptic", 5, FINE, lr="1e-3"),
     "mask2former_tiny": Recipe("panoptic", 5, FINE, lr="1e-3"),
     "sam_tiny": Recipe("promptable", 4, lr="1e-3"),
     "unet": Recipe("semantic", 6, NARROW, "3e-3", batch_size=8, crop=96, loss=OVERLAP),

@@ -27,7 +27,7 @@ def leaks(chapter: dict, student: dict) -> list[str]:
     for cell in chapter["cells"]:
         text = "".join(cell["source"])
         if "solution" in tags(cell):
-            secret |= {cell["id"], text.strip()}
+            secret |= {f'"{cell["id"]}"', text.strip()}
             secret |= {line.strip() for line in text.splitlines() if len(line.strip()) > 12}
         for answer in ANSWER.findall(text):
             secret |= {line.strip() for line in answer.splitlines()}

@@ -20,7 +20,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from segedu.engine.deployed import Deployed
-from segedu.engine.export import import_extra, write_onnx
+from segedu.engine.export import OUTPUT, write_onnx
 from segedu.files import write_text
 
 #: Chance of a false alarm in a comparison, over all numbers together.
@@ -56,7 +56,8 @@ def numbers_of(network: Deployed, picture: Tensor) -> dict[str, float]:
 
     Returns:
         ``input: …``: brightness and contrast, mean and deviation of the values in [0, 1];
-        sharpness, mean absolute difference of neighbours; megapixels; aspect, width / height.
+        sharpness, mean absolute difference of neighbours in a row; megapixels; aspect, width by
+        height.
         Of a semantic network also ``logit: CLASS``, the mean logit, as a summary of what it sees;
         ``share: CLASS`` of the pixels, and ``output: confidence``, the mean largest probability.
         Of a detector ``count: CLASS`` and ``output: score``, the mean score, 0 without objects.
@@ -80,7 +81,7 @@ def numbers_of(network: Deployed, picture: Tensor) -> dict[str, float]:
         labels, scores = found["labels"].tolist(), found["scores"]
         counts = {f"count: {n}": labels.count(c) for c, n in enumerate(names) if c > 0}
         return numbers | counts | {"output: score": float(scores.mean()) if len(scores) else 0.0}
-    logits = torch.from_numpy(network.run(seen)["logits"])[0]
+    logits = torch.from_numpy(network.run(seen)[OUTPUT])[0]
     if len(logits) == 1:  # the logit of class 1
         logits = torch.cat([torch.zeros_like(logits), logits])
     highest, labels = logits.softmax(0).max(0)
@@ -120,11 +121,8 @@ def record(file: str | Path, pictures: Iterable[Tensor]) -> int:
     numbers = collect(network, pictures)
     kept = {name: _thinned(values) for name, values in numbers.items()}
     count = len(next(iter(numbers.values())))
-    about = dict(network.session.get_modelmeta().custom_metadata_map)
-    model = import_extra("onnx").load(str(file))
-    del model.metadata_props[:]
     reference = {"pictures": count, "numbers": kept}
-    write_onnx(file, model.SerializeToString(), {**about, "reference": reference})
+    write_onnx(file, Path(file).read_bytes(), {**network.about, "reference": reference})
     return count
 
 

@@ -16,7 +16,7 @@ from torch import Tensor, nn
 from segedu.cli.sources import Picture
 from segedu.data.transforms import MEAN, STD
 from segedu.engine import predict_strips, predict_tta
-from segedu.engine.deployed import fitted
+from segedu.engine.deployed import fitted, numbered
 from segedu.engine.inference import probabilities
 from segedu.files import atomic_write, write_json
 from segedu.ops import masks_to_boxes, resize_labels, rle
@@ -227,11 +227,8 @@ class Writer:
         if "overlay" in self.save:
             drawn = overlay_instances(_as_rgb(image), masks)
             _save_png(self._path("overlay", name), Image.fromarray(drawn))
-        if "mask" in self.save:  # the number of the object, 0 where there is none
-            numbers = np.zeros(image.shape[1:], np.uint16)
-            for number, mask in reversed(list(enumerate(masks, start=1))):  # the best on top
-                numbers[mask] = number
-            _save_png(self._path("mask", name), Image.fromarray(numbers))
+        if "mask" in self.save:
+            _save_png(self._path("mask", name), Image.fromarray(numbered(masks)))
         self.written += 1
         names = [self.network.classes[label] for label in labels]
         counts = {n: names.count(n) for n in sorted(set(names))}

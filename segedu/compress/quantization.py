@@ -29,7 +29,8 @@ def quantize(source: str | Path, target: str | Path, pictures: Sequence[Tensor])
     Args:
         source: a file of ``segedu export``.
         target: file to create or to replace; it says the same of itself, and ``"int8"`` as its
-            ``precision``.
+            ``precision``, but holds no reference, since its numbers are others: see
+            `segedu.monitor.record`.
         pictures: uint8 (C,H,W), of the kind that the network will see, which measure the ranges of
             its feature maps; one is often enough, a few dozen are usual.
 
@@ -42,18 +43,17 @@ def quantize(source: str | Path, target: str | Path, pictures: Sequence[Tensor])
             that are not finite, it is no semantic network, or it is quantized already.
         ImportError: if a package of the extra ``deploy`` is missing.
     """
-    onnx = import_extra("onnx")
+    import_extra("onnx")
     import_extra("onnxruntime")
     from onnxruntime import quantization
 
     network = Deployed(source)
-    about = dict(network.session.get_modelmeta().custom_metadata_map)
     if network.contract.task != "semantic":
         raise ValueError(
             f"{source}: only semantic networks are quantized, this one is for "
             f"{network.contract.task} segmentation"
         )
-    if about.get("precision") == "int8":
+    if network.about.get("precision") == "int8":
         raise ValueError(f"{source}: is quantized already")
     if not pictures:
         raise ValueError("pictures must hold one picture at least")
@@ -74,9 +74,8 @@ def quantize(source: str | Path, target: str | Path, pictures: Sequence[Tensor])
             activation_type=quantization.QuantType.QUInt8,
             weight_type=quantization.QuantType.QInt8,
         )
-        model = onnx.load(written)
-        del model.metadata_props[:]
-        data = model.SerializeToString()
+        data = written.read_bytes()
+    about = {key: text for key, text in network.about.items() if key != "reference"}
     return write_onnx(target, data, {**about, "precision": "int8"})
 
 

@@ -130,6 +130,7 @@ class Deployed:
 
     Attributes:
         contract: what the file says of itself.
+        about: the same as it stands there, key -> text, with whatever else it says.
 
     Raises:
         FileNotFoundError: if there is no such file.
@@ -152,9 +153,8 @@ class Deployed:
             )
         except Exception as error:  # onnxruntime has a class for each kind
             raise ValueError(f"{path}: not an ONNX file that can be run ({error})") from None
-        self.contract = read_contract(
-            self.session.get_modelmeta().custom_metadata_map, Path(path).name
-        )
+        self.about: dict[str, str] = dict(self.session.get_modelmeta().custom_metadata_map)
+        self.contract = read_contract(self.about, Path(path).name)
         self._outputs = [output.name for output in self.session.get_outputs()]
         wanted = OUTPUT if self.contract.task == "semantic" else "masks"
         if wanted not in self._outputs:
@@ -222,10 +222,8 @@ class Deployed:
             labels = resize_labels(torch.from_numpy(inferred), size).numpy()
             return Found(labels, np.unique(labels).tolist())
         masks = resize_labels(torch.from_numpy(inferred["masks"][:, 0] > 0.5), size).numpy()
-        numbers = np.zeros(size, np.uint16)
-        for number, mask in reversed(list(enumerate(masks, start=1))):
-            numbers[mask] = number
-        return Found(numbers, inferred["labels"].tolist(), inferred["scores"].tolist(), masks)
+        classes, scores = inferred["labels"].tolist(), inferred["scores"].tolist()
+        return Found(numbered(masks), classes, scores, masks)
 
     def __call__(self, picture: Tensor) -> Found:
         """What the network finds in a picture uint8 (C,H,W).
@@ -235,6 +233,14 @@ class Deployed:
         """
         (inferred,) = self.infer(self.prepared(picture)[None])
         return self.finished(inferred, (picture.shape[1], picture.shape[2]))
+
+
+def numbered(masks: NDArray[np.bool_]) -> NDArray[np.uint16]:
+    """Masks (D,H,W), the best first, -> (H,W): which lies on top, from 1; 0 where none is."""
+    numbers = np.zeros(masks.shape[1:], np.uint16)
+    for number, mask in reversed(list(enumerate(masks, start=1))):
+        numbers[mask] = number
+    return numbers
 
 
 def fitted(picture: Tensor, size: Sequence[int] | None) -> Tensor:

@@ -127,8 +127,9 @@ def half_onnx(model: nn.Module, channels: int = 3, size: tuple[int, int] = (128,
 
 
 def write_onnx(path: str | Path, data: bytes, metadata: Mapping[str, Any]) -> Path:
-    """Write a file with metadata: strings as they are, everything else as JSON."""
+    """Write a file with this metadata alone: strings as they are, everything else as JSON."""
     file = import_extra("onnx").load_from_string(data)
+    del file.metadata_props[:]
     for key, value in metadata.items():
         text = value if isinstance(value, str) else json.dumps(value, ensure_ascii=False)
         file.metadata_props.add(key=key, value=text)

@@ -11,6 +11,7 @@ from tests.compress.networks import CLASSES, NETWORKS, build
 onnx = pytest.importorskip("onnx")
 pytest.importorskip("onnxruntime")
 
+from segedu import monitor  # noqa: E402
 from segedu.compress import quantize  # noqa: E402
 from segedu.engine.deployed import Deployed  # noqa: E402
 from segedu.engine.export import export_onnx  # noqa: E402
@@ -65,6 +66,17 @@ def test_each_filter_has_a_scale_of_its_own(tmp_path):
     assert convolutions
     for node in convolutions:
         assert list(scales[node.input[1]]) and scales[node.input[0]] == []
+
+
+def test_a_reference_of_other_numbers_is_not_kept(tmp_path):
+    """What was recorded of the whole network would report a drift of the quantized one."""
+    export_onnx(build("unet"), tmp_path / "n.onnx", ABOUT, size=(64, 96))
+    monitor.record(tmp_path / "n.onnx", pictures(10))
+    file = quantize(tmp_path / "n.onnx", tmp_path / "int8.onnx", pictures(1))
+    assert Deployed(tmp_path / "n.onnx").contract.reference["pictures"] == 10
+    assert Deployed(file).contract.reference is None
+    monitor.record(file, pictures(10))
+    assert Deployed(file).contract.reference and Deployed(file).about["precision"] == "int8"
 
 
 def test_mistakes(tmp_path):

@@ -1,12 +1,19 @@
 """Write a trained network as an ONNX file, checked against PyTorch."""
 
+from __future__ import annotations
+
 import argparse
+from collections.abc import Iterator
+from itertools import chain, islice
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from segedu.cli.networks import load_model
 from segedu.cli.options import Parser
-from segedu.cli.sources import find_files
 from segedu.files import user_path
+
+if TYPE_CHECKING:
+    from torch import Tensor
 
 EXAMPLES = (
     "export --checkpoint runs/unet/best.pt --out unet.onnx",
@@ -60,10 +67,6 @@ def run(options: argparse.Namespace) -> None:
         raise FileExistsError(f"{out} is there already: --force replaces it")
     if min(options.size) < 64:
         raise ValueError(f"--size must be 64 at least, got {options.size}")
-    if options.reference:  # a mistake is found before the work
-        files = find_files(str(user_path(options.reference))).files
-        if not any(file.exists() for file in files.values()):
-            raise FileNotFoundError(f"--reference: no picture at {options.reference}")
     model, state = load_model(options.checkpoint, "cpu")
     name = state["network"]["name"]
     kind = list_models()[name].task
@@ -71,6 +74,7 @@ def run(options: argparse.Namespace) -> None:
     if kind in REASONS and not is_rcnn:
         raise ValueError(f"{name} cannot be exported: {REASONS[kind]}")
     known = network_input(state)
+    reference = _reference(options.reference, known.channels) if options.reference else None
     metadata = {
         "task": known.task,
         "network": name,
@@ -96,7 +100,7 @@ def run(options: argparse.Namespace) -> None:
             f"{out}: one image of any size, {_size(out)}; it agrees with PyTorch on {share:.1%} of "
             "the objects"
         )
-        _record(options, out, known.channels)
+        _record(out, reference)
         return
     metadata |= {
         "preprocessing": f"{INPUT} = (pixels / 255 - mean) / std, per channel, RGB for colours",
@@ -110,16 +114,29 @@ def run(options: argparse.Namespace) -> None:
         f"{out}: {what}, {_size(out)}; the logits differ from PyTorch's by "
         f"{written.difference:.1e} of the largest at most"
     )
-    _record(options, out, known.channels)
+    _record(out, reference)
 
 
-def _record(options: argparse.Namespace, out: Path, channels: int) -> None:
+def _reference(text: str, channels: int) -> Iterator[Tensor]:
+    """The pictures of ``--reference``; too few are found out before the work, not after it."""
+    from segedu.cli.monitor import read
+    from segedu.monitor import MIN_PICTURES
+
+    pictures = read(text, channels, [])
+    first = list(islice(pictures, MIN_PICTURES))
+    if len(first) < MIN_PICTURES:
+        raise ValueError(
+            f"--reference: {MIN_PICTURES} pictures are needed at least, got {len(first)}"
+        )
+    return chain(first, pictures)
+
+
+def _record(out: Path, reference: Iterator[Tensor] | None) -> None:
     """Keep the statistics of the pictures of ``--reference`` in the file, if it was given."""
     from segedu import monitor
-    from segedu.cli.monitor import read
 
-    if options.reference:
-        count = monitor.record(out, read(options.reference, channels, []))
+    if reference is not None:
+        count = monitor.record(out, reference)
         print(f"it keeps the statistics of {count} pictures, for `python -m segedu monitor`")
 
 

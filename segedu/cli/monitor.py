@@ -59,12 +59,18 @@ def read(text: str, channels: int, names: list[str]) -> Iterator[Tensor]:
         text: see `segedu.cli.sources.find_files`.
         channels: of the pictures.
         names: gets those of the pictures.
+
+    Raises:
+        FileNotFoundError: if there is no such file.
     """
     from segedu.cli.predict import MAX_PIXELS
     from segedu.cli.sources import find_files, pictures
 
+    files = find_files(str(user_path(text))).files
+    if not any(file.exists() for file in files.values()):
+        raise FileNotFoundError(f"{text}: no such file")
     failed: list[str] = []
-    for name, file in find_files(str(user_path(text))).files.items():
+    for name, file in files.items():
         try:
             for picture in pictures(name, file, channels, MAX_PIXELS):
                 pixels = picture.read()

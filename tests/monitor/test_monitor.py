@@ -31,7 +31,7 @@ def clouds(folder, count, seed, *, size=(40, 56), gain=1.0, flip=False):
 def folder(tmp_path_factory):
     """An exported network that keeps the numbers of sixty pictures."""
     folder = tmp_path_factory.mktemp("monitor")
-    checkpoint(folder)
+    checkpoint(folder, base_width=8)  # of 2 all pixels would have one class
     clouds(folder / "then", 60, 0)
     command = ["export", "--checkpoint", str(folder / "best.pt"), "--out", str(folder / "n.onnx")]
     command += ["--size", "64", "96", "--reference", str(folder / "then")]
@@ -94,6 +94,7 @@ def test_the_numbers_are_those_of_the_picture(folder):
     assert found["input: sharpness"] == pytest.approx(1 / 39)
     assert (found["input: megapixels"], found["input: aspect"]) == (0.0008, 2.0)
     labels = network(picture).labels
+    assert len(np.unique(labels)) > 1  # else nothing is compared
     shares = [found[f"share: {name}"] for name in CLASSES]
     assert shares == pytest.approx((np.bincount(labels.ravel(), minlength=3) / 800).tolist())
     logits = network.run(picture.numpy()[None])["logits"][0]
@@ -157,9 +158,10 @@ def test_objects_are_counted(tmp_path):
     network = Deployed(file)
     picture = torch.randint(0, 256, (3, 64, 96), dtype=torch.uint8)
     found, objects = monitor.numbers_of(network, picture), network(picture)
+    assert objects.classes  # else nothing is counted
     for number, name in enumerate(CLASSES[1:], start=1):
         assert found[f"count: {name}"] == objects.classes.count(number)
-    assert 0 <= found["output: score"] <= 1
+    assert found["output: score"] == pytest.approx(np.mean(objects.scores))
 
 
 def test_mistakes(folder, tmp_path, capsys):
@@ -179,8 +181,11 @@ def test_mistakes(folder, tmp_path, capsys):
     export = ["export", "--checkpoint", folder / "best.pt", "--size", "64", "96"]
     bare = tmp_path / "bare.onnx"
     nowhere = tmp_path / "nowhere"
+    assert f"{nowhere}: no such file" in refused("monitor", network, nowhere, "--out", page)
     text = refused(*export, "--out", bare, "--reference", nowhere)
-    assert f"--reference: no picture at {nowhere}" in text and not bare.exists()
+    assert f"{nowhere}: no such file" in text and not bare.exists()
+    text = refused(*export, "--out", bare, "--reference", few)
+    assert "--reference: 10 pictures are needed at least, got 3" in text and not bare.exists()
     assert main([*map(str, export), "--out", str(bare)]) == 0
     assert "holds no reference: write it by" in refused("monitor", bare, few, "--out", page)
     with pytest.raises(ValueError, match="holds other numbers: b"):

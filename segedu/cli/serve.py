@@ -4,6 +4,7 @@ import argparse
 
 from segedu.cli.options import Parser
 from segedu.files import user_path
+from segedu.serve.limits import Limits
 
 EXAMPLES = (
     "serve unet.onnx",
@@ -23,12 +24,22 @@ def add_options(parser: Parser) -> None:
         "--threads", type=int, default=0, help="of the network (default: one per core)"
     )
     parser.add_argument(
-        "--queue", type=int, default=16, help="requests in work at most (default: 16)"
+        "--queue",
+        type=int,
+        default=Limits.queue,
+        help=f"requests in work at most (default: {Limits.queue})",
     )
-    parser.add_argument("--batch", type=int, default=8, help="pictures at once (default: 8)")
-    parser.add_rare("--max-pixels", type=int, default=2048 * 2048, metavar="N", help="of a picture")
+    parser.add_argument(
+        "--batch",
+        type=int,
+        default=Limits.batch,
+        help=f"pictures at once (default: {Limits.batch})",
+    )
     parser.add_rare(
-        "--max-bytes", type=int, default=8 * 2**20, metavar="N", help="of a picture's file"
+        "--max-pixels", type=int, default=Limits.pixels, metavar="N", help="of a picture"
+    )
+    parser.add_rare(
+        "--max-bytes", type=int, default=Limits.body, metavar="N", help="of a picture's file"
     )
 
 
@@ -38,7 +49,7 @@ def run(options: argparse.Namespace) -> None:
 
     try:
         from segedu.serve.server import listen, serve
-        from segedu.serve.service import Limits, Service, application
+        from segedu.serve.service import Service, application
     except ModuleNotFoundError as error:
         raise ImportError(
             f"serving needs the package {error.name}: pip install 'segedu[serve]'"

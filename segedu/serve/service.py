@@ -8,7 +8,6 @@ import io
 import json
 import time
 from collections.abc import AsyncIterator
-from dataclasses import dataclass
 from typing import Any, Literal
 
 import fastapi
@@ -24,34 +23,12 @@ from segedu import __version__
 from segedu.engine.deployed import Deployed, Found
 from segedu.ops import rle
 from segedu.serve.batches import Batches
+from segedu.serve.limits import Limits
 from segedu.serve.page import CONTENT_POLICY, page
 from segedu.serve.pictures import FORMATS, MODES, Refused, read_picture
 from segedu.viz import overlay, overlay_instances
 
 Answer = Literal["mask", "rle", "overlay"]
-
-
-@dataclass(frozen=True)
-class Limits:
-    """What a service takes at most."""
-
-    queue: int = 16
-    """Requests that are being worked on or wait; more are refused with 429."""
-    batch: int = 8
-    """Pictures that the network sees at once."""
-    body: int = 8 * 2**20
-    """Bytes of a picture's file."""
-    pixels: int = 2048 * 2048
-    """Of a picture; larger ones `segedu predict` would see in windows."""
-    upload: float = 10.0
-    """Seconds in which a file must have arrived."""
-    answer: float = 20.0
-    """Seconds in which it must have been answered after that."""
-
-    def __post_init__(self) -> None:
-        for name, value in vars(self).items():
-            if value <= 0:
-                raise ValueError(f"{name} must be positive, got {value}")
 
 
 class Service:
@@ -94,7 +71,7 @@ class Service:
         Gauge("segedu_open_requests", "In work or waiting.", registry=self.registry).set_function(
             lambda: self.open
         )
-        largest = limits.batch if contract.several and contract.task == "semantic" else 1
+        largest = limits.batch if contract.several else 1
         self.batches = Batches(network.infer, largest, self.batch_size.observe)
 
     async def predict(self, request: fastapi.Request, answer: Answer) -> fastapi.Response:

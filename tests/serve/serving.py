@@ -1,12 +1,16 @@
 """A service for tests: a server in a thread, and requests without a library between."""
 
+import asyncio
 import contextlib
 import http.client
+import socket
 import threading
 import time
+from concurrent.futures import ThreadPoolExecutor
 
+from segedu.serve.limits import Limits
 from segedu.serve.server import listen, server
-from segedu.serve.service import Limits, Service, application
+from segedu.serve.service import Service, application
 
 
 @contextlib.contextmanager
@@ -39,6 +43,24 @@ def ask(port, method, path, body=None, **headers):
 
 def predict(port, body, kind="image/png", answer="mask"):
     return ask(port, "POST", f"/predict?answer={answer}", body, Content_Type=kind)
+
+
+def answered(port, request):
+    """The status of the answer to bytes, or 0 if the connection is closed without one."""
+    with socket.create_connection(("127.0.0.1", port), timeout=30) as client:
+        with contextlib.suppress(BrokenPipeError, ConnectionResetError):  # refused before the end
+            client.sendall(request)
+        try:
+            start = client.recv(64)
+        except ConnectionResetError:
+            return 0
+    return int(start.split()[1]) if start else 0
+
+
+def result(coroutine):
+    """What it returns, in a thread of its own: a browser of other tests has a loop in this one."""
+    with ThreadPoolExecutor(1) as pool:
+        return pool.submit(asyncio.run, coroutine).result()
 
 
 def until(true, seconds=20.0):

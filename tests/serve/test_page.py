@@ -1,20 +1,15 @@
 """The page of the service in a real browser: a picture in, what was found out."""
 
-import sys
-
 import pytest
 
 for package in ("onnx", "onnxruntime", "fastapi", "uvicorn", "prometheus_client", "playwright"):
     pytest.importorskip(package)
 
 from segedu.engine.deployed import Deployed  # noqa: E402
-from segedu.serve.service import Limits  # noqa: E402
-from tests.book.conftest import ROOT, browser, chromium  # noqa: E402, F401
+from tests.book.conftest import browser, chromium  # noqa: E402, F401
 from tests.cli.test_predict import CLASSES, picture  # noqa: E402
 from tests.serve.serving import running  # noqa: E402
 from tests.serve.test_service import exported  # noqa: E402
-
-sys.path.insert(0, str(ROOT / "book"))
 
 
 @pytest.fixture(scope="module")
@@ -24,7 +19,7 @@ def shown(tmp_path_factory, browser):  # noqa: F811
     file = exported(folder)
     picture(folder, "a.png", (120, 80))
     (folder / "text.png").write_text("no picture")
-    with running(Deployed(file, 1), Limits()) as (port, _):
+    with running(Deployed(file, 1)) as (port, _):
         page = browser.new_page(viewport={"width": 360, "height": 740})
         wrong, asked = [], []
         page.on("pageerror", lambda error: wrong.append(str(error)))

@@ -11,6 +11,8 @@ from pathlib import Path
 import pytest
 import yaml
 
+from segedu.serve.limits import Limits
+from tests.serve.hostile import image
 from tests.serve.serving import ask, predict, until
 from tests.serve.test_service import exported
 
@@ -52,8 +54,6 @@ def test_the_commands_of_the_container_work_outside_of_one(tmp_path):
         until(lambda: ask(int(port), "GET", "/health")[0] == 200, 60)
         healthy = [sys.executable, *(part.replace(":8000/", f":{port}/") for part in check[1:])]
         assert healthy[1:] != check[1:] and subprocess.run(healthy, check=False).returncode == 0
-        from tests.serve.hostile import image
-
         assert predict(int(port), image(), answer="overlay")[0] == 200
     finally:
         process.terminate()
@@ -83,8 +83,5 @@ def test_the_container_has_no_more_than_it_needs():
 
 
 def test_what_has_begun_may_end_before_the_container_is_killed():
-    pytest.importorskip("fastapi")
-    from segedu.serve.service import Limits
-
     seconds = int(CONTAINER["stop_grace_period"].removesuffix("s"))
     assert seconds > Limits().upload + Limits().answer + 1

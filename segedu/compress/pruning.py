@@ -41,11 +41,13 @@ _QUESTIONS = frozenset(("__get__", "size", "dim", "numel", "is_floating_point", 
 
 
 def filter_norms(convolution: nn.Module) -> Tensor:
-    """Mean absolute weight of each filter divided by that of all, (out_channels,)."""
+    """Mean absolute weight of each filter divided by that of all, (out_channels,).
+
+    Args:
+        convolution: without groups, transposed or not.
+    """
     axis = 1 if isinstance(convolution, _TRANSPOSED) else 0
     norms = convolution.weight.detach().abs().transpose(0, axis).flatten(1).mean(1)
-    if axis == 1 and convolution.groups > 1:
-        norms = norms.repeat(convolution.groups)
     return norms / norms.mean().clamp(min=1e-12)
 
 

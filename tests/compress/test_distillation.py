@@ -40,12 +40,16 @@ def test_the_gradient_of_soft_labels_is_t_times_the_difference_of_probabilities(
 
 
 def test_attention_by_hand():
-    """Energies (1, 0) against (0, 4): unit vectors at right angles, squared distance 2."""
+    """Energies (1, 0) against (0, 4): unit vectors at right angles, squared distance 2.
+
+    What is active everywhere alike is so at every size.
+    """
     one, other = torch.zeros(1, 3, 1, 2), torch.zeros(1, 5, 1, 2)
     one[0, 0, 0, 0], other[0, 0, 0, 1] = 1, 2
     assert attention_loss(one, other).item() == pytest.approx(2)
     assert attention_loss(one, 7 * one).item() == pytest.approx(0, abs=1e-6)
-    assert attention_loss(images(), images(size=(32, 48))).item() > 0
+    even, other = torch.ones(1, 1, 2, 2), 3 * torch.ones(1, 5, 4, 6)
+    assert attention_loss(even, other).item() == pytest.approx(0, abs=1e-6)
 
 
 @pytest.mark.parametrize("name", NETWORKS)
@@ -102,5 +106,11 @@ def test_bad_input():
         soft_label_loss(one, one, 0)
     with pytest.raises(ValueError, match=r"weight must be in \[0, 1\]"):
         Distillation(build("unet"), CrossEntropyLoss(), weight=2.0)
+    with pytest.raises(ValueError, match="features_weight not negative, got 0.5 and -1"):
+        Distillation(build("unet"), CrossEntropyLoss(), features_weight=-1)
     with pytest.raises(ValueError, match="the teacher has no module 'top'"):
         Distillation(build("unet"), CrossEntropyLoss(), features={"bottom": "top"})
+    task = Distillation(build("unet"), CrossEntropyLoss(), features={"bottom": "encoder.0"})
+    batch = {"image": images(), "mask": torch.zeros(2, 64, 96, dtype=torch.long)}
+    with pytest.raises(ValueError, match="the student has no module 'bottom'"):
+        task.loss(build("unet"), batch)

@@ -34,7 +34,7 @@ from segedu.data import scenes
 from segedu.data.transforms import MEAN, STD
 from segedu.engine import predict_labels, seed_everything, train
 from segedu.engine.deployed import Deployed
-from segedu.engine.export import export_onnx
+from segedu.engine.export import INPUT, export_onnx
 from segedu.files import write_json
 from segedu.losses import CrossEntropyLoss
 from segedu.metrics import score
@@ -47,7 +47,8 @@ NETWORKS = {"unet": TEACHER, "lraspp_mobilenet_v3": {}, "bisenet_v1": {}}
 #: Of the channels, in multiples that fill a register: less than half of the multiplications stay.
 SHARE, MULTIPLE = 0.5, 16
 UNEVEN = 0.3  # the same for half of them without regard to registers
-UNSTRUCTURED = (0.5, 0.8)  # of the weights
+ZERO = 0.8  # of the weights
+UNSTRUCTURED = (0.5, ZERO)
 CALIBRATION = 16  # pictures
 ROUNDS = 15
 
@@ -90,8 +91,8 @@ class Study:
         self.truth = torch.stack([sample["mask"] for sample in self.val_set])
         painted = scenes.SceneConfig(size=budget.size)
         # Those of `train_set` and `val_set`: seeds 0 and 1 of `splits`.
-        self.pictures = scenes.SceneDataset(budget.train, painted, 0, transforms=_as_it_is)
-        self.unseen = scenes.SceneDataset(budget.val, painted, 1, transforms=_as_it_is)
+        self.pictures = scenes.SceneDataset(budget.train, painted, 0)
+        self.unseen = scenes.SceneDataset(budget.val, painted, 1)
 
     def train(
         self, build: Callable[[], nn.Module], epochs: int, seed: int, **task: Any
@@ -123,10 +124,6 @@ class Study:
             "mean": round(statistics.mean(found), 4),
             "deviation": round(spread, 4),
         }
-
-
-def _as_it_is(sample: dict[str, Any]) -> dict[str, Any]:
-    return sample
 
 
 def export(model: nn.Module, file: Path, size: int) -> Path:
@@ -181,7 +178,7 @@ def _eager(model: nn.Module, image: Tensor) -> Callable[[], object]:
 
 def _in_onnxruntime(file: Path, image: Tensor) -> Callable[[], object]:
     session, pixels = Deployed(file, 1).session, image.numpy()
-    return lambda: session.run(None, {"image": pixels})
+    return lambda: session.run(None, {INPUT: pixels})
 
 
 def sparse(model: nn.Module, share: float) -> nn.Module:
@@ -230,7 +227,9 @@ def _begun_anew(model: nn.Module) -> nn.Module:
 def distillation(teacher: nn.Module, study: Study) -> dict[str, Any]:
     """The same student, as many steps: from labels, and with the teacher."""
     size, budget, loss = (study.budget.size,) * 2, study.budget, CrossEntropyLoss()
-    parameters = [cost(get_model("unet", 12, **s), size).parameters for s in (STUDENT, TEACHER)]
+    parameters = [
+        cost(get_model("unet", len(CLASSES), **s), size).parameters for s in (STUDENT, TEACHER)
+    ]
     tasks = {
         "labels": {"loss": loss},
         "soft labels": {"task": Distillation(teacher, loss, len(CLASSES), weight=0.5)},
@@ -275,7 +274,7 @@ def main() -> None:
                 "whole": whole.eval(),
                 "pruned": prune_channels(whole, example, SHARE, multiple=MULTIPLE),
                 "pruned unevenly": prune_channels(whole, example, UNEVEN),
-                "80 % of the weights zero": sparse(whole, 0.8),
+                f"{100 * ZERO:.0f} % of the weights zero": sparse(whole, ZERO),
             }
             result["speed"][network] = speeds(models, study, folder)
             race.show(network, result["speed"][network])

@@ -25,6 +25,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from benchmarks.race import RESULTS
 from segedu import ops
 from segedu.data import scenes
 from segedu.files import write_json
@@ -131,9 +132,8 @@ def run(
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--quick", action="store_true", help="a few steps, no file")
-    parser.add_argument("--out", type=Path, default=Path("book/results/dense_head.json"))
-    options = parser.parse_args()
-    budget = Budget(train=2, test=2, steps=(1, 2), seeds=(0,)) if options.quick else Budget()
+    quick = parser.parse_args().quick
+    budget = Budget(train=2, test=2, steps=(1, 2), seeds=(0,)) if quick else Budget()
     net = get_model("mask_rcnn_tiny", weights="scenes").eval()
     train_set, test_set = scenes.splits(
         budget.train, budget.test, budget.size, seed=1, task="instance"
@@ -149,7 +149,7 @@ def main() -> None:
         ]
         runs[f"{start}/{loss}"] = of_seeds
         print(start, loss, [[point["AP50"] for point in points] for points in of_seeds], flush=True)
-    if not options.quick:
+    if not quick:
         result = {
             "command": "python benchmarks/dense_head.py",
             "machine": describe("cpu"),
@@ -160,7 +160,7 @@ def main() -> None:
             "on_objects": round(((labels > 0).sum() / (labels >= 0).sum()).item(), 5),
             "runs": runs,
         }
-        write_json(options.out, result)
+        print(write_json(RESULTS / "dense_head.json", result))
 
 
 if __name__ == "__main__":

@@ -100,13 +100,19 @@ def _inspect_training_set(folder: Path) -> int:
     for scan in scans:
         try:
             channels, truth = read_pair(scan.images, scan.labels)
+            labels = np.unique(truth.array)
+            if labels[0] < 0 or not np.array_equal(labels, np.rint(labels)):
+                raise ValueError(
+                    f"{scan.labels.name}: labels must be whole numbers from 0, got values from "
+                    f"{labels[0]:g} to {labels[-1]:g}"
+                )
         except ValueError as error:
             problems += 1
             print(f"{scan.name}: problem: {error}")
             continue
         several = f"{len(channels)} channels, " if len(channels) > 1 else ""
-        labels = " ".join(f"{label:g}" for label in np.unique(truth.array))
-        print(f"{scan.name}: {several}{_describe(channels[0])}, labels {labels}")
+        listed = " ".join(f"{label:g}" for label in labels)
+        print(f"{scan.name}: {several}{_describe(channels[0])}, labels {listed}")
     print(f"{len(scans)} scans with labels, {problems} problems")
     return 1 if problems else 0
 

@@ -161,6 +161,10 @@ def test_inspect_looks_through_a_folder_of_scans_with_labels(folder, capsys):
     first, total = capsys.readouterr().out.splitlines()
     assert first == "a: 2 slices of 3 x 4, spacing 3 x 1 x 2 mm, axes SPL, labels 0 1"
     assert total == "1 scans with labels, 0 problems"
+    halves = image().with_array(image().array * 0 + 0.5)
+    write_nifti(halves, folder / "labelsTr" / "a.nii.gz")
+    assert main(["inspect", str(folder)]) == 1
+    assert "labels must be whole numbers from 0, got values from 0.5" in capsys.readouterr().out
     (folder / "labelsTr" / "a.nii.gz").write_bytes(b"no image")
     assert main(["inspect", str(folder)]) == 1
     told = capsys.readouterr().out

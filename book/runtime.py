@@ -98,7 +98,7 @@ def network(name: str) -> Path:
     """
     sources = [
         ROOT / "segedu" / "engine" / "export.py",
-        *sorted((ROOT / "segedu" / "models").glob("*.py")),
+        *sorted((ROOT / "segedu" / "models").rglob("*.py")),
         WEIGHTS / f"{name}.pt",
         ROOT / "requirements.txt",
     ]
@@ -117,10 +117,15 @@ def copy_to(site: Path) -> None:
     Raises:
         RuntimeError: if a page shows a network whose weights have changed since.
     """
-    pages = [page.read_text(encoding="utf-8") for page in sorted(site.rglob("*.html"))]
-    networks = {found for page in pages for found in NETWORK.findall(page)}
     runtime, target = kept(), site / FOLDER
-    if runtime is None or not networks:
+    if runtime is None:
+        return
+    networks = {
+        found
+        for page in site.rglob("*.html")
+        for found in NETWORK.findall(page.read_text(encoding="utf-8"))
+    }
+    if not networks:
         return
     target.mkdir(parents=True, exist_ok=True)
     for name in FILES:

@@ -81,6 +81,21 @@ def test_english_in_the_chinese_edition_is_noticed(told, broken):
     assert complaint.startswith("the other language")
 
 
+@pytest.mark.parametrize(
+    ("edition", "hidden"),
+    [
+        ("en", '<span class="lang-zh">色表</span>'),
+        ("zh", '<span class="lang-en">the colour table</span>'),
+    ],
+)
+def test_what_the_style_sheet_hides_is_not_the_other_language(told, edition, hidden):
+    page = f"<script>document.body.dataset.edition = '{edition}'</script><div class='cell_output "
+    page += f"segedu-pictures'><figcaption>{hidden}</figcaption></div>"
+    assert told(page) == []
+    complaints = told(page.replace("lang-", "shown-"))
+    assert complaints and all(each.startswith("the other language") for each in complaints)
+
+
 def test_every_check_is_tried():
     assert CHECKS.keys() < BROKEN.keys()
 

@@ -64,6 +64,6 @@ for (const figure of document.querySelectorAll(".segedu-live[data-files]")) {
   button.hidden = false;
   button.addEventListener("click", () => {
     if (window.location.protocol === "file:") says("disk");
-    else import(live).then(({ start }) => start(figure), () => says("missing"));
+    else import(live).then(({ start }) => start(figure, says), () => says("missing"));
   });
 }

@@ -485,7 +485,7 @@ class Figure {
     this.canvas.addEventListener("keydown", (event) => this.press(event));
     this.canvas.addEventListener("blur", () => {
       this.cursor = null;
-      this.ask();
+      this.drawPicture();
     });
     this.root.addEventListener("input", (event) => this.change(event.target));
     this.find('[data-control="reset"]').addEventListener("click", () => this.reset());
@@ -504,16 +504,20 @@ class Figure {
       y: Math.min(height, Math.max(0, from.y + dy)),
     };
     this.source = null;
-    if (this.patterns[this.brush] === "move" && step) this.act({ x: 0, y: 0 }, { x: dx, y: dy });
-    else if (!step) this.act(to, to);
     this.cursor = to;
-    this.ask();
+    if (!step) this.act(to, to);
+    else if (this.patterns[this.brush] === "move") this.act({ x: 0, y: 0 }, { x: dx, y: dy });
+    else this.drawPicture();
   }
 
   change(control) {
     const { control: name } = control.dataset;
+    if (name === "brush") {
+      this.brush = Number(control.value);
+      this.drawPicture(); // with an outline, or without
+      return;
+    }
     if (name === "picture") this.choose(Number(control.value));
-    else if (name === "brush") this.brush = Number(control.value);
     else this.values[name] = Number(control.value);
     if (control.type === "range") control.nextElementSibling.textContent = control.value;
     this.ask();
@@ -581,16 +585,12 @@ async function build(root) {
   return new Figure(root, JSON.parse(root.dataset.about), pictures, patterns, answers);
 }
 
-function says(root, kind) {
-  for (const text of root.querySelectorAll("[data-says]")) text.hidden = text.dataset.says !== kind;
-}
-
-// Loads what the figure needs and shows it in place of the still picture.
-export async function start(root) {
+// Loads what the figure needs and shows it in place of the still picture; `says` tells the reader.
+export async function start(root, says) {
   const button = root.querySelector('[data-control="start"]');
-  if (!WebAssembly?.validate(SIMD)) return says(root, "unable");
+  if (!globalThis.WebAssembly?.validate(SIMD)) return says("unable");
   button.disabled = true;
-  says(root, "loading");
+  says("loading");
   try {
     const figure = await build(root);
     await figure.ask();
@@ -598,10 +598,10 @@ export async function start(root) {
     root.querySelector(".segedu-live-still").hidden = true;
     root.querySelector(".segedu-live-stage").hidden = false;
     button.hidden = true;
-    says(root, "running");
+    says("running");
   } catch (error) {
     button.disabled = false;
     console.warn(error);
-    says(root, error.kind ?? DAMAGED);
+    says(error.kind ?? DAMAGED);
   }
 }

@@ -5,7 +5,6 @@ import hashlib
 import io
 import re
 import shutil
-import statistics
 import time
 from collections.abc import Iterator
 from pathlib import Path
@@ -177,6 +176,24 @@ def agree(page: Page, network) -> None:
     assert (found.argmax(0) == wanted.argmax(0)).float().mean() >= 0.999
 
 
+DRAWN = """() => {
+    const { answers } = document.querySelector(".segedu-live").segeduLive;
+    return answers.map(({ canvas, labels }) => {
+        const { width, height } = canvas;
+        return [[...labels], [...canvas.getContext("2d").getImageData(0, 0, width, height).data]];
+    });
+}"""
+
+
+def drawn(page: Page, shape: tuple[int, int]) -> list[tuple[np.ndarray, np.ndarray]]:
+    """Labels (H, W) of each network, and the picture (H, W, 3) that shows them."""
+    settle(page)
+    return [
+        (np.reshape(labels, shape), np.reshape(pixels, (*shape, 4))[..., :3])
+        for labels, pixels in page.evaluate(DRAWN)
+    ]
+
+
 def drag(page: Page, start: tuple[float, float], end: tuple[float, float]) -> None:
     """With the mouse, from and to places given as shares of the picture."""
     box = page.locator('[data-panel="picture"]').bounding_box()
@@ -221,6 +238,12 @@ def test_the_network_in_the_page_is_the_one_of_the_package(live, network, scene)
         if (union := ((labels == k) | (scene.semantic == k)).sum())
     ]
     assert number(live, "iou") == pytest.approx(np.mean(ious), abs=0.0051)
+
+
+def test_the_answer_is_drawn_as_in_the_book(live, scene):
+    [(labels, picture)] = drawn(live, scene.semantic.shape)
+    wanted = viz.overlay(scene.image, labels, [*COLORS.values()])
+    assert np.abs(picture - wanted).max() <= 1
 
 
 def test_what_is_painted_is_seen_and_changes_the_answer(live, network, scene):
@@ -334,6 +357,33 @@ def test_it_works_without_a_mouse(page, address, network, scene):
     agree(page, network)
 
 
+def test_the_network_is_asked_when_the_picture_changes_and_not_else(live):
+    live.evaluate(
+        """() => {
+        const figure = document.querySelector(".segedu-live").segeduLive, { answer } = figure;
+        figure.asked = 0;
+        figure.answer = (...given) => ((figure.asked += 1), answer.apply(figure, given));
+    }"""
+    )
+
+    def asked() -> int:
+        settle(live)
+        return live.evaluate("document.querySelector('.segedu-live').segeduLive.asked")
+
+    live.locator('[data-panel="picture"]').focus()
+    live.keyboard.press("ArrowLeft")
+    live.locator("label", has_text="move the object").click()
+    assert asked() == 0
+    live.locator('[data-panel="picture"]').focus()
+    live.keyboard.press("ArrowLeft")  # moves the object now
+    assert asked() == 1
+    live.locator('[data-control="brush"]').first.check(force=True)
+    live.locator('[data-panel="picture"]').focus()
+    live.keyboard.press(" ")
+    assert asked() == 2
+    live.evaluate("delete document.querySelector('.segedu-live').segeduLive.answer")
+
+
 def test_a_finger_paints(browser, address, scene):
     context = browser.new_context(viewport={"width": 390, "height": 844}, has_touch=True)
     page = context.new_page()
@@ -361,6 +411,9 @@ def test_the_threshold_trades_precision_for_recall(page, address, network, scene
         hits = (found & truth).sum()
         assert number(page, "precision") == pytest.approx(hits / found.sum(), abs=0.0051)
         assert number(page, "recall") == pytest.approx(hits / truth.sum(), abs=0.0051)
+    for labels, picture in drawn(page, truth.shape):
+        wanted = viz.binary_errors(scene.image, labels, truth)
+        assert np.abs(picture - wanted).max() <= 1
     numbers = page.locator('[data-shows="precision"]').all_inner_texts()
     assert len(numbers) == 2 and numbers[0] == numbers[1]  # both networks answer
 
@@ -378,6 +431,17 @@ def test_a_file_that_is_not_as_it_was_is_named(page, address, name, damage):
     page.unroute(f"**/{name}")
     if damage == "missing":
         press(page)  # what was missing has come: the next press works
+
+
+@pytest.mark.parametrize(
+    "lack", ["delete globalThis.WebAssembly", "WebAssembly.validate = () => false"]
+)
+def test_a_browser_that_cannot_do_it_is_told_so(page, address, lack):
+    page.add_init_script(lack)
+    page.goto(f"{address}one-light.html")
+    page.click('[data-control="start"]')
+    page.locator('[data-says="unable"]').wait_for(state="visible")
+    assert page.locator(".segedu-live-still").is_visible()
 
 
 def test_opened_from_disk_it_says_what_to_do(page, folder):
@@ -433,8 +497,9 @@ def test_an_answer_takes_little_more_than_pytorchs(live, network, scene, record_
         begun = time.perf_counter()
         logits(network, scene.image)
         here.append(1000 * (time.perf_counter() - begun))
-    ratio = statistics.median(in_page[2:]) / statistics.median(here[2:])
-    record_property("milliseconds in the page", statistics.median(in_page[2:]))
+    # the shortest of each: what else the machine does makes others longer
+    ratio = min(in_page) / min(here)
+    record_property("milliseconds in the page", min(in_page))
     record_property("ratio to PyTorch", ratio)
     assert ratio < 12  # about 3 on a quiet machine
 
@@ -467,7 +532,9 @@ def test_it_runs_in_every_edition_of_the_book(site, page, folder):
 def test_the_files_are_small_and_licensed(folder):
     live = folder / runtime.FOLDER
     assert (live / "scenes" / "unet.onnx").stat().st_size <= 1.2e6
-    assert sum(file.stat().st_size for file in live.rglob("*") if file.is_file()) < 20e6
+    size = sum(file.stat().st_size for file in live.rglob("*") if file.is_file())
+    said = re.search(r"(\d+) MB", (folder / "one-light.html").read_text(encoding="utf-8"))
+    assert round(size / 1e6) == int(said[1])
     assert "MIT License" in (live / "LICENSE.txt").read_text()
     version = runtime.PACKAGE.rpartition("-")[2]
     assert f"v{version}" in (live / runtime.FILES[0]).read_text()[:200]
@@ -491,6 +558,30 @@ def test_a_figure_of_other_weights_stops_the_build(folder, tmp_path):
     (tmp_path / "old.html").write_text(page.replace(sha256, 64 * "0"), encoding="utf-8")
     with pytest.raises(RuntimeError, match="scenes/unet: a page shows an answer of other weights"):
         runtime.copy_to(tmp_path)
+
+
+def test_a_network_is_written_again_when_what_makes_it_changes(monkeypatch, tmp_path):
+    files = ["engine/export.py", "models/yolact/network.py", "models/trained/scenes/unet.pt"]
+    sources = [tmp_path / "requirements.txt", *(tmp_path / "segedu" / name for name in files)]
+    for source in sources:
+        source.parent.mkdir(parents=True, exist_ok=True)
+        source.write_text("old")
+    written = []
+
+    def write(command: list[str], **_: object) -> None:
+        written.append(Path(command[-1]))
+        written[-1].parent.mkdir(parents=True)
+        written[-1].touch()
+
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
+    monkeypatch.setattr(runtime, "ROOT", tmp_path)
+    monkeypatch.setattr(runtime, "WEIGHTS", sources[-1].parent.parent)
+    monkeypatch.setattr(runtime.subprocess, "run", write)
+    for count, changed_source in enumerate([None, *sources], start=1):
+        if changed_source:
+            changed_source.write_text("new")
+        assert runtime.network("scenes/unet") == runtime.network("scenes/unet") == written[-1]
+        assert len(written) == count
 
 
 def test_without_npm_the_build_says_why(monkeypatch, tmp_path):

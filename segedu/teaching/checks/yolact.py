@@ -1,5 +1,7 @@
 """Checks of the exercises of *YOLACT: a mask is a sum of prototypes*."""
 
+from math import isclose
+
 import torch
 from torch import Tensor
 from torch.nn import functional as F
@@ -122,6 +124,10 @@ def _kept_by_nms(iou, threshold):
     return kept
 
 
+def _kept_below(iou, threshold):
+    return (iou.triu(diagonal=1).amax(dim=0) < threshold).nonzero()[:, 0].tolist()
+
+
 @exercise(
     4,
     wrong=[
@@ -130,6 +136,7 @@ def _kept_by_nms(iou, threshold):
         lambda iou, threshold: (iou.triu().amax(0) <= threshold).nonzero()[:, 0].tolist(),
         lambda iou, threshold: (iou.triu(1).amax(1) <= threshold).nonzero()[:, 0].tolist(),
         lambda iou, threshold: (iou.triu(1).amax(0) <= threshold).tolist(),
+        _kept_below,
         lambda iou, threshold: None,
     ],
 )
@@ -142,7 +149,8 @@ def fast_nms_of_a_class(answer):
     )
     generator = drawn(0)
     row = torch.tensor([[1, 0.6, 0.33], [0.6, 1, 0.6], [0.33, 0.6, 1]])
-    cases = [(row, 0.5), (row, 0.7)]
+    equal = torch.tensor([[1, 0.5, 0.25], [0.5, 1, 0.75], [0.25, 0.75, 1]])
+    cases = [(row, 0.5), (row, 0.7), (equal, 0.5)]
     for count in (5, 8):
         iou = torch.rand(count, count, generator=generator) * 0.75
         cases.append((((iou + iou.T) / 2).fill_diagonal_(1), 0.55))
@@ -155,6 +163,10 @@ def fast_nms_of_a_class(answer):
             found == right or found != _kept_by_nms(iou, threshold),
             "that is the usual NMS: here a removed box still removes others ｜ "
             "那是普通的 NMS：这里，已被去掉的框仍能去掉别的框",
+        )
+        expect(
+            found == right or found != _kept_below(iou, threshold),
+            "an IoU that equals the threshold removes no box ｜ IoU 等于阈值时，不去掉框",
         )
         expect(
             found == right,
@@ -174,15 +186,21 @@ def _over_the_image(logits, target, box):
     return F.binary_cross_entropy_with_logits(logits, target)
 
 
+def _after_a_sigmoid(logits, target, box):
+    return box_loss(logits.sigmoid(), target, box)
+
+
+def _undivided(logits, target, box):
+    return box_loss(logits, target, box) * (box[2] - box[0]) * (box[3] - box[1])
+
+
 @exercise(
     5,
     wrong=[
         _over_the_image,
-        lambda logits, target, box: box_loss(logits.sigmoid(), target, box),
+        _after_a_sigmoid,
         lambda logits, target, box: box_loss(logits, target, (box[1], box[0], box[3], box[2])),
-        lambda logits, target, box: (
-            box_loss(logits, target, box) * (box[2] - box[0]) * (box[3] - box[1])
-        ),
+        _undivided,
         lambda logits, target, box: None,
     ],
 )
@@ -199,10 +217,15 @@ def loss_in_the_box(answer):
         for wrong, message in (
             (_over_the_image, "only the pixels inside the box count ｜ 只计框内的像素"),
             (
-                lambda logits, target, box: box_loss(logits.sigmoid(), target, box),
+                _after_a_sigmoid,
                 "the loss takes logits, no sigmoid before it ｜ 损失接收 logit，之前不要做 sigmoid",
+            ),
+            (
+                _undivided,
+                "the sum is not divided by the area of the box ｜ 求和之后，没有除以框的面积",
             ),
         ):
             value = torch.as_tensor(found)
-            expect(value.numel() != 1 or abs(float(value) - float(wrong(*case))) > 1e-6, message)
+            same = value.numel() == 1 and isclose(value, wrong(*case), rel_tol=1e-5)
+            expect(not same, message)
     expect_function(answer, box_loss, cases, tolerance=1e-5)

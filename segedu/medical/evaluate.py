@@ -179,7 +179,9 @@ def read_scores(folder: str | Path) -> tuple[list[dict], list[dict], dict[str, A
     scores = read_json(path)
     try:
         cases = [{k: math.inf if v is None else v for k, v in c.items()} for c in scores["cases"]]
-        return cases, scores.get("lesions", {"scans": []})["scans"], dict(scores["about"])
+        lesions = scores.get("lesions", {"scans": []})["scans"]
+        lesions = [row | {"each": list(row["each"])} for row in lesions]
+        return cases, lesions, dict(scores["about"])
     except (ValueError, KeyError, TypeError, AttributeError) as error:
         raise ValueError(f"{path} holds no scores of an evaluation: {error}") from error
 

@@ -48,8 +48,7 @@ HEADS = {
     "sensitivity": "sensitivity ｜ 灵敏度",
     "false_positives": "false positives ｜ 假阳性",
     "false_positives_per_scan": "false positives per scan ｜ 每例假阳性",
-    "hit_ml": "true volumes, found [ml] ｜ 检出者的真实体积 [ml]",
-    "missed_ml": "true volumes, missed [ml] ｜ 漏检者的真实体积 [ml]",
+    "volume_error_percent": "volume error [%] ｜ 体积误差 [%]",
     "about": "about ｜ 项目",
     "text": "value ｜ 内容",
     "spacing": "voxels ｜ 体素",
@@ -59,10 +58,20 @@ HEADS = {
 LESIONS = (
     "Voxels that touch by faces, edges or corners are one lesion. A true lesion is found if one of "
     "its voxels is predicted; a predicted lesion without a true voxel is a false positive. The "
-    "volumes are those of the truth: of a lesion that counts as found, little may be predicted. ｜ "
+    "interval of the sensitivity (95 %, Clopper and Pearson) takes lesions as independent; those "
+    "of one patient are not, so that it is rather too narrow. ｜ "
     "共面、共棱或共角的体素算同一个病灶。真实病灶只要有一个体素被预测到即算检出；"
-    "预测出的病灶若不含任何真实体素，则为假阳性。"
-    "体积取自真值：算作检出的病灶，预测到的可能只是一小部分。"
+    "预测出的病灶若不含任何真实体素，则为假阳性。灵敏度的 95% 区间（Clopper–Pearson）"
+    "把各病灶视为相互独立；同一病人的病灶并非如此，因此区间偏窄。"
+)
+EACH = (
+    "Each true lesion beside the predicted lesions that share a voxel with it: a volume of 0 and a "
+    "dash for HD95 mean that it was missed; of a lesion that counts as found, little may be "
+    "predicted. A predicted lesion that covers two true ones counts for both. Here HD95 is that of "
+    "the one lesion. ｜ "
+    "每个真实病灶与跟它有公共体素的预测病灶：体积为 0、HD95 为短横，表示漏检；"
+    "算作检出的病灶，预测到的可能只是一小部分。"
+    "一个预测病灶若覆盖两个真实病灶，则对两者都计入。这里的 HD95 只针对这一个病灶。"
 )
 MEASURES = (
     "Dice and IoU: overlap, 1 is perfect. HD95 and ASSD: distances between the surfaces, 0 is "
@@ -144,7 +153,9 @@ def write_report(
     shown = config if intensity is None else config.changed(intensity=intensity)
     cases, lesions, about = read_scores(folder)
     result = summarize(cases, patient=config.patient)
-    classes = [{"class": c, **_with_interval(row)} for c, row in result["per_class"].items()]
+    classes = [
+        {"class": c, **_with_interval(row, "dice")} for c, row in result["per_class"].items()
+    ]
     failed = [case for case in cases if case["dice"] < failure or not math.isfinite(case["hd95"])]
     files = None if images is None else _images(Path(images))
     with plt.rc_context():
@@ -245,14 +256,17 @@ def _product(values: Sequence[float]) -> str:
     return " × ".join(f"{value:.4g}" for value in values)
 
 
-def _with_interval(row: dict[str, Any]) -> dict[str, Any]:
-    """The two ends of the interval, if there is one, as one text behind the Dice."""
-    ends = "–"
-    if math.isfinite(row["dice_low"]):
-        ends = f"{row['dice_low']:.3f} – {row['dice_high']:.3f}"
-    first = ("scans", "patients", "dice")
-    others = {k: v for k, v in row.items() if k not in (*first, "dice_low", "dice_high")}
-    return {**{k: row[k] for k in first}, "interval": ends, **others}
+def _with_interval(row: dict[str, Any], key: str) -> dict[str, Any]:
+    """The two ends of an interval, if there is one, as one text behind its score."""
+    with_ends = {}
+    for name, value in row.items():
+        if name not in (f"{key}_low", f"{key}_high"):
+            with_ends[name] = value
+        if name == key:
+            low, high = row[f"{key}_low"], row[f"{key}_high"]
+            there = low is not None and math.isfinite(low)
+            with_ends["interval"] = f"{low:.3f} – {high:.3f}" if there else "–"
+    return with_ends
 
 
 def _table(rows: Sequence[dict[str, Any]], names: Sequence[str]) -> str:
@@ -261,10 +275,18 @@ def _table(rows: Sequence[dict[str, Any]], names: Sequence[str]) -> str:
 
 
 def _lesions(rows: Sequence[dict[str, Any]], names: Sequence[str]) -> list[str]:
-    """How many lesions were found, in all and scan by scan."""
-    classes = [{"class": c, **row} for c, row in summarize_lesions(rows).items()]
+    """How many lesions were found, in all and scan by scan, and how much of each."""
+    classes = [
+        {"class": c, **_with_interval(row, "sensitivity")}
+        for c, row in summarize_lesions(rows).items()
+    ]
+    scans = [{key: value for key, value in row.items() if key != "each"} for row in rows]
+    each = [
+        {"image": row["image"], "class": row["class"], **one} for row in rows for one in row["each"]
+    ]
     parts = [heading("Lesions ｜ 病灶"), paragraphs(LESIONS)]
-    return [*parts, _table(classes, names), _table(rows, names)]
+    parts += [_table(classes, names), _table(scans, names)]
+    return [*parts, paragraphs(EACH), _table(each, names)] if each else parts
 
 
 def _chart(cases: Sequence[dict[str, Any]], names: Sequence[str]) -> str:

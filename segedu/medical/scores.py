@@ -18,7 +18,7 @@ import torch
 from segedu.medical.config import PATIENT
 from segedu.medical.patients import patients_of
 from segedu.medical.volume import Volume
-from segedu.metrics import SurfaceMetrics
+from segedu.metrics import SurfaceMetrics, surface_distances
 
 MEANS = ("dice", "iou", "hd95", "assd", "volume_error_ml")
 DRAWS = 10_000  # of the bootstrap
@@ -29,8 +29,12 @@ HD95_RULE = (
 )
 LESION_RULE = (
     "Voxels that touch by faces, edges or corners are one lesion. A true lesion is hit if one of "
-    "its voxels is predicted; a predicted lesion without a true voxel is a false positive."
+    "its voxels is predicted; a predicted lesion without a true voxel is a false positive. The "
+    "volume and HD95 of a hit are those of the predicted lesions that share a voxel with it. The "
+    "interval of the sensitivity is the exact one of Clopper and Pearson (95 %), as if lesions of "
+    "one patient were independent."
 )
+TOUCHING = np.ones((3, 3, 3))  # by faces, edges or corners
 
 
 def compare(name: str, found: Volume, truth: Volume, num_classes: int) -> list[dict[str, Any]]:
@@ -116,13 +120,59 @@ def detections(found: np.ndarray, truth: np.ndarray) -> Detections:
 
     if found.shape != truth.shape:
         raise ValueError(f"found and truth must have one shape, got {found.shape}, {truth.shape}")
-    touching = np.ones((3,) * truth.ndim)
+    touching = TOUCHING[(0,) * (3 - truth.ndim)]
     true, count = label(truth, touching)  # 0 is background, then 1 .. count
     predicted, number = label(found, touching)
     both = found & truth
     sizes = np.bincount(true.ravel(), minlength=count + 1)[1:]
     hit = np.isin(np.arange(1, count + 1), true[both])
     return Detections(sizes, hit, number - len(np.unique(predicted[both])))
+
+
+def each_lesion(found: Volume, truth: Volume, label: int = 1) -> list[dict[str, float | None]]:
+    """Every true lesion beside the predicted lesions that share a voxel with it.
+
+    A predicted lesion that covers two true ones counts for each of them.
+
+    Args:
+        found: predicted labels.
+        truth: true labels on the same grid.
+        label: which stands for lesions.
+
+    Returns:
+        For each true lesion ``true_volume_ml``, ``volume_ml`` (0 if it was missed),
+        ``volume_error_percent`` of the true volume, and ``hd95`` in mm, ``None`` if it was missed.
+    """
+    from scipy import ndimage
+
+    true, _ = ndimage.label(truth.array == label, TOUCHING)
+    predicted, _ = ndimage.label(found.array == label, TOUCHING)
+    boxes, rows = ndimage.find_objects(predicted), []
+    for number, box in enumerate(ndimage.find_objects(true), start=1):
+        touched = np.unique(predicted[box][true[box] == number])
+        touched = touched[touched > 0]
+        around = _around([box, *(boxes[k - 1] for k in touched)])
+        lesion, part = true[around] == number, np.isin(predicted[around], touched)
+        of_truth, of_part = (int(mask.sum()) * truth.voxel_ml for mask in (lesion, part))
+        hd95 = None
+        if len(touched):
+            masks = (torch.from_numpy(mask) for mask in (part, lesion))
+            hd95 = surface_distances(*masks, truth.spacing).percentile(95)
+        rows.append(
+            {
+                "true_volume_ml": of_truth,
+                "volume_ml": of_part,
+                "volume_error_percent": 100 * (of_part / of_truth - 1),
+                "hd95": hd95,
+            }
+        )
+    return rows
+
+
+def _around(boxes: Sequence[tuple[slice, ...]]) -> tuple[slice, ...]:
+    """The smallest box that holds all of them."""
+    sides = zip(*boxes, strict=True)
+    return tuple(slice(min(s.start for s in of), max(s.stop for s in of)) for of in sides)
 
 
 def compare_lesions(
@@ -138,7 +188,7 @@ def compare_lesions(
 
     Returns:
         For each of the classes: ``image``, ``class``, number of ``lesions``, of ``hits`` and of
-        ``false_positives``, and the volumes ``hit_ml`` and ``missed_ml`` of the true lesions.
+        ``false_positives``, and ``each``, a row of `each_lesion` for each true one.
 
     Raises:
         ValueError: if the two lie on different grids.
@@ -147,16 +197,14 @@ def compare_lesions(
     rows = []
     for c in classes:
         seen = detections(found.array == c, truth.array == c)
-        volumes = seen.sizes * truth.voxel_ml
         rows.append(
             {
                 "image": name,
                 "class": c,
-                "lesions": len(volumes),
+                "lesions": len(seen.hit),
                 "hits": int(seen.hit.sum()),
                 "false_positives": seen.false_positives,
-                "hit_ml": volumes[seen.hit].tolist(),
-                "missed_ml": volumes[~seen.hit].tolist(),
+                "each": each_lesion(found, truth, c),
             }
         )
     return rows
@@ -167,19 +215,27 @@ def summarize_lesions(rows: Sequence[dict[str, Any]]) -> dict[int, dict[str, Any
 
     Returns:
         Class -> ``scans``, ``lesions``, ``hits``, ``sensitivity`` (share of the true lesions that
-        were hit, ``None`` without any) and ``false_positives_per_scan``.
+        were hit), ``sensitivity_low`` and ``sensitivity_high`` (95 %, Clopper and Pearson 1934),
+        all three ``None`` without any lesion, and ``false_positives_per_scan``.
     """
+    from scipy.stats import binomtest
+
     result = {}
     for c in sorted({row["class"] for row in rows}):
         mine = [row for row in rows if row["class"] == c]
         lesions, hits, wrong = (
             sum(row[key] for row in mine) for key in ("lesions", "hits", "false_positives")
         )
+        low = high = None
+        if lesions:
+            low, high = map(float, binomtest(hits, lesions).proportion_ci())
         result[c] = {
             "scans": len(mine),
             "lesions": lesions,
             "hits": hits,
             "sensitivity": hits / lesions if lesions else None,
+            "sensitivity_low": low,
+            "sensitivity_high": high,
             "false_positives_per_scan": wrong / len(mine),
         }
     return result

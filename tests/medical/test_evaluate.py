@@ -215,7 +215,8 @@ def test_scores_come_back_from_the_file(tmp_path):
     row = {"image": "a", "class": 1, "dice": 0.0, "hd95": None}
     (tmp_path / "scores.json").write_text(json.dumps({"cases": [row], "about": {"scans": 1}}))
     assert read_scores(tmp_path) == ([row | {"hd95": math.inf}], [], {"scans": 1})
-    for text in ("{}", '{"cases": 3}', '{"cases": [3]}', '{"cases": [], "lesions": 1}'):
+    old = '{"cases": [], "about": {}, "lesions": {"scans": [{"hits": 1}]}}'
+    for text in ("{}", '{"cases": 3}', '{"cases": [3]}', '{"cases": [], "lesions": 1}', old):
         (tmp_path / "scores.json").write_text(text)
         with pytest.raises(ValueError, match="holds no scores"):
             read_scores(tmp_path)

@@ -81,7 +81,7 @@ def test_the_page_is_whole_and_alone(whole):
     assert len(sources) == 22 and all(s.startswith("data:image/png;base64,") for s in sources)
     assert "lung &lt;left&gt; ｜ 左肺" in text and "<left>" not in text
     assert "best ｜ 最好: case_0, Dice 1.000" in text and "worst ｜ 最差: case_2" in text
-    assert text.count("<table>") == 7
+    assert text.count("<table>") == 8
     failures = text.split("Dice below 0.5, or missed")[1].split("All scans")[0]
     assert "case_2" in failures and "case_0" not in failures and "–" in failures
     assert str(page.parent) not in text
@@ -147,7 +147,11 @@ def test_lesions_are_counted_where_there_are_some(whole, evaluation):
     text = whole[-1].read_text(encoding="utf-8")
     table = text.split("病灶</span></h2>")[1].split("</table>")[0]
     # of three nodules two are found; none is predicted where there is none
-    assert re.findall(r"'number'>([\d.]+)<", table) == ["3", "3", "2", "0.667", "0.000"]
+    numbers = re.findall(r"'number'>([^<]+)<", table)
+    assert numbers == ["3", "3", "2", "0.667", "0.094 – 0.992", "0.000"]
+    each = text.split("只针对这一个病灶")[1].split("</table>")[0]
+    rows = [re.findall(r"'number'>([^<]+)<", row) for row in each.split("<tr>")[2:]]
+    assert len(rows) == 3 and [row[-2:] for row in rows].count(["-100.000", "–"]) == 1
     folder, data = evaluation
     change(folder, drop=["lesions"])
     assert "病灶</span></h2>" not in write_report(folder, data).read_text(encoding="utf-8")

@@ -8,6 +8,7 @@ from segedu.medical.scores import (
     compare,
     compare_lesions,
     detections,
+    each_lesion,
     summarize,
     summarize_lesions,
 )
@@ -110,7 +111,8 @@ def test_one_prediction_may_hit_two_lesions_and_none_hits_none():
 def test_lesions_over_the_scans():
     rows = compare_lesions("a", labels((2, 1, 3)), labels((2, 2, 4), (2, 6, 8)), [1, 2])
     assert [row["class"] for row in rows] == [1, 2]
-    assert rows[1]["hit_ml"] == rows[1]["missed_ml"] == pytest.approx([4 * 2 * 6 * 2 / 1000])
+    assert [lesion["volume_ml"] > 0 for lesion in rows[1]["each"]] == [True, False]
+    assert rows[0]["each"] == []
     rows += compare_lesions("b", labels((1, 1, 3)), labels(), [1, 2])  # nothing there, one found
     table = summarize_lesions(rows)
     assert table[1] == {
@@ -118,9 +120,43 @@ def test_lesions_over_the_scans():
         "lesions": 0,
         "hits": 0,
         "sensitivity": None,
+        "sensitivity_low": None,
+        "sensitivity_high": None,
         "false_positives_per_scan": 0.5,
     }
     assert table[2]["sensitivity"] == 0.5 and table[2]["false_positives_per_scan"] == 0
     assert summarize_lesions([]) == {}
     with pytest.raises(ValueError, match="a: prediction and truth lie on different grids"):
         compare_lesions("a", labels(), labels(spacing=(1.0, 1.0, 1.0)), [1])
+
+
+def test_each_lesion_beside_what_was_predicted_of_it():
+    truth, found = (np.zeros((3, 8, 20), np.uint8) for _ in range(2))
+    truth[1, 1:4, 1:4] = 2  # nine voxels, three of them predicted, and one voxel beside
+    found[1, 1:4, 1] = found[1, 5, 1] = 2
+    found[1, 1:4, 0] = 2
+    truth[1, 6, 8] = 2  # missed
+    truth[1, 1, 12] = truth[1, 1, 16] = 2  # covered by one predicted lesion
+    found[1, 1, 11:18] = 2
+    spacing = (3.0, 1.0, 2.0)  # mm: 0.006 ml
+    rows = each_lesion(*(Volume(array, spacing=spacing) for array in (found, truth)), label=2)
+    assert [row["true_volume_ml"] for row in rows] == pytest.approx([0.054, 0.006, 0.006, 0.006])
+    first, *_ = sorted(rows, key=lambda row: -row["true_volume_ml"])
+    assert first["volume_ml"] == pytest.approx(6 * 0.006)  # without the voxel beside
+    assert first["volume_error_percent"] == pytest.approx(100 * (6 - 9) / 9)
+    assert first["hd95"] == pytest.approx(4.0)  # two columns further on
+    missed = [row for row in rows if row["hd95"] is None]
+    assert [(row["volume_ml"], row["volume_error_percent"]) for row in missed] == [(0, -100)]
+    assert [row["volume_ml"] for row in rows].count(pytest.approx(7 * 0.006)) == 2
+
+
+def test_the_interval_of_a_sensitivity():
+    row = {"class": 1, "false_positives": 0}
+    low_high = []
+    for hits, lesions in ((8, 10), (10, 10), (0, 3)):
+        table = summarize_lesions([row | {"lesions": lesions, "hits": hits}])[1]
+        low_high += [(table["sensitivity_low"], table["sensitivity_high"])]
+    # Clopper and Pearson: 1 - 0.025 ** (1 / n) where none is hit, and its mirror image
+    assert low_high[0] == pytest.approx((0.4439, 0.9748), abs=1e-4)
+    assert low_high[1] == pytest.approx((0.025 ** (1 / 10), 1))
+    assert low_high[2] == pytest.approx((0, 1 - 0.025 ** (1 / 3)))

@@ -110,6 +110,21 @@ TABLE: dict[str, tuple[Callable[[], object], type[Exception], str]] = {
         ValueError,
         "got",
     ),
+    "SizeConstraintLoss": (
+        lambda: losses.SizeConstraintLoss()(LOGITS, torch.ones(3), 2 * torch.ones(3)),
+        ValueError,
+        "bounds must be shares.*upper",
+    ),
+    "BoxTightnessLoss": (
+        lambda: losses.BoxTightnessLoss()(LOGITS, [BOXES], [SCORES.long()]),
+        ValueError,
+        "each of N images.* 1 and 1",
+    ),
+    "NeighborLoss": (
+        lambda: losses.NeighborLoss()(LOGITS, LOGITS[:1]),
+        ValueError,
+        r"images .*\(1, 3, 4, 4\)",
+    ),
     "class_weights": (
         lambda: losses.class_weights(torch.ones(3), "guess"),
         ValueError,

@@ -18,6 +18,7 @@ from segedu.losses.region import (
     JaccardLoss,
     TverskyLoss,
 )
+from segedu.losses.weak import BoxTightnessLoss, NeighborLoss, SizeConstraintLoss
 from segedu.losses.weights import class_weights
 
 __all__ = [
@@ -30,6 +31,7 @@ __all__ = [
     "BinaryJaccardLoss",
     "BinaryTverskyLoss",
     "BoundaryLoss",
+    "BoxTightnessLoss",
     "CombinedLoss",
     "CrossEntropyLoss",
     "DiceLoss",
@@ -41,8 +43,10 @@ __all__ = [
     "JaccardLoss",
     "LovaszHingeLoss",
     "LovaszSoftmaxLoss",
+    "NeighborLoss",
     "OHEMLoss",
     "SigmoidFocalLoss",
+    "SizeConstraintLoss",
     "TverskyLoss",
     "check_labels",
     "class_weights",

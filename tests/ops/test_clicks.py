@@ -41,8 +41,28 @@ def test_by_chance_it_goes_to_any_wrong_pixel_and_to_no_other():
     assert all(labels.tolist() == [1, 1, -1] for _, labels in drawn)
 
 
+def test_a_pixel_is_not_clicked_on_twice():
+    """Two pixels are missing; once each was clicked on there is nothing left to say."""
+    wanted = torch.zeros(1, 4, 5, dtype=torch.bool)
+    wanted[0, 1, 2:4] = True
+    clicked, told = torch.zeros_like(wanted), []
+    for _ in range(3):
+        places, labels = error_clicks(torch.zeros_like(wanted), wanted, clicked=clicked)
+        told.append((*places[0].tolist(), labels.item()))
+        clicked[0, int(places[0, 1]), int(places[0, 0])] = True
+    assert told[:2] == [(2, 1, 1), (3, 1, 1)] and told[2][2] == -1
+    torch.manual_seed(0)
+    clicked[0, 1, 2] = False
+    by_chance = error_clicks(torch.zeros_like(wanted), wanted, random=True, clicked=clicked)
+    assert by_chance[0].tolist() == [[2, 1]]
+
+
 def test_bad_masks():
     with pytest.raises(ValueError, match="masks must not be empty"):
         center_clicks(torch.zeros(2, 4, 4, dtype=torch.bool))
     with pytest.raises(ValueError, match=r"\(P, H, W\), got \(9, 12\) and \(9, 12\)"):
         error_clicks(WANTED[0], WANTED[0])
+    with pytest.raises(
+        ValueError, match=r"clicked must be \(3, 9, 12\) as found, got \(1, 9, 12\)"
+    ):
+        error_clicks(WANTED, WANTED, clicked=WANTED[:1])

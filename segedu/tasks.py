@@ -29,13 +29,14 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from segedu.engine.interactive import rounds
 from segedu.engine.task import Semantic, Task
 from segedu.losses import CrossEntropyLoss, DiscriminativeLoss
 from segedu.metrics import AveragePrecision, ClickIoU, PanopticQuality
 from segedu.models import sam
 from segedu.models.embedding import EmbeddingNetwork
 from segedu.models.mask_classification import MaskClassifier
-from segedu.ops import center_clicks, error_clicks, masks_to_boxes
+from segedu.ops import masks_to_boxes
 
 __all__ = ["Instance", "Panoptic", "Promptable", "Semantic", "Task", "as_instances", "as_panoptic"]
 
@@ -174,8 +175,8 @@ class Promptable(_Listed):
             masks = masks[torch.randperm(len(masks))[: self.max_objects].to(masks.device)]
             if not len(masks):
                 values.append(0 * embedding.sum())
-            for answer in self._rounds(model, embedding, masks, random=True):
-                values.append(sum(sam.losses(answer, masks[None]).values()) / self.clicks)
+            for turn in rounds(model, embedding, masks, self.clicks, random=True):
+                values.append(sum(sam.losses(turn.answer, masks[None]).values()) / self.clicks)
         return torch.stack(values).sum() / len(batch)
 
     def predict(self, model: nn.Module, batch: Sequence[Sample]) -> list[dict[str, Tensor]]:
@@ -183,8 +184,8 @@ class Promptable(_Listed):
         predictions = []
         for image, sample in zip(_images(batch), batch, strict=True):
             masks = _masks(sample)
-            answers = self._rounds(model, model.embed(image[None]), masks, random=False)
-            found = [_best(answer)[0] for answer in answers]
+            turns = rounds(model, model.embed(image[None]), masks, self.clicks)
+            found = [turn.found for turn in turns]
             empty = masks[:, None].expand(-1, self.clicks, -1, -1)  # no object: (0,K,H,W)
             predictions.append({"masks": torch.stack(found, dim=1) if found else empty})
         return predictions
@@ -198,36 +199,6 @@ class Promptable(_Listed):
     def metric(self) -> ClickIoU:
         """Mean IoU after each click."""
         return ClickIoU(self.clicks)
-
-    def _rounds(
-        self, model: nn.Module, embedding: Tensor, masks: Tensor, *, random: bool
-    ) -> list[sam.Masks]:
-        """The answer to each prompt on one image; ``masks`` (P,H,W) are what is wanted."""
-        if not len(masks):
-            return []
-        prompts: dict[str, Tensor] = {}
-        if random and torch.rand(()) < 0.5:
-            prompts["boxes"] = masks_to_boxes(masks)[None]
-        elif random:
-            clicks, labels = error_clicks(torch.zeros_like(masks), masks, random=True)
-        else:
-            clicks, labels = center_clicks(masks), masks.new_ones(len(masks), dtype=torch.int64)
-        if not prompts:
-            prompts = {"points": clicks[None, :, None], "labels": labels[None, :, None]}
-        answers = []
-        for number in range(self.clicks):
-            size = tuple(masks.shape[-2:])
-            # A single prompt may mean several things; after the second it is clear.
-            answers.append(model.segment(embedding, size, **prompts, multimask=number == 0))
-            if number + 1 < self.clicks:
-                found, low_res = _best(answers[-1])
-                clicks, labels = error_clicks(found, masks, random=random)
-                new = {"points": clicks[None, :, None], "labels": labels[None, :, None]}
-                for name, value in new.items():
-                    before = [prompts[name]] if name in prompts else []
-                    prompts[name] = torch.cat([*before, value], dim=2)
-                prompts["masks"] = low_res[None]
-        return answers
 
 
 def as_panoptic(sample: Sample) -> Sample:
@@ -339,17 +310,6 @@ def _masks(sample: Sample) -> Tensor:
     _require(objects, "masks")
     masks = objects["masks"].as_subclass(Tensor).bool()
     return masks[masks.flatten(1).any(1)]
-
-
-def _best(answer: sam.Masks) -> tuple[Tensor, Tensor]:
-    """Of the masks of P prompts on one image those that the network thinks best.
-
-    Returns:
-        bool (P,H,W) and logits (P,S/4,S/4), without a gradient.
-    """
-    best = answer.iou[0].argmax(1)  # (P,)
-    rows = torch.arange(len(best), device=best.device)
-    return answer.logits[0, rows, best].detach() > 0, answer.low_res[0, rows, best].detach()
 
 
 def _images(batch: Any) -> list[Tensor]:

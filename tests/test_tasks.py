@@ -14,12 +14,11 @@ from segedu.files import read_json
 from segedu.losses import CrossEntropyLoss
 from segedu.metrics import AveragePrecision, PanopticQuality, SemanticMetrics
 from segedu.models import get_model, list_models
-from segedu.models.sam import Masks
 from segedu.tasks import Instance, Panoptic, Promptable, Semantic, as_instances, as_panoptic
 from tests import sharing
 from tests.engine.test_resume import finish, result, start
 from tests.engine.toy_training import Stripes, toy_model
-from tests.toy_objects import Detector, Squares, train
+from tests.toy_objects import Clicked, Detector, Squares, train
 
 CLASSES = ("tree", "car", "person", "sign", "animal")
 SCENE = SceneConfig(size=64)
@@ -235,33 +234,6 @@ def test_a_loader_that_stacks_samples_is_named(task):
     loader = make_loader(Squares(2), 2)
     with pytest.raises(TypeError, match="list of samples, got dict.*collate_fn=task.collate"):
         fit(Detector(), loader, epochs=1, task=task)
-
-
-class Clicked(nn.Module):
-    """Answers every prompt with what has been clicked on so far: a square around each click."""
-
-    def __init__(self) -> None:
-        super().__init__()
-        self.weight = nn.Parameter(torch.zeros(()))
-        self.asked: list[dict] = []
-
-    def embed(self, images: Tensor) -> Tensor:
-        return images
-
-    def segment(
-        self, embeddings, size, *, points=None, labels=None, boxes=None, masks=None, multimask=True
-    ):
-        given = {"points": points, "labels": labels, "boxes": boxes, "masks": masks}
-        self.asked.append(given | {"multimask": multimask})
-        count = 3 if multimask else 1
-        y, x = torch.arange(size[0])[:, None], torch.arange(size[1])
-        logits = torch.full((len(points[0]), *size), -1.0)
-        for row, places, signs in zip(logits, points[0], labels[0], strict=True):
-            for place, sign in zip(places, signs, strict=True):
-                near = torch.maximum((x - place[0]).abs(), (y - place[1]).abs()) <= 2
-                row[near & (sign >= 0)] = 2.0 * sign - 1
-        logits = logits[None, :, None].repeat(1, 1, count, 1, 1)
-        return Masks(logits, torch.zeros(1, len(points[0]), count), logits[..., ::4, ::4])
 
 
 def test_clicks_go_to_the_middle_of_the_object_and_then_of_the_error():

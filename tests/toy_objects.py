@@ -24,6 +24,7 @@ from segedu.engine import Semantic, Task, fit, make_loader, seed_everything
 from segedu.engine.distributed import rank
 from segedu.losses import AdaptiveFocalLoss
 from segedu.models import get_model
+from segedu.models.sam import Masks
 from segedu.ops import masks_to_boxes
 from segedu.tasks import Instance, Promptable
 from tests import sharing
@@ -80,6 +81,33 @@ class Detector(nn.Module):
             }
             for mask, x in zip(found, logits, strict=True)
         ]
+
+
+class Clicked(nn.Module):
+    """Answers every prompt with what has been clicked on so far: a square around each click."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.weight = nn.Parameter(torch.zeros(()))
+        self.asked: list[dict] = []
+
+    def embed(self, images: Tensor) -> Tensor:
+        return images
+
+    def segment(
+        self, embeddings, size, *, points=None, labels=None, boxes=None, masks=None, multimask=True
+    ):
+        given = {"points": points, "labels": labels, "boxes": boxes, "masks": masks}
+        self.asked.append(given | {"multimask": multimask})
+        count = 3 if multimask else 1
+        y, x = torch.arange(size[0])[:, None], torch.arange(size[1])
+        logits = torch.full((len(points[0]), *size), -1.0)
+        for row, places, signs in zip(logits, points[0], labels[0], strict=True):
+            for place, sign in zip(places, signs, strict=True):
+                near = torch.maximum((x - place[0]).abs(), (y - place[1]).abs()) <= 2
+                row[near & (sign >= 0)] = 2.0 * sign - 1
+        logits = logits[None, :, None].repeat(1, 1, count, 1, 1)
+        return Masks(logits, torch.zeros(1, len(points[0]), count), logits[..., ::4, ::4])
 
 
 def train(folder: Path | None = None, **settings: Any) -> tuple[list[dict[str, Any]], nn.Module]:

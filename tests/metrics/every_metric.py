@@ -21,6 +21,10 @@ METRICS = {
         lambda: metrics.PanopticQuality({0: False, 1: True, 2: False}),
     ),
     "ClickIoU": (lambda: metrics.ClickIoU(2), lambda: metrics.ClickIoU(3)),
+    "ClickIoU(targets)": (
+        lambda: metrics.ClickIoU(2, (0.5, 0.85)),
+        lambda: metrics.ClickIoU(2, (0.5, 0.9)),
+    ),
     "AveragePrecision": (
         metrics.AveragePrecision,
         lambda: metrics.AveragePrecision("bbox"),
@@ -48,7 +52,7 @@ def images(name, seed, count=5, device="cpu"):
         if name.startswith(("AveragePrecision", "ErrorBudget")):
             scores = torch.rand(3, generator=g).to(device)
             pairs.append((objects(logits, device) | {"scores": scores}, objects(truth, device)))
-        elif name == "ClickIoU":
+        elif name.startswith("ClickIoU"):
             found = torch.stack([logits[0] > 1, logits[0] > 0.3], 1)
             pairs.append(({"masks": found.to(device)}, {"masks": (truth[0] > 0.3).to(device)}))
         elif name == "PanopticQuality":

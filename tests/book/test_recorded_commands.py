@@ -13,6 +13,7 @@ from benchmarks import (
     leak,
     panoptic,
     region_losses,
+    scales,
     semantic,
     serve,
     surfaces,
@@ -23,7 +24,7 @@ from segedu.medical.__main__ import command_parser
 from segedu.models import cost, get_model, list_models
 from tests.book.conftest import ROOT
 
-FILES = ("camvid", "instance", "medical", "weights")
+FILES = ("camvid", "instance", "medical", "scales", "weights")
 RECORDS = {
     f"{file}: {name}": record
     for file in FILES
@@ -96,6 +97,15 @@ def test_the_runs_on_camvid_are_those_of_the_script(network):
     assert not kept
     options = parsed(train)
     assert (options.model, dict(options.set)) == (entry.name, entry.settings)
+
+
+def test_the_runs_at_one_scale_and_at_many_are_those_of_the_script():
+    names = {f"{name}/{view}": (name, view) for name in scales.TRAININGS for view in scales.VIEWS}
+    record = result("scales")
+    assert record.keys() == names.keys()
+    for entry, (name, view) in names.items():
+        assert record[entry]["training"]["command"] == scales.training(name)
+        assert record[entry]["command"] == scales.judgement(name, view)
 
 
 @pytest.mark.parametrize("network", weights.NETWORKS)

@@ -6,6 +6,7 @@ import pytest
 import torch
 from torch.autograd import gradcheck
 
+from segedu.data.weak import annotate
 from segedu.losses import BoxTightnessLoss, CrossEntropyLoss, NeighborLoss, SizeConstraintLoss
 
 SURE = 200.0
@@ -82,6 +83,17 @@ TIGHT = torch.tensor([[0.0, 0.0, 3.0, 3.0]])
 def test_an_object_that_touches_all_sides_of_its_box_costs_nothing():
     loss = BoxTightnessLoss()
     assert loss(logits_of(CROSS), [TIGHT], NAME).item() == pytest.approx(0, abs=1e-12)
+
+
+@pytest.mark.parametrize("seed", range(4))
+def test_the_boxes_of_an_annotator_ask_nothing_of_a_mask_that_is_right(seed):
+    """Whatever the regions look like; of a mask of one class they ask for the others."""
+    mask = torch.randint(0, 3, (9, 8), generator=torch.Generator().manual_seed(seed))
+    said = annotate(mask, "boxes", 3)
+    boxes, labels, loss = [said.boxes], [said.labels], BoxTightnessLoss()
+    right = loss(logits_of(mask), boxes, labels, classes=[0, 1, 2])
+    assert right.item() == pytest.approx(0, abs=1e-12)
+    assert loss(logits_of(0 * mask), boxes, labels, classes=[0, 1, 2]) > 0.1
 
 
 def test_the_tightness_of_a_box_that_is_too_large_by_hand():

@@ -1,11 +1,11 @@
-"""The weights in the package: tiny networks trained on scenes by `python -m segedu`, and judged.
+"""The weights in the package: tiny networks, trained on scenes by `python -m segedu`, and judged.
 
     python benchmarks/weights.py mask_rcnn_tiny    # a quarter of an hour of one processor
     python benchmarks/weights.py --quick           # prints the commands of all, runs none
 
-Each network is trained once, with one seed, and judged after its last epoch on the 128 test scenes,
-which nothing is chosen by. What is judged are the weights as they are kept, in half precision. A
-training that was stopped goes on.
+Each network is trained once, with one seed, and judged after its last epoch on the 128 test scenes
+(one on slices of phantoms), which nothing is chosen by. What is judged are the weights as they are
+kept, in half precision. A training that was stopped goes on.
 """
 
 from __future__ import annotations
@@ -15,13 +15,16 @@ import io
 import os
 import shlex
 import sys
+from collections.abc import Iterable, Mapping
 from hashlib import sha256
 from pathlib import Path
 from typing import Any, NamedTuple
 
 sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 
+import numpy as np
 import torch
+from PIL import Image
 from torch import Tensor
 
 from benchmarks import race
@@ -30,6 +33,8 @@ from segedu.data import open_dataset
 from segedu.data.transforms import instances
 from segedu.engine.checkpoint import load_checkpoint, save_checkpoint
 from segedu.files import read_json, write_bytes, write_json
+from segedu.medical.phantom import Nodule, PhantomConfig, generate
+from segedu.medical.preprocess import window
 from segedu.models import get_model, trained
 from segedu.ops import mask_iou
 from segedu.tasks import Instance
@@ -54,6 +59,7 @@ class Recipe(NamedTuple):
     loss: str = ""  #: of a semantic network
     model: str = ""  #: name of the network, if it is not that of the recipe
     weights: str = "scenes"  #: name of the set that they belong to
+    data: str = ""  #: options that say what it is trained on, if not scenes
 
 
 # Most objects of these scenes are smaller than 16 pixels, and a network at stride 4 sees little of
@@ -65,6 +71,8 @@ ENLARGED = (
 FINE = "max_pool=false"
 # These run in a page of the book, on a phone too: 0.5 million parameters.
 NARROW, OVERLAP = "base_width=8", "ce+0.5*dice"
+LUNGS = "runs/weights/lung_slices"
+PATIENTS = {"train": range(1000, 1064), "val": range(1064, 1072), "test": range(1072, 1088)}
 NETWORKS = {
     "mask_rcnn_tiny": Recipe("instance", 6, ENLARGED),
     "panoptic_deeplab_tiny": Recipe(
@@ -82,6 +90,11 @@ NETWORKS = {
         **{"batch_size": 8, "crop": 96, "loss": OVERLAP},
         **{"model": "unet", "weights": "without_skips"},
     ),
+    "unet_of_lungs": Recipe(
+        *("semantic", 6, NARROW, "3e-3"),
+        **{"batch_size": 8, "loss": OVERLAP, "model": "unet", "weights": "phantoms"},
+        data=f"--data {LUNGS} --classes background lung",
+    ),
 }
 
 
@@ -91,8 +104,9 @@ def training(name: str) -> str:
     settings = "".join(f"--set {shlex.quote(text)} " for text in recipe.settings.split())
     loss = f"--loss {shlex.quote(recipe.loss)} " if recipe.loss else ""
     crop, batch = f"{recipe.crop} {recipe.crop}", recipe.batch_size
+    data = recipe.data or f"--layout scenes --scenes {recipe.scenes}"
     return (
-        f"python -m segedu train --layout scenes --scenes {recipe.scenes} --task {recipe.task} "
+        f"python -m segedu train {data} --task {recipe.task} "
         f"--model {recipe.model or name} {settings}{loss}--crop {crop} --scale 0.8 1.25 "
         f"--batch-size {batch} --lr {recipe.lr} --optimizer adamw:weight_decay=0.01 "
         f"--schedule cosine --warmup 200 --clip-norm 5 --epochs {recipe.epochs} "
@@ -112,6 +126,50 @@ def folder(name: str) -> str:
     return f"runs/weights/{name}"
 
 
+def draw_lungs(folder: str | Path, patients: Mapping[str, Iterable[int]]) -> None:
+    """Slices of 128 x 128 pixels of phantoms in the lung window, and which pixels are lung.
+
+    Args:
+        folder: gets a folder of ``images`` and one of ``masks`` for each split.
+        patients: the seeds of each split.
+    """
+    for split, seeds in patients.items():
+        for kind in ("images", "masks"):
+            Path(folder, split, kind).mkdir(parents=True, exist_ok=True)
+        for seed in seeds:
+            patient = generate(seed, a_patient(seed))
+            grey = np.rint(255 * window(patient.image, "lung").array).astype(np.uint8)
+            lungs = (patient.lungs.array > 0).astype(np.uint8)
+            for kind, slices in (("images", grey), ("masks", lungs)):
+                for number, values in enumerate(slices):
+                    target = Path(folder, split, kind, f"{seed}-{number:02}.png")
+                    Image.fromarray(values).save(target)
+
+
+def a_patient(seed: int) -> PhantomConfig:
+    """A phantom unlike the others, in whose lungs up to four balls are as dense as muscle."""
+    rng = np.random.default_rng(seed)
+    places = zip(
+        rng.choice([-1, 1], 4) * rng.uniform(40, 120, 4),
+        *(rng.uniform(low, high, 4) for low, high in ((-60, 90), (-110, 110))),
+        strict=True,
+    )
+    return PhantomConfig(
+        (12, 128, 128),
+        (22, 2.8, 2.8),
+        supersample=1,
+        nodules=tuple(
+            Nodule(rng.uniform(10, 90), rng.uniform(0, 60), lobulation=0.4, centre=place)
+            for place in list(places)[: rng.integers(5)]
+        ),
+        emphysema=rng.uniform(0, 0.3),
+        effusion=rng.choice([0, rng.uniform(5, 50)]),
+        fat=rng.uniform(4, 30),
+        heart_size=rng.uniform(0.85, 1.2),
+        noise=rng.uniform(8, 40),
+    )
+
+
 def at_once(command: str) -> str:
     """The command of a training, of which it may be a part, without stops."""
     return command.replace(" --resume", "")
@@ -123,6 +181,8 @@ def make(name: str) -> None:
     begun = (run / "last.pt").exists()
     told = read_json(run / "config.json")["command"] if begun else ""
     if at_once(told) != command or not is_trained(run, told):
+        if NETWORKS[name].data:
+            draw_lungs(LUNGS, PATIENTS)
         execute(f"{command} --resume" if begun else command)
     state = load_checkpoint(run / "last.pt")
     state = {k: v for k, v in state.items() if k not in ("optimizer", "scheduler", "ema")}

@@ -20,6 +20,7 @@ CONFIG = SceneConfig(
     size=(440, 1180), kind="street", occlusion=0.3, fine_detail=0.6, clutter=0.4, noise=0.0
 )
 TARGET = Path(__file__).parent / "static" / "front.webp"
+QUALITY = {"quality": 82, "method": 6}
 LIVE = Path(__file__).parent / "front_live.html"
 LIVE_SEED, LIVE_CONFIG = 5, SceneConfig(size=(128, 192), kind="street", noise=0.0)
 
@@ -66,5 +67,5 @@ def live_figure() -> str:
 if __name__ == "__main__":
     write_bytes(LIVE, live_figure().encode())
     print(f"{LIVE.name}: {LIVE.stat().st_size} bytes")
-    Image.fromarray(picture()).save(TARGET, quality=82, method=6)
+    Image.fromarray(picture()).save(TARGET, **QUALITY)
     print(f"{TARGET.name}: {TARGET.stat().st_size} bytes")

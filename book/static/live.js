@@ -17,26 +17,41 @@ class Problem extends Error {
 // --- the runtime and the networks: each is fetched once for all figures of a page -------------
 
 let runtime;
+let loaded = 0; // bytes
 const sessions = new Map();
 
 async function bytesOf(url) {
-  const answer = await fetch(url).catch((error) => Promise.reject(new Problem(MISSING, error)));
+  const missing = (error) => Promise.reject(new Problem(MISSING, error));
+  const answer = await fetch(url).catch(missing);
   if (!answer.ok) throw new Problem(MISSING, `${answer.status} for ${url}`);
-  return answer.arrayBuffer();
+  const reader = answer.body.getReader();
+  const parts = [];
+  for (;;) {
+    const { done, value } = await reader.read().catch(missing);
+    if (done) return new Blob(parts).arrayBuffer();
+    parts.push(value);
+    loaded += value.length;
+    for (const bar of document.querySelectorAll(".segedu-live progress")) bar.value = loaded / 1e6;
+  }
 }
 
 async function loadRuntime(files) {
-  const wasmBinary = await bytesOf(new URL("ort-wasm-simd-threaded.wasm", files));
-  const ort = await import(new URL("ort.wasm.bundle.min.mjs", files)).catch((error) =>
-    Promise.reject(new Problem(MISSING, error)),
-  );
+  const [wasmBinary, ort] = await Promise.all([
+    bytesOf(new URL("ort-wasm-simd-threaded.wasm", files)),
+    import(new URL("ort.wasm.bundle.min.mjs", files)).catch((error) =>
+      Promise.reject(new Problem(MISSING, error)),
+    ),
+  ]);
   Object.assign(ort.env.wasm, { numThreads: 1, wasmBinary }); // more need headers of the server
   return ort;
 }
 
-async function loadNetwork(files, name) {
-  const ort = await (runtime ??= loadRuntime(files));
-  const data = await bytesOf(new URL(`${name}.onnx`, files));
+async function loadNetwork(files, name, whenLoaded) {
+  const [ort, data] = await Promise.all([
+    (runtime ??= loadRuntime(files)),
+    bytesOf(new URL(`${name}.onnx`, files)),
+  ]);
+  whenLoaded();
   try {
     return await ort.InferenceSession.create(data, { executionProviders: ["wasm"] });
   } catch (error) {
@@ -45,13 +60,14 @@ async function loadNetwork(files, name) {
 }
 
 // What failed is tried again by the next press.
-function networkOf(files, name) {
+function networkOf(files, name, whenLoaded) {
   if (!sessions.has(name)) {
-    const session = loadNetwork(files, name);
+    const session = loadNetwork(files, name, whenLoaded);
     sessions.set(name, session);
     session.catch(() => {
       sessions.delete(name);
       runtime = undefined;
+      loaded = 0;
     });
   }
   return sessions.get(name);
@@ -88,6 +104,7 @@ async function readPicture(holder) {
   const picture = { width, height, rgb: rgbOf(parts.image), truth: firstChannel(parts.truth) };
   if (parts.mask) {
     picture.mask = firstChannel(parts.mask);
+    picture.room = roomAround(picture.mask, width, height);
     picture.without = {
       rgb: rgbOf(parts["image-without"]),
       truth: firstChannel(parts["truth-without"]),
@@ -95,6 +112,24 @@ async function readPicture(holder) {
   }
   return picture;
 }
+
+// How far an object can be moved before it leaves the picture: left and right, up and down.
+function roomAround(mask, width, height) {
+  const columns = [];
+  const rows = [];
+  mask.forEach((inside, i) => {
+    if (!inside) return;
+    columns.push(i % width);
+    rows.push(Math.floor(i / width));
+  });
+  const room = (places, side) => [
+    -places.reduce((a, b) => Math.min(a, b)),
+    side - 1 - places.reduce((a, b) => Math.max(a, b)),
+  ];
+  return { dx: room(columns, width), dy: room(rows, height) };
+}
+
+const within = (value, [low, high]) => Math.min(high, Math.max(low, value));
 
 // The picture with its object moved by (dx, dy) pixels.
 function moved(picture, dx, dy) {
@@ -104,8 +139,7 @@ function moved(picture, dx, dy) {
   for (let y = 0; y < height; y++) {
     for (let x = 0; x < width; x++) {
       const from = y * width + x;
-      const inside = x + dx >= 0 && x + dx < width && y + dy >= 0 && y + dy < height;
-      if (!mask[from] || !inside) continue;
+      if (!mask[from]) continue;
       const to = from + dy * width + dx;
       result.truth[to] = truth[from];
       result.rgb.set(rgb.subarray(3 * from, 3 * from + 3), 3 * to);
@@ -153,6 +187,13 @@ function coloured(rgb, brightness, hue) {
     result[i + 2] = next * r + other * g + same * b;
   }
   return result;
+}
+
+// Grey values of a CT as a window shows them; black and white are cut off.
+function windowed(rgb, [low, high], level, width) {
+  const factor = (high - low) / width;
+  const shift = 255 * ((low - level) / width + 0.5);
+  return rgb.map((value) => within(factor * value + shift, [0, 255]));
 }
 
 // Gaussian filter, along rows and then along columns; the border goes on outside.
@@ -205,8 +246,9 @@ class Figure {
     for (const slider of root.querySelectorAll("input[type=range]")) {
       this.values[slider.dataset.control] = Number(slider.value);
     }
+    this.start = { ...this.values };
     this.choose(0);
-    this.brush = 0;
+    this.take(0);
     this.listen();
   }
 
@@ -227,13 +269,27 @@ class Figure {
     this.offer();
   }
 
+  get moves() {
+    return this.patterns[this.brush] === "move";
+  }
+
   // Where nothing can be moved, the tool for it cannot be chosen.
   offer() {
     const brushes = [...this.root.querySelectorAll('[data-control="brush"]')];
     brushes.forEach((radio, i) => (radio.disabled = this.patterns[i] === "move" && !this.picture.mask));
     if (!brushes[this.brush]?.disabled) return;
-    this.brush = 0;
     brushes[0].checked = true;
+    this.take(0);
+  }
+
+  // Another brush or tool, and what to do with it in words.
+  take(number) {
+    this.brush = number;
+    this.cursor = null;
+    this.canvas.classList.toggle("moves", this.moves);
+    for (const text of this.root.querySelectorAll("[data-help]")) {
+      text.hidden = (text.dataset.help === "move") !== this.moves;
+    }
   }
 
   // The object that can be moved has an outline while that tool is chosen.
@@ -243,7 +299,7 @@ class Figure {
     for (let i = 0; i < mask.length; i++) {
       const x = (i % width) + this.dx;
       const y = Math.floor(i / width) + this.dy;
-      if (mask[i] && x >= 0 && x < width && y >= 0 && y < height) there[y * width + x] = 1;
+      if (mask[i]) there[y * width + x] = 1;
     }
     there.forEach((inside, i) => {
       if (inside && isEdge(there, i, width, height)) data.set([255, 214, 10], 4 * i);
@@ -251,13 +307,15 @@ class Figure {
   }
 
   // What the network sees, whole numbers 0..255, and the truth; kept in `seen` and `truth`.
-  compose({ scale = 1, brightness = 1, hue = 0, blur = 0, noise = 0 }) {
+  compose({ scale = 1, brightness = 1, hue = 0, blur = 0, noise = 0, ...window }) {
+    const { hounsfield } = this.about;
     const { width, height } = this.picture;
     const base = scaled(moved(this.picture, this.dx, this.dy), width, height, scale);
     let rgb = base.rgb.slice();
     for (let i = 0; i < this.painted.length; i++) {
       if (this.painted[i]) rgb.set(this.paint.subarray(3 * i, 3 * i + 3), 3 * i);
     }
+    if (hounsfield) rgb = windowed(rgb, hounsfield, window.level, window.width);
     rgb = blurred(coloured(rgb, brightness, hue), width, height, blur);
     this.seen = Uint8ClampedArray.from(rgb, (value, i) => value + noise * this.noise[i]);
     this.base = base.rgb;
@@ -311,7 +369,7 @@ class Figure {
     try {
       while (this.stale) {
         this.stale = false;
-        if (!this.answers[0].before) await this.askAbout({}); // the picture as it was
+        if (!this.answers[0].before) await this.askAbout(this.start); // the picture as it was
         await this.askAbout(this.values);
         await new Promise(requestAnimationFrame); // what was drawn is shown
       }
@@ -424,7 +482,7 @@ class Figure {
     }
   }
 
-  // The picture, and where the brush is if the keyboard moves it.
+  // The picture, and where the brush is if the keyboard or a mouse moves it.
   drawPicture() {
     const { width, height } = this.picture;
     const image = new ImageData(width, height);
@@ -432,10 +490,10 @@ class Figure {
       for (let c = 0; c < 3; c++) image.data[4 * i + c] = this.seen[3 * i + c];
       image.data[4 * i + 3] = 255;
     }
-    if (this.patterns[this.brush] === "move" && (this.values.scale ?? 1) === 1) this.outline(image);
+    if (this.moves && (this.values.scale ?? 1) === 1) this.outline(image);
     const context = this.canvas.getContext("2d");
     context.putImageData(image, 0, 0);
-    if (!this.cursor) return;
+    if (!this.cursor || this.moves) return;
     for (const [colour, radius] of [["#000", 1], ["#fff", 0]]) {
       context.strokeStyle = colour;
       context.beginPath();
@@ -456,9 +514,10 @@ class Figure {
 
   // From one place to another, with what is chosen.
   act(from, to) {
-    if (this.patterns[this.brush] === "move") {
-      this.dx += Math.round(to.x) - Math.round(from.x);
-      this.dy += Math.round(to.y) - Math.round(from.y);
+    if (this.moves) {
+      const { dx, dy } = this.picture.room;
+      this.dx = within(this.dx + Math.round(to.x) - Math.round(from.x), dx);
+      this.dy = within(this.dy + Math.round(to.y) - Math.round(from.y), dy);
     } else {
       this.stroke(from.x, from.y, to.x, to.y);
     }
@@ -474,8 +533,9 @@ class Figure {
       this.act(last, last);
     });
     this.canvas.addEventListener("pointermove", (event) => {
-      if (!last) return;
       const next = this.place(event);
+      if (event.pointerType === "mouse") this.point(next);
+      if (!last) return;
       this.act(last, next);
       last = next;
     });
@@ -483,12 +543,15 @@ class Figure {
       this.canvas.addEventListener(end, () => (last = null));
     }
     this.canvas.addEventListener("keydown", (event) => this.press(event));
-    this.canvas.addEventListener("blur", () => {
-      this.cursor = null;
-      this.drawPicture();
-    });
+    for (const end of ["blur", "pointerleave"]) this.canvas.addEventListener(end, () => this.point(null));
     this.root.addEventListener("input", (event) => this.change(event.target));
     this.find('[data-control="reset"]').addEventListener("click", () => this.reset());
+  }
+
+  // Where the brush is, if it is to be seen.
+  point(place) {
+    this.cursor = place;
+    if (this.seen) this.drawPicture();
   }
 
   press(event) {
@@ -499,21 +562,18 @@ class Figure {
     const { width, height } = this.picture;
     const from = (this.cursor ??= { x: width / 2, y: height / 2 });
     const [dx, dy] = step ?? [0, 0];
-    const to = {
-      x: Math.min(width, Math.max(0, from.x + dx)),
-      y: Math.min(height, Math.max(0, from.y + dy)),
-    };
+    const to = { x: within(from.x + dx, [0, width]), y: within(from.y + dy, [0, height]) };
     this.source = null;
     this.cursor = to;
     if (!step) this.act(to, to);
-    else if (this.patterns[this.brush] === "move") this.act({ x: 0, y: 0 }, { x: dx, y: dy });
+    else if (this.moves) this.act({ x: 0, y: 0 }, { x: dx, y: dy });
     else this.drawPicture();
   }
 
   change(control) {
     const { control: name } = control.dataset;
     if (name === "brush") {
-      this.brush = Number(control.value);
+      this.take(Number(control.value));
       this.drawPicture(); // with an outline, or without
       return;
     }
@@ -562,7 +622,7 @@ const SIMD = new Uint8Array([
 ]);
 let figures = 0;
 
-async function build(root) {
+async function build(root, whenLoaded) {
   const files = new URL(root.dataset.files, document.baseURI);
   const panels = [...root.querySelectorAll("[data-network]")];
   const answers = await Promise.all(
@@ -570,7 +630,7 @@ async function build(root) {
       panel,
       canvas: panel.querySelector("canvas"),
       norm: JSON.parse(panel.dataset.norm),
-      session: await networkOf(files, panel.dataset.network),
+      session: await networkOf(files, panel.dataset.network, whenLoaded),
     })),
   );
   const pictures = await Promise.all([...root.querySelectorAll("[data-picture]")].map(readPicture));
@@ -588,11 +648,16 @@ async function build(root) {
 // Loads what the figure needs and shows it in place of the still picture; `says` tells the reader.
 export async function start(root, says) {
   const button = root.querySelector('[data-control="start"]');
+  const bar = root.querySelector("progress");
   if (!globalThis.WebAssembly?.validate(SIMD)) return says("unable");
   button.disabled = true;
+  bar.hidden = false;
   says("loading");
   try {
-    const figure = await build(root);
+    const figure = await build(root, () => {
+      bar.hidden = true;
+      says("starting");
+    });
     await figure.ask();
     root.segeduLive = figure; // for tests, and for whoever is curious
     root.querySelector(".segedu-live-still").hidden = true;
@@ -601,6 +666,7 @@ export async function start(root, says) {
     says("running");
   } catch (error) {
     button.disabled = false;
+    bar.hidden = true;
     console.warn(error);
     says(error.kind ?? DAMAGED);
   }

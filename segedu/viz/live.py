@@ -48,12 +48,31 @@ class Range(NamedTuple):
     start: float
 
 
+class Hounsfield(NamedTuple):
+    """What the grey values of a CT mean, and the window in which a network is to see them."""
+
+    low: float  #: HU of the grey value 0
+    high: float  #: HU of 255
+    level: float  #: HU in the middle of the window
+    width: float  #: HU from black to white
+
+    def grey(self, hu: Any) -> NDArray[np.uint8]:
+        """HU as grey values 0..255; what lies outside is cut off."""
+        share = (np.asarray(hu, np.float64) - self.low) / (self.high - self.low)
+        return np.rint(255 * share.clip(0, 1)).astype(np.uint8)
+
+    def seen(self, grey: NDArray) -> NDArray[np.float64]:
+        """Grey values as the window has them; what lies outside of 0..255 is not cut off."""
+        hu = self.low + (self.high - self.low) / 255 * grey
+        return 255 * ((hu - self.level) / self.width + 0.5)
+
+
 SLIDERS = {
     "brightness": Range("light ｜ 亮度", 0.1, 1.9, 0.05, 1),
     "hue": Range("hue ｜ 色相", -180, 180, 5, 0),
-    "noise": Range("noise ｜ 噪声", 0, 60, 2, 0),
-    "blur": Range("blur ｜ 模糊", 0, 4, 0.25, 0),
-    "scale": Range("size ｜ 大小", 0.5, 2, 0.05, 1),
+    "noise": Range("noise everywhere ｜ 全图噪声", 0, 60, 2, 0),
+    "blur": Range("blur everywhere ｜ 全图模糊", 0, 4, 0.25, 0),
+    "scale": Range("picture size ｜ 图片大小", 0.5, 2, 0.05, 1),
     "threshold": Range("threshold ｜ 阈值", 0.02, 0.98, 0.02, 0.5),
 }
 #: Brushes that are no pattern: they change what is there.
@@ -61,7 +80,7 @@ TOOLS = {
     "blur": "blur ｜ 模糊",
     "noise": "noise ｜ 噪声",
     "erase": "take paint away ｜ 擦去涂抹",
-    "move": "move the object ｜ 移动物体",
+    "move": "move the {} ｜ 移动{}",
 }
 GREY = {"grey ｜ 灰色": np.full((8, 8, 3), 128, np.uint8)}
 
@@ -70,7 +89,8 @@ _SAYS = {
     "在构建好的书里，这里有一个按钮，可以运行网络。",
     "waiting": "On your device alone; 15 MB, loaded once. ｜ "
     "只在你的设备上计算；15 MB，只加载一次。",
-    "loading": "Loading … ｜ 正在加载……",
+    "loading": "Loading 15 MB … ｜ 正在加载 15 MB……",
+    "starting": "Starting the network … ｜ 正在启动网络……",
     "missing": "A file of the network is not on this server; the picture stays as it is. ｜ "
     "服务器上没有网络的文件，图片保持原样。",
     "damaged": "A file of the network is damaged; the picture stays as it is. ｜ "
@@ -81,9 +101,12 @@ _SAYS = {
     "unable": "This browser is too old for it: it has no WebAssembly with SIMD. ｜ "
     "浏览器太旧，没有 WebAssembly SIMD，无法运行。",
 }
-_HELP = (
-    "Paint here. Painted pixels do not count in the numbers. ｜ 在这里涂抹。涂过的像素不计入数字。"
-)
+_HELP = {
+    "paint": "Paint here. Painted pixels do not count in the numbers. ｜ "
+    "在这里涂抹。涂过的像素不计入数字。",
+    "move": "Drag what has the yellow outline. Paint stays where it is. ｜ "
+    "拖动有黄色轮廓的物体。涂抹的颜色留在原处。",
+}
 _NUMBERS = {
     "iou": "mean IoU ｜ 平均 IoU",
     "precision": "precision ｜ 精确率",
@@ -116,6 +139,7 @@ def live(
     tools: Sequence[str] = (),
     sliders: Sequence[str] = (),
     target: int | None = None,
+    window: Hounsfield | None = None,
 ) -> Any:
     """Return networks that answer in the page while the reader changes a picture.
 
@@ -134,25 +158,31 @@ def live(
         sliders: some of `SLIDERS`.
         target: a class whose hits, false alarms and misses are drawn, where its probability
             reaches the ``"threshold"``; all classes if not given.
+        window: of a CT: its images and brushes are ``window.grey(hu)``, and two more sliders move
+            the window through which all is seen.
 
     Raises:
         ValueError: if there is no network or more than two, they lack weights of the package or
             know other classes, images and truths do not fit, or a tool or slider is unknown.
     """
-    _check(networks, images, colors, tools, sliders, target)
+    _check(networks, images, colors, tools, sliders, target, window)
     palette = [*colors.values()]
+    ranges = {name: SLIDERS[name] for name in sliders} | _window_ranges(window)
     if os.environ.get(LIVE, "0") not in ("", "0"):
-        return _widget(networks, images, palette, sliders, target)
+        return _widget(networks, images, palette, ranges, target, window)
     name, (image, truth, *_) = next(iter(images.items()))
+    image, truth = changed(to_image(image), np.asarray(truth), window=window)
     drawn = [_drawn(model, image, truth, palette, target) for model in networks.values()]
     still = pictures([image, *drawn], [name, *networks], columns=1 + len(networks)).html
     about = {"colors": palette, "errors": [*BINARY_COLORS.values()], "target": target}
+    if window:
+        about["hounsfield"] = [window.low, window.high]
     stage = "".join(
         (
             _panels(networks, target),
             _choices("picture", dict.fromkeys(images, "")) if len(images) > 1 else "",
-            _brushes(brushes, tools, any(len(parts) > 2 for parts in images.values())),
-            "".join(_slider(name) for name in sliders),
+            _brushes(brushes, tools, _movable(images, [*colors])),
+            "".join(_slider(name, about) for name, about in ranges.items()),
             _button("reset", "as it was ｜ 恢复原样"),
             "".join(_parts(*parts) for parts in images.values()),
         )
@@ -173,6 +203,7 @@ def _check(
     tools: Sequence[str],
     sliders: Sequence[str],
     target: int | None,
+    window: Hounsfield | None,
 ) -> None:
     if not 1 <= len(networks) <= 2:
         raise ValueError(f"networks must be one or two, got {len(networks)}")
@@ -207,6 +238,8 @@ def _check(
     ):
         if unknown := [name for name in given if name not in known]:
             raise ValueError(f"{what} must be some of {', '.join(known)}; got {unknown[0]!r}")
+    if window and not (window.low < window.high and window.width > 0):
+        raise ValueError(f"window must have low < high and a width above 0, got {window}")
     if target is not None and not 0 <= target < len(colors):
         raise ValueError(f"target must be a class, 0..{len(colors) - 1}; got {target}")
 
@@ -256,7 +289,8 @@ def _panels(networks: Mapping[str, nn.Module], target: int | None) -> str:
     )
     panels = [
         f'<figure><canvas data-panel="picture" tabindex="0" role="application" '
-        f'aria-label="{escape(keys)}"></canvas><figcaption>{bilingual(_HELP)}</figcaption></figure>'
+        f'aria-label="{escape(keys)}"></canvas><figcaption>{_said("help", _HELP, "paint")}'
+        "</figcaption></figure>"
     ]
     for name, model in networks.items():
         trained = model.trained
@@ -280,19 +314,38 @@ def _choices(control: str, names: Mapping[str, str]) -> str:
     return f'<div role="radiogroup" aria-label="{group}">{chips}</div>'
 
 
-def _brushes(patterns: Mapping[str, Any], tools: Sequence[str], movable: bool) -> str:
+def _movable(images: Mapping[str, Sequence[Any]], names: Sequence[str]) -> list[str]:
+    """The classes of the objects that can be moved, each once, in the order of the images."""
+    layers = [(truth, layer) for _, truth, *rest in images.values() for layer in rest]
+    labels = [np.bincount(np.asarray(truth)[layer.mask]).argmax() for truth, layer in layers]
+    return [names[label] for label in dict.fromkeys(labels)]
+
+
+def _brushes(patterns: Mapping[str, Any], tools: Sequence[str], movable: Sequence[str]) -> str:
     """What one can paint with; the tools that are no pattern say so in their mark."""
     chips = {
         name: f'<img alt="" data-pattern width="20" height="20" src="{_data(to_image(pattern))}">'
         for name, pattern in patterns.items()
     }
-    for tool in (*tools, "erase", *(("move",) if movable else ())):
+    for tool in (*tools, "erase"):
         chips[TOOLS[tool]] = f'<i data-tool="{tool}"></i>'
+    if movable:
+        both = [name.split(" ｜ ") for name in movable]
+        english, chinese = ("/".join(parts[place] for parts in both) for place in (0, -1))
+        chips[TOOLS["move"].format(english, chinese)] = '<i data-tool="move"></i>'
     return _choices("brush", chips)
 
 
-def _slider(name: str) -> str:
-    about = SLIDERS[name]
+def _window_ranges(window: Hounsfield | None) -> dict[str, Range]:
+    if window is None:
+        return {}
+    return {
+        "level": Range("level, HU ｜ 窗位，HU", window.low, window.high, 10, window.level),
+        "width": Range("width, HU ｜ 窗宽，HU", 50, window.high - window.low, 10, window.width),
+    }
+
+
+def _slider(name: str, about: Range) -> str:
     return (
         f'<label class="segedu-live-slider"><span>{bilingual(about.name)}</span>'
         f'<input type="range" data-control="{name}" min="{about.low}" max="{about.high}" '
@@ -331,19 +384,25 @@ def _data(pixels: NDArray[np.uint8]) -> str:
     return f"data:image/{kind};base64,{base64.b64encode(file.getvalue()).decode()}"
 
 
+def _said(name: str, texts: Mapping[str, str], shown: str) -> str:
+    """Texts of which one is shown; the script shows another one by its key."""
+    return "".join(
+        f'<span data-{name}="{key}"{"" if key == shown else " hidden"}>{bilingual(text)}</span>'
+        for key, text in texts.items()
+    )
+
+
 def _start() -> str:
     """The button, which the script shows, and all that can be said about it."""
-    said = "".join(
-        f'<span data-says="{key}"{"" if key == "elsewhere" else " hidden"}>{bilingual(text)}</span>'
-        for key, text in _SAYS.items()
-    )
+    said = _said("says", _SAYS, "elsewhere")
+    progress = '<progress max="15" value="0" aria-label="loaded ｜ 已加载" hidden></progress>'
     time = "one answer takes <b>–</b> ms ｜ 一次回答用时 <b>–</b> 毫秒"
     english, chinese = time.split(" ｜ ")
     return (
         '<div class="segedu-live-start" style="text-align:center;margin-top:0.8em">'
         '<button type="button" data-control="start" hidden>'
         f"{bilingual('▶ Run the network here ｜ ▶ 在这里运行网络')}</button> "
-        f'<span role="status">{said}<span data-says="running" hidden>'
+        f'{progress} <span role="status">{said}<span data-says="running" hidden>'
         f'<span class="lang-en" lang="en">{english}</span> '
         f'<span class="lang-zh" lang="zh-CN">{chinese}</span></span></span></div>'
     )
@@ -356,8 +415,9 @@ def _widget(
     networks: Mapping[str, nn.Module],
     images: Mapping[str, Sequence[Any]],
     palette: Sequence[Color],
-    sliders: Sequence[str],
+    ranges: Mapping[str, Range],
     target: int | None,
+    window: Hounsfield | None,
 ) -> Any:
     """Sliders over the first picture, drawn by PyTorch."""
     import ipywidgets
@@ -365,7 +425,10 @@ def _widget(
 
     name, (image, truth, *_) = next(iter(images.items()))
 
-    def show(threshold: float = 0.5, **values: float) -> None:
+    def show(**values: Any) -> None:
+        threshold = values.pop("threshold", 0.5)
+        if window:
+            values["window"] = window._replace(level=values.pop("level"), width=values.pop("width"))
         seen, wanted = changed(to_image(image), np.asarray(truth, np.uint8), **values)
         drawn = [
             _drawn(model, seen, wanted, palette, target, threshold) for model in networks.values()
@@ -381,8 +444,7 @@ def _widget(
             description=about.name,
             continuous_update=False,
         )
-        for key, about in SLIDERS.items()
-        if key in sliders
+        for key, about in ranges.items()
     }
     return ipywidgets.interactive(show, **chosen)
 
@@ -396,6 +458,7 @@ def changed(
     brightness: float = 1,
     blur: float = 0,
     noise: float = 0,
+    window: Hounsfield | None = None,
 ) -> tuple[NDArray[np.uint8], NDArray[np.uint8]]:
     """An image (H, W, 3) and its truth (H, W) as the sliders change them, in this order.
 
@@ -407,11 +470,15 @@ def changed(
         brightness: factor of all values.
         blur: standard deviation in pixels.
         noise: standard deviation in grey levels, drawn with one seed.
+        window: through which a CT is seen, before all that but ``scale``.
     """
     height, width = truth.shape
     rows, columns = (_mirrored(side, scale) for side in (height, width))
     image, truth = image[np.ix_(rows, columns)], truth[np.ix_(rows, columns)]
-    values = image.astype(np.float64) @ _turn(hue).T * brightness
+    values = image.astype(np.float64)
+    if window:
+        values = window.seen(values).clip(0, 255)
+    values = values @ _turn(hue).T * brightness
     if blur:
         from scipy import ndimage
 

@@ -5,7 +5,6 @@ import hashlib
 import io
 import re
 import shutil
-import time
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -19,13 +18,16 @@ from editions import ROOT
 from PIL import Image
 from playwright.sync_api import Browser, Locator, Page
 
+from benchmarks.live import by_turns
 from book import front_picture
 from segedu import viz
 from segedu.data import scenes
 from segedu.models import get_model
-from segedu.viz.live import SLIDERS, changed
+from segedu.viz.live import SLIDERS, Hounsfield, changed
 from tests.book.page_checks import OVERFLOW, Tab
 
+WINDOW = Hounsfield(-1350, 650, level=-600, width=1500)
+CT = np.dstack([np.arange(256, dtype=np.uint8).repeat(64).reshape(128, 128)] * 3)  # every grey
 COLORS = {f"{c.name} ｜ {c.name_zh}": c.color for c in scenes.CLASSES}
 STATIC = ROOT / "book" / "static"
 PAGE = """<!doctype html><html lang="en" data-theme="{theme}"><meta charset="utf-8"><title>x</title>
@@ -48,7 +50,7 @@ def scene():
 
 @pytest.fixture(scope="module")
 def folder(network, scene, tmp_path_factory) -> Path:
-    """A site of three pages: one figure, two networks in another, each in light and dark."""
+    """A site of three figures: one network, two, and a CT; each in light and dark."""
     if problem := runtime.fetch():
         pytest.skip(f"onnxruntime-web is not to be had: {problem}")
     site: Path = tmp_path_factory.mktemp("live")
@@ -75,6 +77,12 @@ def folder(network, scene, tmp_path_factory) -> Path:
             COLORS,
             sliders=("threshold",),
             target=8,
+        ),
+        "ct": viz.live(
+            {"U-Net": network},
+            {"a ｜ 甲": (CT, np.zeros(CT.shape[:2], np.uint8))},
+            COLORS,
+            window=WINDOW,
         ),
     }
     for name, figure in figures.items():
@@ -275,18 +283,20 @@ def test_blur_and_noise_can_be_painted(live, network, scene):
 
 
 def test_an_object_is_moved(live, network, scene):
-    live.locator("label", has_text="move the object").click()
+    live.locator("label", has_text="move the person").click()
     drag(live, (0.5, 0.5), (0.25, 0.5))
     image = seen(live)
     person = next(s for s in reversed(scene.segments_info) if s["category_id"] == 9)
     mask = scene.panoptic == person["id"]
     rows, columns = np.nonzero(mask)
-    kept = columns >= 48
-    there = image[rows[kept], columns[kept] - 48]
-    np.testing.assert_array_equal(there, scene.image[rows[kept], columns[kept]])
-    moved = array(live, "truth")
-    assert (moved[rows[kept], columns[kept] - 48] == 9).all()
+    there = columns - min(48, columns.min())  # it stays in the picture
+    np.testing.assert_array_equal(image[rows, there], scene.image[rows, columns])
+    assert (array(live, "truth")[rows, there] == 9).all()
     agree(live, network)
+    drag(live, (0.1, 0.9), (0.9, 0.1))
+    drag(live, (0.1, 0.9), (0.9, 0.1))
+    there = rows - rows.min(), columns + 191 - columns.max()  # as far up and right as it goes
+    np.testing.assert_array_equal(seen(live)[there], scene.image[rows, columns])
 
 
 YELLOW = """() => {
@@ -301,15 +311,19 @@ YELLOW = """() => {
 
 
 def test_what_can_be_moved_is_outlined_and_where_nothing_can_the_tool_is_off(live):
-    tool = live.locator("label", has_text="move the object")
+    tool = live.locator("label", has_text="move the person")
     assert live.evaluate(YELLOW) == 0
+    said = live.locator("[data-help]:visible")
+    assert "Paint here" in said.inner_text()
     tool.click()
     settle(live)
     assert live.evaluate(YELLOW) > 20
+    assert "yellow outline" in said.inner_text()
     live.locator("label", has_text="b 乙").click()
     settle(live)
     assert tool.locator("input").is_disabled()
     assert live.evaluate(YELLOW) == 0
+    assert "Paint here" in said.inner_text()
     drag(live, (0.3, 0.6), (0.6, 0.6))  # the first brush paints again
     assert array(live, "painted").any()
 
@@ -324,6 +338,51 @@ def test_sliders_do_what_python_does(live, network, scene, name, value):
     assert np.abs(seen(live).astype(int) - wanted).max() <= 1
     agree(live, network)
     assert live.locator(f'input[data-control="{name}"] + output').inner_text() == str(value)
+
+
+def test_what_is_loaded_is_shown_until_it_is_there(page, address):
+    waiting = []
+    page.route("**/scenes/unet.onnx", lambda route: waiting.append(route))
+    page.goto(f"{address}one-light.html")
+    bar = page.locator(".segedu-live progress")
+    assert bar.is_hidden()
+    page.click('[data-control="start"]')
+    page.locator('[data-says="loading"]').wait_for(state="visible")
+    page.wait_for_function("document.querySelector('progress').value > 14")  # the runtime
+    assert bar.is_visible() and page.locator('[data-control="start"]').is_disabled()
+    waiting.pop().continue_()
+    page.wait_for_selector(".segedu-live-stage:not([hidden])", timeout=60_000)
+    assert bar.is_hidden()
+
+
+def test_a_mouse_shows_what_the_brush_will_cover(live):
+    def pixels() -> list[int]:
+        return live.evaluate(
+            """() => {
+            const canvas = document.querySelector('[data-panel="picture"]');
+            const context = canvas.getContext("2d");
+            return [...context.getImageData(0, 0, canvas.width, canvas.height).data];
+        }"""
+        )
+
+    live.mouse.move(0, 0)
+    before = pixels()
+    live.locator('[data-panel="picture"]').hover()
+    assert pixels() != before
+    live.mouse.move(0, 0)
+    assert pixels() == before
+
+
+def test_a_ct_is_seen_through_the_window_of_the_sliders(page, address, network):
+    page.goto(f"{address}ct-light.html")
+    press(page)
+    for level, width in ((-600, 1500), (40, 400), (-600, 300)):
+        page.locator('input[data-control="level"]').fill(str(level))
+        page.locator('input[data-control="width"]').fill(str(width))
+        window = WINDOW._replace(level=level, width=width)
+        wanted, _ = changed(CT, np.zeros(CT.shape[:2], np.uint8), window=window)
+        assert np.abs(seen(page).astype(int) - wanted).max() <= 1
+        agree(page, network)
 
 
 def test_noise_has_the_deviation_of_its_slider(live, scene):
@@ -372,7 +431,7 @@ def test_the_network_is_asked_when_the_picture_changes_and_not_else(live):
 
     live.locator('[data-panel="picture"]').focus()
     live.keyboard.press("ArrowLeft")
-    live.locator("label", has_text="move the object").click()
+    live.locator("label", has_text="move the person").click()
     assert asked() == 0
     live.locator('[data-panel="picture"]').focus()
     live.keyboard.press("ArrowLeft")  # moves the object now
@@ -481,25 +540,11 @@ def test_many_strokes_leave_nothing_behind(live):
     assert used() < before + 10  # MB; one answer is 1.2
 
 
-def test_an_answer_takes_little_more_than_pytorchs(live, network, scene, record_property):
-    in_page = live.evaluate(
-        """async () => {
-        const figure = document.querySelector(".segedu-live").segeduLive, times = [];
-        for (let n = 0; n < 12; n++) {
-            const begun = performance.now();
-            await figure.answer(figure.answers[0]);
-            times.push(performance.now() - begun);
-        }
-        return times; }"""
-    )
-    here = []
-    for _ in range(12):
-        begun = time.perf_counter()
-        logits(network, scene.image)
-        here.append(1000 * (time.perf_counter() - begun))
+def test_an_answer_takes_little_more_than_pytorchs(live, network, record_property):
+    times = by_turns(live, network, answers=12)
     # the shortest of each: what else the machine does makes others longer
-    ratio = min(in_page) / min(here)
-    record_property("milliseconds in the page", min(in_page))
+    ratio = min(times.page) / min(times.torch)
+    record_property("milliseconds in the page", min(times.page))
     record_property("ratio to PyTorch", ratio)
     assert ratio < 12  # about 3 on a quiet machine
 
@@ -550,6 +595,16 @@ def test_the_front_page_shows_a_scene_as_it_is_painted(network):
         data = re.search(rf'data-part="{part}" src="data:image/\w+;base64,([^"]+)"', html)[1]
         found = np.asarray(Image.open(io.BytesIO(base64.b64decode(data))))
         np.testing.assert_array_equal(found, wanted)
+
+
+def test_the_front_picture_is_the_scene_as_it_is_painted():
+    file = io.BytesIO()
+    Image.fromarray(front_picture.picture()).save(file, "WEBP", **front_picture.QUALITY)
+    stored, again = (
+        np.asarray(Image.open(source).convert("RGB")).astype(float)
+        for source in (front_picture.TARGET, file)
+    )
+    assert np.abs(stored - again).mean() < 1  # of 255; another Pillow may round otherwise
 
 
 def test_a_figure_of_other_weights_stops_the_build(folder, tmp_path):

@@ -13,10 +13,11 @@ from segedu import viz
 from segedu.data import scenes
 from segedu.models import get_model
 from segedu.viz.explorers import LIVE
-from segedu.viz.live import SLIDERS, changed
+from segedu.viz.live import SLIDERS, Hounsfield, changed
 
 COLORS = {f"{c.name} ｜ {c.name_zh}": c.color for c in scenes.CLASSES}
 CONFIG = scenes.SceneConfig(size=(64, 96), noise=0.0)
+WINDOW = Hounsfield(-1350, 650, level=-600, width=1500)
 
 
 @pytest.fixture(scope="module")
@@ -105,6 +106,45 @@ def test_everything_is_named_in_both_languages(network, pictures):
         assert "｜" in label or label == "U-Net"
 
 
+def test_what_can_be_moved_is_named(network, pictures):
+    html = viz.live({"U-Net": network}, pictures, COLORS).html
+    assert re.search("move the car</span> <span [^>]*>移动汽车</span>", html)
+    (image, truth, layer), (other, its_truth) = pictures.values()
+    tree = its_truth == 7
+    both = {"a": (image, truth, layer), "b": (other, its_truth, viz.Layer(tree, other, its_truth))}
+    html = viz.live({"U-Net": network}, both, COLORS).html
+    assert "move the car/tree" in html and "移动汽车/树" in html
+    alone = viz.live({"U-Net": network}, {"b": (other, its_truth)}, COLORS).html
+    assert 'data-tool="move"' not in alone
+
+
+def test_no_two_controls_have_one_name(network, pictures):
+    html = viz.live(
+        {"U-Net": network},
+        pictures,
+        COLORS,
+        tools=("blur", "noise"),
+        sliders=tuple(SLIDERS),
+        window=WINDOW,
+    ).html
+    for language in ("en", "zh"):
+        chips = re.findall(rf'<label[^>]*>.*?class="lang-{language}"[^>]*>([^<]+)<', html)
+        assert len(chips) == len(set(chips)) > 10
+
+
+def test_a_ct_is_seen_through_its_window(network, pictures):
+    hu = np.linspace(-1500, 1000, 64 * 96).reshape(64, 96)
+    grey = WINDOW.grey(hu)
+    assert (grey[0, 0], grey[-1, -1]) == (0, 255)
+    wanted = 255 * ((hu + 600) / 1500 + 0.5).clip(0, 1)
+    seen, _ = changed(np.dstack([grey] * 3), np.zeros((64, 96), np.uint8), window=WINDOW)
+    inside = (hu > -1350) & (hu < 650)
+    assert np.abs(seen[..., 0] - wanted)[inside].max() <= 6  # a grey value is 8 HU
+    narrow = WINDOW._replace(level=40, width=400)
+    seen, _ = changed(np.dstack([grey] * 3), np.zeros((64, 96), np.uint8), window=narrow)
+    assert (seen[hu < -180] == 0).all() and (seen[(hu > 260)] == 255).all()
+
+
 @pytest.mark.parametrize(
     ("change", "said"),
     [
@@ -124,6 +164,8 @@ def test_everything_is_named_in_both_languages(network, pictures):
         ({"sliders": ("tint",)}, "sliders must be some of .*; got 'tint'"),
         ({"tools": ("hammer",)}, "tools must be some of blur, noise; got 'hammer'"),
         ({"target": 12}, r"target must be a class, 0\.\.11; got 12"),
+        ({"window": Hounsfield(0, 0, 40, 400)}, r"window must have low < high and a width above 0"),
+        ({"window": Hounsfield(-1350, 650, 40, 0)}, r"window must have low < high and a width"),
     ],
 )
 def test_what_does_not_fit_is_refused_in_one_line(network, pictures, change, said):
@@ -140,6 +182,8 @@ def test_with_a_kernel_it_is_a_widget(monkeypatch, network, pictures):
     assert isinstance(widget, ipywidgets.interactive)
     names = [child.description for child in widget.children[:-1]]
     assert sorted(names) == sorted([SLIDERS["brightness"].name, SLIDERS["threshold"].name])
+    widget = viz.live({"U-Net": network}, pictures, COLORS, window=WINDOW)
+    assert [child.value for child in widget.children[:-1]] == [-600, 1500]
 
 
 def test_sliders_at_their_start_change_nothing(pictures):

@@ -3,16 +3,15 @@
     python benchmarks/batch_sizes.py            # writes book/results/batch_sizes.json; 20 minutes
     python benchmarks/batch_sizes.py --quick    # one training of each kind, no file
 
-Every training sees the same pictures equally often. Four workers have 8 pictures each, as one
-worker alone has: batch normalisation sees 8 in both, and the only difference is that four gradients
-are averaged for one step instead of making one step each.
+Every training sees the same pictures equally often. Four workers have 8 pictures each,
+as one worker alone has: batch normalisation sees 8 in both, and the only difference is that four
+gradients are averaged for one step instead of making one step each.
 """
 
 import argparse
 import statistics
 import sys
 from pathlib import Path
-from typing import Any
 
 import torch
 from torch import nn
@@ -68,14 +67,23 @@ def main() -> None:
     parser.add_argument("--quick", action="store_true", help="one of each kind, no file")
     quick = parser.parse_args().quick
     data = scenes.splits(TRAIN, VAL, SIZE)
-    found: dict[str, Any] = {name: {str(w): {} for w in WORKERS} for name in RATES}
-    for name, rates in RATES.items():
-        for workers in WORKERS:
-            for rate in rates[3:4] if quick else rates:
-                seeds = SEEDS[:1] if quick else SEEDS
-                scores = [round(mean_iou(name, rate, workers, seed, data), 4) for seed in seeds]
-                found[name][str(workers)][str(rate)] = scores
-                print(f"{name} {workers} x {BATCH_SIZE}, lr {rate}: {statistics.mean(scores):.3f}")
+    seeds = SEEDS[:1] if quick else SEEDS
+
+    def over_seeds(name: str, rate: float, workers: int) -> list[float]:
+        scores = [round(mean_iou(name, rate, workers, seed, data), 4) for seed in seeds]
+        print(f"{name} {workers} x {BATCH_SIZE}, lr {rate}: {statistics.mean(scores):.3f}")
+        return scores
+
+    found = {
+        name: {
+            str(workers): {
+                str(rate): over_seeds(name, rate, workers)
+                for rate in (rates[3:4] if quick else rates)
+            }
+            for workers in WORKERS
+        }
+        for name, rates in RATES.items()
+    }
     if quick:
         return
     content = {

@@ -9,7 +9,7 @@ import textwrap
 from collections.abc import Callable
 from datetime import timedelta
 from pathlib import Path
-from types import CodeType, FunctionType, ModuleType
+from types import BuiltinFunctionType, CodeType, FunctionType, ModuleType
 from typing import Any
 
 import torch
@@ -107,11 +107,12 @@ def _imports(function: FunctionType) -> tuple[dict[str, str], dict[str, Any]]:
     known = function.__globals__
     used = {name: known[name] for name in _names(function.__code__) & known.keys()}
     modules = {name: each.__name__ for name, each in used.items() if isinstance(each, ModuleType)}
-    own = ("__main__", function.__module__)
+    own = (None, "__main__", function.__module__)
+    kinds = (type, FunctionType, BuiltinFunctionType)
     objects = {
         name: each
         for name, each in used.items()
-        if isinstance(each, type | FunctionType) and each.__module__ not in own
+        if isinstance(each, kinds) and each.__module__ not in own
     }
     return modules, objects
 

@@ -6,6 +6,7 @@ import shlex
 import pytest
 
 from benchmarks import (
+    batch_sizes,
     camvid,
     compress,
     dense_head,
@@ -140,6 +141,18 @@ def test_the_losses_compared_are_those_of_the_scripts():
     assert [run["seed"] for run in surface["runs"]] == [0, 1, 2, 3, 4]
     for run in surface["runs"]:
         assert list(run["begun"]) == list(run["continued"]) == list(surfaces.LOSSES)
+
+
+def test_the_learning_rates_compared_are_those_of_the_script():
+    record = result("batch_sizes")
+    assert record["budget"]["epochs"] == batch_sizes.EPOCHS
+    assert record["budget"]["seeds"] == list(batch_sizes.SEEDS)
+    assert list(record["mean_iou"]) == list(batch_sizes.RATES)
+    for name, rates in batch_sizes.RATES.items():
+        for workers in batch_sizes.WORKERS:
+            runs = record["mean_iou"][name][str(workers)]
+            assert tuple(map(float, runs)) == rates
+            assert {len(scores) for scores in runs.values()} == {len(batch_sizes.SEEDS)}
 
 
 def test_the_weights_of_the_semantic_loss_are_those_of_the_script():

@@ -29,7 +29,7 @@ from torchvision import tv_tensors
 
 from segedu.data.pairs import IGNORE_INDEX
 from segedu.data.views import View
-from segedu.ops import masks_to_boxes
+from segedu.ops import masks_to_boxes, step_pairs
 from segedu.ops.clicks import depth
 
 KINDS = ("tags", "points", "scribbles", "boxes", "masks")
@@ -76,8 +76,9 @@ class AnnotationTimes:
         """Seconds for one mark of a kind.
 
         Raises:
-            ValueError: for scribbles, if no time for them was given.
+            ValueError: for an unknown kind; for scribbles, if no time for them was given.
         """
+        _check_kind(kind)
         marks = {"points": self.point, "boxes": self.box, "masks": self.outline}
         seconds = (marks | {"tags": self.tag, "scribbles": self.scribble})[kind]
         if seconds is None:
@@ -218,9 +219,13 @@ def _check(mask: Tensor, kind: str, num_classes: int, seed: int, smallest: int) 
         )
 
 
-def _check_settings(kind: str, seed: int, smallest: int) -> None:
+def _check_kind(kind: str) -> None:
     if kind not in KINDS:
         raise ValueError(f"kind must be one of {', '.join(KINDS)}, got {kind!r}")
+
+
+def _check_settings(kind: str, seed: int, smallest: int) -> None:
+    _check_kind(kind)
     if seed < 0 or smallest < 1:
         raise ValueError(f"seed must be >= 0 and smallest >= 1, got {seed} and {smallest}")
 
@@ -264,7 +269,7 @@ def _scribble(region: np.ndarray, generator: np.random.Generator) -> np.ndarray:
     number.flat[pixels] = np.arange(len(pixels))
     starts, ends, lengths = [], [], []
     for dy, dx in _STEPS:
-        one, other = _shifted(number, dy, dx)
+        one, other = (number[place].ravel() for place in step_pairs(dy, dx, *number.shape))
         both = (one >= 0) & (other >= 0)
         starts.append(one[both])
         ends.append(other[both])
@@ -281,15 +286,6 @@ def _scribble(region: np.ndarray, generator: np.random.Generator) -> np.ndarray:
     place = np.zeros_like(region)
     place.flat[pixels[way[rest : len(way) - rest]]] = True
     return place
-
-
-def _shifted(array: np.ndarray, dy: int, dx: int) -> tuple[np.ndarray, np.ndarray]:
-    """The values at (y, x) and at (y + dy, x + dx), dy >= 0, where both exist, flat."""
-    height, width = array.shape
-    left, right = max(0, -dx), max(0, dx)
-    columns = width - abs(dx)
-    one = array[: height - dy, left : left + columns]
-    return one.ravel(), array[dy:, right : right + columns].ravel()
 
 
 def _inside(box: Tensor, shape: tuple[int, ...]) -> np.ndarray:

@@ -18,6 +18,7 @@ from torch import Tensor, nn
 from segedu.losses._inputs import check_non_negative, check_reduction, check_tensor, mean_of
 from segedu.ops.boxes import check_boxes
 from segedu.ops.precision import full_precision
+from segedu.ops.steps import step_pairs
 
 
 class SizeConstraintLoss(nn.Module):
@@ -110,6 +111,8 @@ class BoxTightnessLoss(nn.Module):
         p, _ = _probabilities(logits, None)
         _check_images(p, boxes, labels)
         classes = list(range(1, p.shape[1]) if classes is None else classes)
+        if not all(0 <= c < p.shape[1] for c in classes):
+            raise ValueError(f"classes must be some of 0..{p.shape[1] - 1}, got {classes}")
         zero = p.sum() * 0
         tight, empty = [], []
         for maps, corners, names in zip(p, boxes, labels, strict=True):
@@ -142,9 +145,9 @@ class NeighborLoss(nn.Module):
 
     .. math:: k_{ij} = \exp(-|x_i - x_j|^2 / 2σ_{xy}^2 - |I_i - I_j|^2 / 2σ_{rgb}^2)
 
-    of their places and colours. The gate: pairs with a pixel that does not count are left out. The
-    network of a constant answer costs nothing, so that labels must be learnt beside it. The
-    defaults are those of the paper's code, whose images are in [0, 1].
+    of their places and colours. The gate: pairs with a pixel that does not count are left out. An
+    answer that is sure of one class everywhere costs nothing, so that labels must be learnt beside
+    it. The defaults are those of the paper's code, whose images are in [0, 1].
 
     Args:
         radius: of the window, in pixels, at least 1.
@@ -180,13 +183,13 @@ class NeighborLoss(nn.Module):
             )
         images = full_precision(images.detach()).masked_fill(~valid[:, None], 0)
         total = p.sum() * 0
-        for dy, dx in self._offsets(p.shape[2], p.shape[3]):
-            one, other = _shifted(dy, dx, p.shape[2], p.shape[3])
+        for dy, dx in self._offsets(*p.shape[2:]):
+            one, other = step_pairs(dy, dx, *p.shape[2:])
             far = (dy**2 + dx**2) / (2 * self.sigma_xy**2)
             unlike = (images[one] - images[other]).square().sum(1) / (2 * self.sigma_rgb**2)
             kernel = torch.exp(-far - unlike)
             apart = 1 - (p[one] * p[other]).sum(1)
-            both = valid[:, None][one][:, 0] & valid[:, None][other][:, 0]
+            both = valid[one] & valid[other]
             total = total + 2 * (kernel * apart * both).sum()  # (i, j) and (j, i)
         return mean_of(total, valid.sum())
 
@@ -269,11 +272,3 @@ def _whole_pixels(box: Tensor) -> tuple[slice, slice]:
     left, top = box[:2].floor().int().tolist()
     right, bottom = box[2:].ceil().int().tolist()
     return slice(top, bottom), slice(left, right)
-
-
-def _shifted(dy: int, dx: int, height: int, width: int) -> tuple[tuple, tuple]:
-    """Index of the pixels (y, x) and of (y + dy, x + dx) for dy >= 0, where both exist."""
-    rows, columns = height - dy, width - abs(dx)
-    left, right = max(0, -dx), max(0, dx)
-    one = (..., slice(0, rows), slice(left, left + columns))
-    return one, (..., slice(dy, height), slice(right, right + columns))

@@ -146,5 +146,7 @@ def test_bad_input_is_named():
         Annotated(SceneDataset(1, task="panoptic"), "points")
     with pytest.raises(ValueError, match="no time for a scribble: give scribble=SECONDS"):
         annotate(MASK, "scribbles", 4).seconds()
+    with pytest.raises(ValueError, match="kind must be one of tags, .*, got 'polygons'"):
+        AnnotationTimes().of("polygons")
     with pytest.raises(ValueError, match="point must be positive seconds, got 0"):
         AnnotationTimes(point=0)

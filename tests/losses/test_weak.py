@@ -245,6 +245,9 @@ def test_bad_settings_and_arguments_are_named():
         box(logits, BOX, [torch.tensor([1, 1])])
     with pytest.raises(ValueError, match=r"labels must be 0..2, got \[3\]"):
         box(logits, BOX, [torch.tensor([3])])
+    for wrong in (3, -1):
+        with pytest.raises(ValueError, match=rf"classes must be some of 0..2, got \[1, {wrong}\]"):
+            box(logits, BOX, NAME, classes=[1, wrong])
     for corners in ([2.0, 0.0, 2.0, 2.0], [2.0, 0.0, 5.0, 2.0], [-1.0, 0.0, 2.0, 2.0]):
         with pytest.raises(ValueError, match="inside of 4 x 2 pixels and not empty"):
             box(logits, [torch.tensor([corners])], NAME)

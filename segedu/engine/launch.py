@@ -1,5 +1,7 @@
 """Several processes on this machine that know of each other, as under ``torchrun``."""
 
+import __future__
+
 import importlib
 import inspect
 import linecache
@@ -15,6 +17,8 @@ from typing import Any
 import torch
 from torch import distributed
 from torch import multiprocessing as mp
+
+from segedu.engine.checks import at_least_one
 
 #: How long a process waits for the others.
 PATIENCE = timedelta(seconds=120)
@@ -49,8 +53,7 @@ def launch(function: Callable[..., Any], processes: int, **arguments: Any) -> li
         >>> launch(add, 2, number=torch.tensor(10))  # doctest: +SKIP
         [tensor(30), tensor(30)]
     """
-    if processes < 1:
-        raise ValueError(f"processes must be at least 1, got {processes}")
+    at_least_one(processes=processes)
     # Plain pickle: the one of multiprocessing would let all processes write to the same tensors.
     job = pickle.dumps((_source(function), function.__name__, *_imports(function), arguments))
     # A server imports torch once; each process is a fork of it.
@@ -72,7 +75,9 @@ def _work(rank: int, processes: int, folder: str, job: bytes) -> None:
     names = {name: importlib.import_module(module) for name, module in modules.items()} | found
     lines = source.splitlines(keepends=True)
     linecache.cache[name] = (len(source), None, lines, name)  # for the traceback
-    exec(compile(source, name, "exec"), names)  # noqa: S102
+    # Type hints are left alone: what they name need not be known here.
+    hints = __future__.annotations.compiler_flag
+    exec(compile(source, name, "exec", flags=hints), names)  # noqa: S102
     torch.set_num_threads(1)
     store = Path(folder, "store").as_uri()
     distributed.init_process_group(

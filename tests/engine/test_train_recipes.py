@@ -22,7 +22,7 @@ RECIPES = ROOT / "book" / "recipes" / "train"
 SCRIPTS = sorted(RECIPES.glob("*.sh"))
 OURS = ["--layout", "coco", "--data", "my data", "--out", "runs/objects"]
 TOLD = {"MAIN": "node1", "SLURM_JOB_NODELIST": "node[1-2]", "SLURM_NNODES": "2"}
-TOLD |= {"SLURM_JOB_ID": "17", "GPUS": "4"}
+TOLD |= {"SLURM_JOB_ID": "17", "SLURM_CPUS_PER_TASK": "32", "GPUS": "4"}
 
 
 def programs(folder: Path, **texts: str) -> str:
@@ -39,7 +39,7 @@ def launched(script: Path, folder: Path) -> list[str]:
     path = programs(
         folder,
         torchrun=r'printf "%s\n" "$@"',
-        srun='exec "$@"',
+        srun='[ "$SRUN_CPUS_PER_TASK" = 32 ] && exec "$@"',
         scontrol="printf 'node1\\nnode2\\n'",
     )
     run = subprocess.run(

@@ -14,8 +14,11 @@
 #SBATCH --output=%x-%j.log
 set -euo pipefail
 
-MAIN=$(scontrol show hostnames "$SLURM_JOB_NODELIST" | head -n 1)
+MACHINES=$(scontrol show hostnames "$SLURM_JOB_NODELIST")
+MAIN=${MACHINES%%$'\n'*} # the first line; a pipe to head may fail, as head does not read on
 
+# Since version 22.05 srun asks for the processors of a task anew.
+export SRUN_CPUS_PER_TASK="$SLURM_CPUS_PER_TASK"
 # srun starts one launcher on each machine; each launcher starts one process for each GPU.
 srun torchrun --nnodes "$SLURM_NNODES" --nproc-per-node gpu \
     --rdzv-backend c10d --rdzv-endpoint "$MAIN:29400" --rdzv-id "$SLURM_JOB_ID" \

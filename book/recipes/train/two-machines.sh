@@ -8,5 +8,5 @@
 set -euo pipefail
 
 exec torchrun --nnodes "${NODES:-2}" --nproc-per-node "${GPUS:-gpu}" \
-    --rdzv-backend c10d --rdzv-endpoint "$MAIN:${PORT:-29400}" --rdzv-id "${JOB:-segedu}" \
+    --rdzv-backend c10d --rdzv-endpoint "${MAIN:?must name one of the machines}:${PORT:-29400}" --rdzv-id "${JOB:-segedu}" \
     -m segedu train "$@"

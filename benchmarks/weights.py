@@ -180,9 +180,9 @@ def make(name: str) -> None:
     run, command = Path(folder(name)), training(name)
     begun = (run / "last.pt").exists()
     told = read_json(run / "config.json")["command"] if begun else ""
+    if NETWORKS[name].data:
+        draw_lungs(LUNGS, PATIENTS)
     if at_once(told) != command or not is_trained(run, told):
-        if NETWORKS[name].data:
-            draw_lungs(LUNGS, PATIENTS)
         execute(f"{command} --resume" if begun else command)
     state = load_checkpoint(run / "last.pt")
     state = {k: v for k, v in state.items() if k not in ("optimizer", "scheduler", "ema")}

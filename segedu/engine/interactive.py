@@ -73,7 +73,7 @@ def rounds(
         if number + 1 < clicks:
             if clicked is not None:
                 x, y = points[:, -1].long().unbind(1)
-                clicked[torch.arange(len(masks)), y, x] |= labels[:, -1] >= 0
+                clicked[torch.arange(len(masks), device=x.device), y, x] |= labels[:, -1] >= 0
             place, label = error_clicks(found, masks, random=random, clicked=clicked)
             points = torch.cat([points, place[:, None]], dim=1)
             labels = torch.cat([labels, label[:, None]], dim=1)

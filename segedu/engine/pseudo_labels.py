@@ -10,7 +10,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-IGNORE_INDEX = 255
+from segedu.data.pairs import IGNORE_INDEX
 
 
 def pseudo_labels(logits: Tensor, threshold: float = 0.95) -> tuple[Tensor, Tensor]:

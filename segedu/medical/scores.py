@@ -34,7 +34,6 @@ LESION_RULE = (
     "interval of the sensitivity is the exact one of Clopper and Pearson (95 %), as if lesions of "
     "one patient were independent."
 )
-TOUCHING = np.ones((3, 3, 3))  # by faces, edges or corners
 
 
 def compare(name: str, found: Volume, truth: Volume, num_classes: int) -> list[dict[str, Any]]:
@@ -116,13 +115,10 @@ def detections(found: np.ndarray, truth: np.ndarray) -> Detections:
         >>> detections(np.array([1, 0, 0, 0, 1], bool), np.array([1, 1, 0, 0, 0], bool))
         Detections(sizes=array([2]), hit=array([ True]), false_positives=1)
     """
-    from scipy.ndimage import label
-
     if found.shape != truth.shape:
         raise ValueError(f"found and truth must have one shape, got {found.shape}, {truth.shape}")
-    touching = TOUCHING[(0,) * (3 - truth.ndim)]
-    true, count = label(truth, touching)  # 0 is background, then 1 .. count
-    predicted, number = label(found, touching)
+    true, count = _numbered(truth)
+    predicted, number = _numbered(found)
     both = found & truth
     sizes = np.bincount(true.ravel(), minlength=count + 1)[1:]
     hit = np.isin(np.arange(1, count + 1), true[both])
@@ -143,12 +139,12 @@ def each_lesion(found: Volume, truth: Volume, label: int = 1) -> list[dict[str, 
         For each true lesion ``true_volume_ml``, ``volume_ml`` (0 if it was missed),
         ``volume_error_percent`` of the true volume, and ``hd95`` in mm, ``None`` if it was missed.
     """
-    from scipy import ndimage
+    from scipy.ndimage import find_objects
 
-    true, _ = ndimage.label(truth.array == label, TOUCHING)
-    predicted, _ = ndimage.label(found.array == label, TOUCHING)
-    boxes, rows = ndimage.find_objects(predicted), []
-    for number, box in enumerate(ndimage.find_objects(true), start=1):
+    true, _ = _numbered(truth.array == label)
+    predicted, _ = _numbered(found.array == label)
+    boxes, rows = find_objects(predicted), []
+    for number, box in enumerate(find_objects(true), start=1):
         touched = np.unique(predicted[box][true[box] == number])
         touched = touched[touched > 0]
         around = _around([box, *(boxes[k - 1] for k in touched)])
@@ -167,6 +163,13 @@ def each_lesion(found: Volume, truth: Volume, label: int = 1) -> list[dict[str, 
             }
         )
     return rows
+
+
+def _numbered(mask: np.ndarray) -> tuple[np.ndarray, int]:
+    """The lesions of a mask, 1 .. count (0 is background), and the count."""
+    from scipy.ndimage import label
+
+    return label(mask, np.ones((3,) * mask.ndim))  # by faces, edges or corners
 
 
 def _around(boxes: Sequence[tuple[slice, ...]]) -> tuple[slice, ...]:

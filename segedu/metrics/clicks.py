@@ -27,7 +27,7 @@ class ClickIoU(Metric):
     def __init__(self, clicks: int, targets: Sequence[float] = ()) -> None:
         if clicks < 1:
             raise ValueError(f"clicks must be at least 1, got {clicks}")
-        self.targets = tuple(float(target) for target in targets)
+        self.targets = tuple(dict.fromkeys(map(float, targets)))  # each once
         if not all(0 < target <= 1 for target in self.targets):
             raise ValueError(f"targets must be in (0, 1], got {self.targets}")
         self.clicks = clicks

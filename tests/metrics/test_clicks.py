@@ -31,7 +31,7 @@ def test_by_hand():
 
 def test_the_number_of_clicks_by_hand():
     """IoU 1/2 then 1, 2/3 then 1, and one that stays at 1/2: reached is what is equal, too."""
-    metric = ClickIoU(2, (0.5, 0.6, 0.9))
+    metric = ClickIoU(2, (0.5, 0.6, 0.9, 0.6))
     metric.update(masks(FOUND), masks(TARGET))
     metric.update(masks(FOUND[:0], FOUND[:1, [0, 0]]), masks(TARGET[:0], TARGET[:1]))
     scores = metric.compute()

@@ -29,8 +29,9 @@ from torchvision import tv_tensors
 
 from segedu.data.pairs import IGNORE_INDEX
 from segedu.data.views import View
-from segedu.ops import masks_to_boxes, step_pairs
+from segedu.ops import masks_to_boxes
 from segedu.ops.clicks import depth
+from segedu.ops.steps import step_pairs
 
 KINDS = ("tags", "points", "scribbles", "boxes", "masks")
 _MIDDLE = 0.75  # of the way through a region that a scribble covers

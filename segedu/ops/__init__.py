@@ -26,7 +26,6 @@ from segedu.ops.matching import balanced_sample, hungarian, match_iou
 from segedu.ops.nms import batched_nms, fast_nms, matrix_nms, nms, nms_reference, soft_nms
 from segedu.ops.receptive_field import effective_field, receptive_fields
 from segedu.ops.roi_align import roi_align, roi_align_reference, roi_pool
-from segedu.ops.steps import step_pairs
 
 __all__ = [
     "BoxCoder",
@@ -64,5 +63,4 @@ __all__ = [
     "roi_pool",
     "segmentation_to_mask",
     "soft_nms",
-    "step_pairs",
 ]

@@ -244,7 +244,7 @@ def _check_bounds(lower: Tensor, upper: Tensor, shape: tuple[int, int]) -> None:
 
 
 def _check_images(p: Tensor, boxes: Sequence[Tensor], labels: Sequence[Tensor]) -> None:
-    """Raise ValueError unless there are boxes and labels for each image of ``p``."""
+    """Raise TypeError or ValueError unless each image of ``p`` has its boxes and labels."""
     if p.ndim != 4 or len(boxes) != len(p) or len(labels) != len(p):
         raise ValueError(
             "logits must be (N, C, H, W), boxes and labels one tensor for each of N images, got "
@@ -257,6 +257,8 @@ def _check_images(p: Tensor, boxes: Sequence[Tensor], labels: Sequence[Tensor]) 
             raise ValueError(
                 f"boxes {tuple(corners.shape)} need one label each, got {tuple(names.shape)}"
             )
+        if len(names) and (names.is_floating_point() or names.dtype == torch.bool):
+            raise TypeError(f"labels must be integer, got {names.dtype}")
         if len(names) and not 0 <= int(names.min()) <= int(names.max()) < p.shape[1]:
             raise ValueError(f"labels must be 0..{p.shape[1] - 1}, got {names.tolist()}")
         first, last = corners[:, :2], corners[:, 2:]

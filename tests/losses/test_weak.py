@@ -245,6 +245,8 @@ def test_bad_settings_and_arguments_are_named():
         box(logits, BOX, [torch.tensor([1, 1])])
     with pytest.raises(ValueError, match=r"labels must be 0..2, got \[3\]"):
         box(logits, BOX, [torch.tensor([3])])
+    with pytest.raises(TypeError, match="labels must be integer, got torch.float32"):
+        box(logits, BOX, [torch.ones(1)])
     for wrong in (3, -1):
         with pytest.raises(ValueError, match=rf"classes must be some of 0..2, got \[1, {wrong}\]"):
             box(logits, BOX, NAME, classes=[1, wrong])

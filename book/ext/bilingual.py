@@ -235,7 +235,8 @@ class DropSpaces(SphinxTransform):
                     if before.endswith(tuple(FULL_WIDTH)):
                         shown = shown.lstrip(" \n")
                     if shown != text:
-                        text.parent.replace(text, nodes.Text(shown))
+                        place = next(i for i, child in enumerate(text.parent) if child is text)
+                        text.parent[place] = nodes.Text(shown)  # equal texts may stand before it
                 before = shown or before
 
 

@@ -62,11 +62,12 @@ class Mistakes(SphinxDirective):
         self.env.note_dependency(path)
         entries = yaml.safe_load(Path(path).read_text(encoding="utf-8"))
         topic = self.options.get("topic")
-        items = [self._item(entry) for entry in entries if entry["topic"] == topic]
+        chosen = sorted((e for e in entries if e["topic"] == topic), key=lambda e: e["ids"])
+        items = [self._item(entry) for entry in chosen]
         if not items:
             topics = ", ".join(sorted({entry["topic"] for entry in entries}))
             raise self.error(f"mistakes: no entry has the topic {topic!r}; there are: {topics}")
-        return [nodes.bullet_list("", *items)]
+        return [nodes.bullet_list("", *items, classes=["mistakes"])]
 
     def _item(self, entry: dict[str, Any]) -> nodes.list_item:
         edition = self.config.bilingual_edition

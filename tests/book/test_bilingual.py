@@ -113,6 +113,12 @@ def test_full_width_marks_stand_without_spaces(read):
     assert paragraph.astext() == "运行。点击 Run all，再看 图 1（右）下一行。A b"
 
 
+def test_of_equal_texts_the_right_one_loses_its_space(read):
+    tree, _ = read("# T\n\n*甲* → *乙？* → *丙*\n", "zh")
+    [paragraph] = tree.findall(nodes.paragraph)
+    assert paragraph.astext() == "甲 → 乙？→ 丙"
+
+
 def test_names_are_not_broken(read):
     page = "# The U-Net ｜ U-Net 网络\n\nFCN-8s and nnU-Net++, a well-known `R-CNN`, (R-CNN).\n"
     tree, _ = read(page, "both")

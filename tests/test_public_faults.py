@@ -463,6 +463,7 @@ def test_every_loader_has_a_row():
     """Every public dataset class of ``segedu.data`` that reads files."""
     import pkgutil
 
+    import segedu.data
     from segedu.data.naming import NamedDataset
     from segedu.data.views import View
 
@@ -471,9 +472,10 @@ def test_every_loader_has_a_row():
         module = importlib.import_module(f"segedu.data.{info.name}")
         for name, value in vars(module).items():
             own = getattr(value, "__module__", "") == module.__name__
-            if own and isinstance(value, type) and issubclass(value, NamedDataset):
-                if not issubclass(value, View):  # which shows the samples of another data set
-                    found.add(f"{module.__name__}.{name}")
+            if not own or not isinstance(value, type) or issubclass(value, View):
+                continue  # a view shows the samples of another data set
+            if issubclass(value, NamedDataset):
+                found.add(f"{module.__name__}.{name}")
     bases = {"naming.NamedDataset", "segments.SegmentDataset", "segments.ObjectDataset"}
     bases |= {"photos.PhotoDataset"}  # no files of their own
     assert found - {f"segedu.data.{name}" for name in bases} <= set(TABLE)

@@ -66,7 +66,8 @@ def launch(function: Callable[..., Any], processes: int, **arguments: Any) -> li
         except mp.ProcessRaisedException as error:
             last = str(error).strip().splitlines()[-1]
             raise RuntimeError(f"process {error.error_index} of {processes}: {last}") from None
-        return [torch.load(Path(folder, f"{rank}.pt")) for rank in range(processes)]
+        files = (Path(folder, f"{rank}.pt") for rank in range(processes))
+        return [torch.load(file, weights_only=True) for file in files]
 
 
 def _work(rank: int, processes: int, folder: str, job: bytes) -> None:

@@ -120,6 +120,8 @@ def _in_contents(toc: Path, part: str, path: Path) -> str:
             f"'- file: chapters/{part}/{path.stem}' by hand"
         )
     line = f"      - file: chapters/{part}/{path.stem}\n"
+    if line in lines:  # the first of a new part, as the message above asks
+        return "".join(lines)
     later = [i for i in places if lines[i].strip() > line.strip()]
     lines.insert(later[0] if later else places[-1] + 1, line)
     return "".join(lines)

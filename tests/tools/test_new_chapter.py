@@ -65,6 +65,15 @@ def test_a_number_puts_it_in_its_place(root):
     assert chapters_of_part(root) == sorted([*before, *new])
 
 
+def test_the_first_chapter_of_a_part_is_listed_once(root):
+    contents = (root / "_toc.yml").read_text(encoding="utf-8")
+    entry = "chapters/20-new/01-thresholds-again"
+    part = f'  - caption: "New ｜ 新"\n    chapters:\n      - file: {entry}\n'
+    (root / "_toc.yml").write_text(contents + part, encoding="utf-8")
+    new_chapter(root, "20-new", TITLE)
+    assert (root / "_toc.yml").read_text(encoding="utf-8").count(entry) == 1
+
+
 @pytest.mark.parametrize(("number", "error"), [(1, FileExistsError), (0, ValueError)])
 def test_a_number_must_be_free(root, number, error):
     with pytest.raises(error, match="number"):

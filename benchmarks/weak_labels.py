@@ -43,7 +43,6 @@ KINDS = ("points", "scribbles", "boxes", "masks")
 TIMES = AnnotationTimes(scribble=10.0)
 NEIGHBORS = (0.1, 1.0)  # weights of the loss
 SIZES = 100.0  # weight of the loss
-MODES = ("labels", "pseudo_labels", "mean_teacher")
 
 
 class Budget(NamedTuple):

@@ -18,6 +18,7 @@ from benchmarks import (
     semantic,
     serve,
     surfaces,
+    weak_labels,
     weights,
 )
 from segedu.cli import datasets, parser, specs
@@ -213,3 +214,21 @@ def test_the_smaller_networks_were_measured_by_the_script_and_are_faster():
     assert scores["int8"] >= scores["fp32"] - 0.005
     assert len(record["pruning"]["tuned"]["mean_iou"]) == len(budget.seeds)
     assert record["distillation"]["parameters"] < 0.26
+
+
+def test_the_weak_labels_were_compared_by_the_script_at_equal_minutes():
+    record = result("weak_labels")
+    budget = weak_labels.Budget()
+    lists = {"minutes": list(budget.minutes), "seeds": list(budget.seeds)}
+    assert record["budget"] == budget._asdict() | lists
+    assert record["times"] == vars(weak_labels.TIMES)
+    assert record["classes"] == list(weak_labels.CLASSES)
+    assert record["knobs"] == weak_labels.KNOBS
+    assert {len(record[part]) for part in ("minutes", "further", "unlabelled")} == {3}
+    for run in record["minutes"]:
+        assert list(run) == list(weak_labels.KINDS)
+        for rows in run.values():
+            assert list(rows) == [str(minutes) for minutes in budget.minutes]
+        for minutes in rows:  # the cheaper a label, the more scenes
+            scenes = [run[kind][minutes]["scenes"] for kind in ("points", "boxes", "masks")]
+            assert scenes == sorted(scenes, reverse=True)

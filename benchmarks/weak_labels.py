@@ -1,6 +1,6 @@
 """The same minutes of annotation, spent on different labels; what further losses and images add.
 
-    python benchmarks/weak_labels.py            # writes book/results/weak_labels.json; 12 minutes
+    python benchmarks/weak_labels.py            # writes book/results/weak_labels.json; 20 minutes
     python benchmarks/weak_labels.py --quick    # seconds of training, no file
 
 A U-Net of width 8 learns street scenes of 64 x 64 pixels from points, scribbles, boxes or masks, as

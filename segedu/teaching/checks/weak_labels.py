@@ -3,7 +3,6 @@
 import torch
 from torch import Tensor
 
-from segedu.engine.pseudo_labels import pseudo_labels
 from segedu.losses import CrossEntropyLoss
 from segedu.teaching.checking import (
     drawn,
@@ -133,24 +132,3 @@ def pull_of_the_right_neighbour(answer):
     image = torch.rand(2, 4, 5, generator=drawn(6))
     cases = [(p[0], image[0], 0.1), (p[1], image[1], 0.4)]
     expect_function(answer, _apart, cases, tolerance=1e-5)
-
-
-def _sure(p: Tensor, threshold: float) -> Tensor:
-    return pseudo_labels(p.log()[None], threshold)[0][0]
-
-
-@exercise(
-    5,
-    wrong=[
-        lambda p, threshold: p.argmax(0),
-        lambda p, threshold: p.argmax(0).masked_fill(p.amax(0) < threshold, 0),
-        lambda p, threshold: p.argmax(0).masked_fill(p.amax(0) >= threshold, 255),
-        lambda p, threshold: p.argmax(0).masked_fill(p[0] < threshold, 255),
-        lambda p, threshold: p.amax(0),
-        255,
-    ],
-)
-def sure_labels(answer):
-    """The likeliest class where it is likely enough."""
-    p = (2 * torch.randn(2, 3, 5, 6, generator=drawn(7))).softmax(1)
-    expect_function(answer, _sure, [(p[0], 0.6), (p[1], 0.9)])

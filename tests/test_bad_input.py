@@ -409,6 +409,7 @@ TABLE: dict[str, tuple[Callable[[], object], type[Exception], str]] = {
     "transforms.training": (lambda: transforms.training(0), ValueError, "size"),
     "transforms.evaluation": (lambda: transforms.evaluation((4, -1)), ValueError, "size"),
     "BatchAugment": (lambda: transforms.BatchAugment(scale=(2, 1)), ValueError, "scale"),
+    "FinishBatch": (lambda: transforms.FinishBatch(color=2), ValueError, r"color.*0\.\.1, got 2"),
     "denormalize": (lambda: transforms.denormalize(torch.zeros(4, 4)), ValueError, "image"),
     "VOCSegmentation": (lambda: voc.VOCSegmentation("nowhere"), FileNotFoundError, "nowhere"),
     "CamVid": (lambda: camvid.CamVid("nowhere"), FileNotFoundError, "nowhere"),

@@ -482,3 +482,69 @@ class BatchAugment(nn.Module):
             factors = images.new_empty(2, len(images), 1, 1, 1).uniform_(-self.color, self.color)
             images = images * (1 + factors[0]) + factors[1]
         return images, (sampled[:, 0] + IGNORE_INDEX).to(masks.dtype)
+
+
+class FinishBatch(nn.Module):
+    """Mirror, colour and normalisation of `training` for a batch of crops, on its device.
+
+    The loader is left with `ScaleAndCrop`, whose crops are bytes. Each picture draws its own
+    numbers; brightness, contrast and saturation follow each other in this order.
+
+    Args:
+        flip: whether half of the samples are mirrored left to right.
+        color: by how much brightness, contrast and saturation vary at most; 0 switches it off.
+        mean, std: of the C channels of the images in 0..1.
+    """
+
+    def __init__(
+        self,
+        *,
+        flip: bool = True,
+        color: float = 0.3,
+        mean: Sequence[float] = MEAN,
+        std: Sequence[float] = STD,
+    ):
+        super().__init__()
+        if not 0 <= color <= 1:
+            raise ValueError(f"color must be in 0..1, got {color}")
+        self.flip, self.color = flip, color
+        self.normalize = ToModelInput(mean, std)
+
+    def _vary(self, images: Tensor) -> Tensor:
+        """Images (N, C, H, W) in 0..1 with other brightness, contrast and saturation."""
+        factors = images.new_empty(3, len(images), 1, 1, 1)
+        brightness, contrast, saturation = factors.uniform_(1 - self.color, 1 + self.color)
+        images = (images * brightness).clamp(0, 1)
+        colors = images.shape[1] == 3
+        grey = v2.functional.rgb_to_grayscale(images) if colors else images
+        images = (grey.mean((1, 2, 3), keepdim=True)).lerp(images, contrast).clamp(0, 1)
+        if colors:
+            images = v2.functional.rgb_to_grayscale(images).lerp(images, saturation).clamp(0, 1)
+        return images
+
+    def forward(self, batch: dict[str, Any]) -> dict[str, Any]:
+        """Finish ``image`` (N, C, H, W) and ``mask`` (N, H, W), both uint8.
+
+        Returns:
+            The batch with ``image`` float32, normalised, and ``mask`` int64.
+
+        Raises:
+            ValueError: if these are not such crops.
+        """
+        images, masks = (batch[key].as_subclass(Tensor) for key in ("image", "mask"))
+        if images.ndim != 4 or masks.shape != (len(images), *images.shape[2:]):
+            raise ValueError(
+                "image must have shape (N, C, H, W) and mask (N, H, W), "
+                f"got {tuple(images.shape)} and {tuple(masks.shape)}"
+            )
+        if images.dtype != torch.uint8:
+            raise ValueError(f"image must be uint8, as ScaleAndCrop gives it, got {images.dtype}")
+        if self.flip:
+            mirror = torch.rand(len(images), device=images.device) < 0.5
+            images = torch.where(mirror[:, None, None, None], images.flip(-1), images)
+            masks = torch.where(mirror[:, None, None], masks.flip(-1), masks)
+        images = images.float() / 255
+        if self.color:
+            images = self._vary(images)
+        images = self.normalize(tv_tensors.Image(images)).as_subclass(Tensor)
+        return {**batch, "image": images, "mask": masks.long()}

@@ -29,6 +29,7 @@ def fit(
     *,
     epochs: int,
     task: Task | None = None,
+    augment: Callable[[Any], Any] | None = None,
     optimizer: torch.optim.Optimizer | None = None,
     scheduler: LRScheduler | None = None,
     val_loader: DataLoader | None = None,
@@ -56,6 +57,8 @@ def fit(
         loss: ``loss(model(batch["image"]), batch["mask"])`` is minimised: ``Semantic(loss)``.
         epochs: epochs in all, those before a resume included.
         task: what is learnt instead, such as ``segedu.tasks.Instance()``.
+        augment: changes every batch of the training on its device, such as
+            ``segedu.data.transforms.FinishBatch()``.
         optimizer: AdamW with a learning rate of 1e-3 by default.
         scheduler: stepped after every optimizer step (``plateau_lr``: after every epoch).
         val_loader: validation set, judged after every epoch by the metric and, where predictions
@@ -90,7 +93,7 @@ def fit(
     task = choose_task(loss, task)
     if val_loader is not None and metric is None:
         metric = task.metric()
-    training_step = TrainingStep(model, task).to(device)
+    training_step = TrainingStep(model, task, augment).to(device)
     optimizer = optimizer or torch.optim.AdamW(training_step.parameters(), lr=1e-3)
     autocast, scaler = precision(amp, device)
     ema = None if ema_decay is None else average(model, ema_decay)

@@ -3,7 +3,7 @@
 The tasks of objects are in `segedu.tasks`; this module holds what the training loop needs of them.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 from torch import Tensor, nn
@@ -119,15 +119,21 @@ class TrainingStep(nn.Module):
 
     Several processes exchange gradients of one forward pass of one module
     (``DistributedDataParallel``); inside of it a task may use the network as often as it likes.
+
+    Args:
+        model, task: what is trained, and what for.
+        augment: changes each batch before.
     """
 
-    def __init__(self, model: nn.Module, task: Task) -> None:
+    def __init__(
+        self, model: nn.Module, task: Task, augment: Callable[[Any], Any] | None = None
+    ) -> None:
         super().__init__()
-        self.model, self.task = model, task
+        self.model, self.task, self.augment = model, task, augment
 
     def forward(self, batch: Any) -> Tensor:
         """A batch -> the loss, a scalar."""
-        return self.task.loss(self.model, batch)
+        return self.task.loss(self.model, batch if self.augment is None else self.augment(batch))
 
 
 def choose_task(loss: nn.Module | None, task: Task | None) -> Task:

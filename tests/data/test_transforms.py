@@ -6,9 +6,20 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from torch.utils.data import default_collate
 from torchvision import tv_tensors
+from torchvision.transforms import v2
 
 from segedu.data import transforms
-from segedu.data.transforms import MEAN, STD, BatchAugment, denormalize, evaluation, training
+from segedu.data.transforms import (
+    MEAN,
+    STD,
+    BatchAugment,
+    FinishBatch,
+    ScaleAndCrop,
+    ToModelInput,
+    denormalize,
+    evaluation,
+    training,
+)
 
 sizes = st.tuples(st.integers(1, 60), st.integers(1, 60))
 
@@ -292,6 +303,80 @@ def test_batch_augment_runs_where_the_batch_lies():
     images, masks = (part.cuda() for part in batch())
     new_images, new_masks = BatchAugment()(images, masks)
     assert new_images.is_cuda and new_masks.is_cuda
+
+
+def crops(count=6):
+    """Crops of bytes as the loader stacks them."""
+    torch.manual_seed(0)
+    samples = [ScaleAndCrop(16, (0.5, 2))(coordinates(20, 30)) for _ in range(count)]
+    noisy = [{**s, "image": torch.randint_like(s["image"], 256)} for s in samples]
+    return [{**s, "image": tv_tensors.Image(s["image"])} for s in noisy]
+
+
+def test_a_batch_is_finished_as_its_samples_are():
+    samples = crops()
+    expected = default_collate([ToModelInput()(sample) for sample in samples])
+    found = FinishBatch(flip=False, color=0)(default_collate(samples))
+    assert found["image"].dtype == torch.float32 and found["mask"].dtype == torch.int64
+    torch.testing.assert_close(found["image"], expected["image"])
+    assert torch.equal(found["mask"], expected["mask"])
+
+
+def test_each_picture_of_a_batch_draws_its_own_colours():
+    """Those of torchvision's functions, with the same numbers."""
+    batch = default_collate(crops())
+    torch.manual_seed(1)
+    found = denormalize(FinishBatch(flip=False)(batch)["image"])
+    torch.manual_seed(1)
+    factors = torch.empty(3, len(found)).uniform_(0.7, 1.3)
+    assert factors.std(1).min() > 0.05
+    for image, old, (first, second, third) in zip(found, batch["image"], factors.T, strict=True):
+        expected = v2.functional.adjust_brightness(old.float() / 255, float(first))
+        expected = v2.functional.adjust_contrast(expected, float(second))
+        expected = v2.functional.adjust_saturation(expected, float(third))
+        torch.testing.assert_close(image, expected, rtol=0, atol=1e-5)
+
+
+def test_half_of_a_batch_is_mirrored_image_and_mask_together():
+    batch = default_collate(crops(32))
+    torch.manual_seed(0)
+    found = FinishBatch(color=0)(batch)
+    plain = FinishBatch(flip=False, color=0)(batch)
+    mirrored = 0
+    for index in range(32):
+        mirror = not torch.equal(found["image"][index], plain["image"][index])
+        mirrored += mirror
+        for key in ("image", "mask"):
+            whole = plain[key][index]
+            assert torch.equal(found[key][index], whole.flip(-1) if mirror else whole)
+    assert 8 < mirrored < 24
+
+
+@pytest.mark.parametrize("channels", [1, 4])
+def test_batches_of_grey_images_and_of_more_channels_have_no_saturation(channels):
+    batch = {
+        "image": torch.randint(256, (3, channels, 8, 8), dtype=torch.uint8),
+        "mask": torch.zeros(3, 8, 8, dtype=torch.uint8),
+    }
+    finish = FinishBatch(mean=[0.5] * channels, std=[0.5] * channels)
+    found = finish(batch)["image"]
+    assert found.shape == batch["image"].shape and found.abs().max() <= 1 + 1e-6
+
+
+def test_batches_that_are_no_crops_are_refused():
+    batch = default_collate(crops(2))
+    with pytest.raises(ValueError, match="mask \\(N, H, W\\), got"):
+        FinishBatch()({**batch, "mask": batch["mask"][:, :8]})
+    with pytest.raises(ValueError, match="image must be uint8, as ScaleAndCrop gives it"):
+        FinishBatch()({**batch, "image": batch["image"].float()})
+
+
+@pytest.mark.gpu
+@pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a CUDA device")
+def test_a_batch_is_finished_where_it_lies():
+    batch = {key: value.cuda() for key, value in default_collate(crops()).items()}
+    found = FinishBatch()(batch)
+    assert found["image"].is_cuda and found["mask"].is_cuda
 
 
 def test_constants_are_those_of_torchvision():

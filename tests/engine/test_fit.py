@@ -563,3 +563,23 @@ def test_scores_of_any_metric_are_recorded(tmp_path):
     assert record["val_areas"] == {"1": {"AP": None}}
     assert not {"val_precision", "val_per_class"} & record.keys()  # too large for every epoch
     assert History.from_jsonl(tmp_path / "history.jsonl") == history
+
+
+class Bright(Stripes):
+    """The pictures of `Stripes`, twice as bright."""
+
+    def __getitem__(self, index):
+        sample = super().__getitem__(index)
+        return {**sample, "image": 2 * sample["image"]}
+
+
+def test_batches_of_the_training_alone_are_augmented():
+    def brighten(batch):
+        return {**batch, "image": 2 * batch["image"]}
+
+    judged = make_loader(Stripes(), 4)
+    found, model = train(augment=brighten, val_loader=judged, metric=SemanticMetrics(2))
+    expected, other = train(dataset=Bright(), val_loader=judged, metric=SemanticMetrics(2))
+    assert found["loss"] == expected["loss"] and found["val_loss"] == expected["val_loss"]
+    for ours, theirs in zip(model.parameters(), other.parameters(), strict=True):
+        assert torch.equal(ours, theirs)

@@ -14,6 +14,8 @@ from segedu.cli.run_folder import Sparing, describe, draw_curves, example_drawer
 from segedu.files import user_path
 
 if TYPE_CHECKING:
+    from torch.utils.data import Dataset
+
     from segedu.tasks import Task
 
 EXAMPLES = (
@@ -53,6 +55,12 @@ class TrainConfig:
     )
     flip: bool = _option("mirror half of the samples", True, rare=True)
     color: bool = _option("vary the colours", True, rare=True)
+    augment_on: str = _option(
+        "mirror, colour and normalise by sample, or whole batches beside the network (semantic)",
+        "loader",
+        choices=("loader", "device"),
+        rare=True,
+    )
     window: int = _option("validate large images in windows of this side", 0, rare=True)
     aux_weights: tuple[float, ...] = _option(
         "of several outputs, main first, not the paper's", (), nargs="+", metavar="W", rare=True
@@ -76,6 +84,9 @@ class TrainConfig:
     patience: int = _option("stop after so many epochs without a better one", 0, rare=True)
     val_every_image: int = _option("validate on every n-th image only", 1, rare=True)
     cache: bool = _option("keep the training images in memory", False, rare=True)
+    decoded: str = _option(
+        "folder where the training images are kept decoded, mapped into memory", "", rare=True
+    )
     seed: int = _option("root of all random numbers", 0, rare=True)
     workers: int = _option("processes that load images", 0, rare=True)
 
@@ -140,6 +151,8 @@ def run(options: argparse.Namespace) -> None:
     if task_name != "semantic":
         about["isthing"] = networks.are_things(raw["train"])
     kept = Cached(raw["train"]) if config.cache else raw["train"]
+    if config.decoded:
+        kept = _decoded(raw["train"], config, layout=layout, **said)
     train_set = Transformed(kept, _augmentation(about))
     every = range(0, len(raw["val"]), config.val_every_image)
     val_set = Transformed(Part(raw["val"], every), networks.preprocessing(about))
@@ -211,6 +224,7 @@ def run(options: argparse.Namespace) -> None:
         model,
         train_loader,
         task=task,
+        augment=_on_device(about),
         epochs=config.epochs,
         optimizer=optimizer,
         scheduler=specs.build_schedule(config.schedule, optimizer, steps, config.warmup),
@@ -244,6 +258,7 @@ def _refuse_semantic_options(config: TrainConfig, task: str) -> None:
         "--class-weights": config.class_weights,
         "--aux-weights": config.aux_weights,
         "--window": config.window,
+        "--augment-on device": config.augment_on == "device",
     }
     for option in (name for name, value in said.items() if value):
         raise ValueError(f"{option} is for --task semantic; got --task {task}")
@@ -256,7 +271,9 @@ def _augmentation(config: dict[str, Any]) -> Callable[[dict[str, Any]], dict[str
     from segedu.data import transforms
 
     how = {name: config[name] for name in ("scale", "flip", "color", "mean")}
-    if config["task"] == "semantic":
+    if config["augment_on"] == "device":
+        crops = transforms.ScaleAndCrop(config["crop"], config["scale"], config["mean"])
+    elif config["task"] == "semantic":
         crops = transforms.training(config["crop"], std=config["std"], **how)
     else:
         crops = transforms.instances(crop=config["crop"], **how)
@@ -264,6 +281,30 @@ def _augmentation(config: dict[str, Any]) -> Callable[[dict[str, Any]], dict[str
     if not config["image_size"]:
         return crops
     return v2.Compose([transforms.FitInto(config["image_size"], config["mean"]), crops])
+
+
+def _decoded(dataset: "Dataset", config: TrainConfig, **about: Any) -> "Dataset":
+    """The samples in a file, which the first process writes for all."""
+    from segedu.data.decoded import Decoded
+    from segedu.engine import distributed
+
+    if config.cache:
+        raise ValueError("--cache and --decoded keep the same images; give one of them")
+    folder = user_path(config.decoded)
+    if distributed.rank() == 0:
+        Decoded(dataset, folder, **about)
+    distributed.wait()
+    return Decoded(dataset, folder, **about)
+
+
+def _on_device(config: dict[str, Any]) -> Callable[[Any], Any] | None:
+    """What of the augmentation is left for whole batches."""
+    if config["augment_on"] == "loader":
+        return None
+    from segedu.data.transforms import FinishBatch
+
+    color = 0.3 if config["color"] else 0.0
+    return FinishBatch(flip=config["flip"], color=color, mean=config["mean"], std=config["std"])
 
 
 def _task(config: dict[str, Any], train_set: Any) -> "Task":

@@ -22,7 +22,10 @@ from segedu.models.state import load_state
 
 #: What a resumed training may have otherwise: how long, where, and on what it runs.
 MAY_CHANGE = frozenset(
-    {"epochs", "patience", "device", "workers", "cache", "out", "data", "command", "machine"}
+    {
+        *("epochs", "patience", "device", "workers", "cache", "decoded", "out", "data"),
+        *("command", "machine"),
+    }
 )
 _ABOUT = {"history", "config", "settings", "network"}
 

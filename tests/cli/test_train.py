@@ -148,6 +148,25 @@ def test_losses_weights_optimizers_and_schedules(own, tmp_path):
     assert config["window"] == 16 and config["flip"] is False
 
 
+def test_batches_are_finished_beside_the_network(own, tmp_path, capsys):
+    """Without mirror and colours the two halves of the augmentation are the whole one."""
+    for place in ("loader", "device"):
+        command = [*own_options(own, tmp_path / place), *TINY_SEMANTIC, "--augment-on", place]
+        assert main([*command, "--no-flip", "--no-color"]) == 0
+    one, other = (load_checkpoint(tmp_path / p / "last.pt")["model"] for p in ("loader", "device"))
+    assert one.keys() == other.keys()
+    for name, value in one.items():
+        torch.testing.assert_close(value, other[name])
+    with_colours = [*own_options(own, tmp_path / "run"), *TINY_SEMANTIC, "--augment-on", "device"]
+    assert main(with_colours) == 0
+    varied = load_checkpoint(tmp_path / "run" / "last.pt")["model"]
+    assert any(not torch.equal(value, one[name]) for name, value in varied.items())
+    capsys.readouterr()
+    objects = ["--task", "instance", "--out", str(tmp_path / "objects"), "--augment-on", "device"]
+    assert main(["train", "--layout", "scenes", *objects]) == 2
+    assert "--augment-on device is for --task semantic" in capsys.readouterr().err
+
+
 def test_weights_load_but_for_heads_that_differ(own, tmp_path, capsys):
     weights = tmp_path / "weights.pth"
     torch.save(get_model("unet", 7, base_width=2, depth=2).state_dict(), weights)

@@ -81,6 +81,9 @@ class TrainConfig:
     clip_norm: float = _option("longest gradient; 0 does not clip", 0.0, rare=True)
     accumulate: int = _option("batches per optimizer step", 1, rare=True)
     ema_decay: float = _option("of a moving average of the weights; 0 keeps none", 0.0, rare=True)
+    shard: bool = _option(
+        "processes of torchrun hold parts of the weights, not all (FSDP2)", False, rare=True
+    )
     patience: int = _option("stop after so many epochs without a better one", 0, rare=True)
     val_every_image: int = _option("validate on every n-th image only", 1, rare=True)
     cache: bool = _option("keep the training images in memory", False, rare=True)
@@ -233,6 +236,7 @@ def run(options: argparse.Namespace) -> None:
         clip_norm=config.clip_norm or None,
         accumulate=config.accumulate,
         ema_decay=config.ema_decay or None,
+        shard=config.shard,
         patience=config.patience or None,
         checkpoint_dir=out,
         resume=options.resume,

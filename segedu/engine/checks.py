@@ -6,6 +6,7 @@ from torch.nn.modules.batchnorm import _BatchNorm
 from torch.utils.data import DataLoader, IterableDataset
 
 from segedu.engine.batches import to_device
+from segedu.engine.task import Task
 
 
 def at_least_one(**counts: int | None) -> None:
@@ -63,3 +64,22 @@ def check_last_batch(step: nn.Module, loader: DataLoader, device: torch.device) 
     finally:
         for buffer, value in zip(step.buffers(), before, strict=True):
             buffer.copy_(value)
+
+
+def check_shard(ema: nn.Module | None, scaler: torch.amp.GradScaler, task: Task) -> None:
+    """Raise ``ValueError`` for what cannot be trained in parts on several processes.
+
+    Args:
+        ema: a moving average of the weights, if there is one.
+        scaler: of the gradients.
+        task: what is learnt.
+    """
+    reasons = {
+        "a moving average of the weights: leave out ema_decay": ema is not None,
+        "float16, the only half precision of this GPU: give amp=False": scaler.is_enabled(),
+        f"{type(task).__name__}, whose batches do not use all parameters": (
+            not task.uses_all_parameters
+        ),
+    }
+    for reason in (name for name, applies in reasons.items() if applies):
+        raise ValueError(f"shard is not for {reason}, or train without shard")

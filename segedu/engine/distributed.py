@@ -6,12 +6,16 @@ nothing. Under ``torchrun --nproc-per-node=K script.py`` the same calls join the
 
 import atexit
 import contextlib
+import copy
 import os
 from typing import Any
 
 import torch
 from torch import Tensor, distributed, nn
 from torch.nn.parallel import DistributedDataParallel
+
+#: Numbers of a block that `sharded` gathers by itself; fewer are not worth an exchange.
+BLOCK = 2**20
 
 
 def rank() -> int:
@@ -62,6 +66,69 @@ def parallel(step: nn.Module, device: torch.device, uses_all_parameters: bool) -
     )
 
 
+def sharded(step: nn.Module, device: torch.device, optimizer: torch.optim.Optimizer) -> nn.Module:
+    """A copy of ``step`` whose weights, gradients and averages lie in parts on the processes.
+
+    FSDP2 (Zhao et al. 2023, "PyTorch FSDP"): a block's weights are gathered for its own pass
+    alone. Blocks are what lists and sequences hold, from `BLOCK` numbers on; the rest is one more.
+
+    Args:
+        step: stays as it is: take the weights back by `gather`.
+        device: of this process.
+        optimizer: of the parameters of ``step``; it now has those of the copy, and its state.
+    """
+    from torch.distributed.fsdp import fully_shard
+
+    shared = copy.deepcopy(step)
+    mesh = distributed.init_device_mesh(device.type, (world_size(),))
+    lists = [m for m in shared.modules() if isinstance(m, nn.ModuleList | nn.Sequential)]
+    blocks = dict.fromkeys(m for each in lists for m in each if not isinstance(m, nn.ModuleList))
+    for block in reversed(blocks):  # the inner ones first
+        if sum(p.numel() for p in block.parameters()) >= BLOCK:
+            fully_shard(block, mesh=mesh)
+    fully_shard(shared, mesh=mesh)
+    _hand_over(optimizer, dict(zip(step.parameters(), shared.parameters(), strict=True)))
+    return shared
+
+
+def _hand_over(optimizer: torch.optim.Optimizer, successor: dict[Any, Any]) -> None:
+    """Give an optimizer other parameters in the place of its own, and their parts of its state."""
+    from torch.distributed.tensor import distribute_tensor
+
+    for group in optimizer.param_groups:
+        group["params"] = [successor.get(p, p) for p in group["params"]]
+    for old, new in successor.items():
+        if old in optimizer.state:
+            optimizer.state[new] = {
+                key: distribute_tensor(value, new.device_mesh, new.placements)
+                if isinstance(value, Tensor) and value.shape == new.shape
+                else value
+                for key, value in optimizer.state.pop(old).items()
+            }
+
+
+def whole(state: Any) -> Any:
+    """A nested state whose tensors lie on this process alone; all processes have to ask."""
+    if world_size() == 1:
+        return state
+    if isinstance(state, dict):
+        return {key: whole(value) for key, value in state.items()}
+    if isinstance(state, list | tuple):
+        return type(state)(map(whole, state))
+    return state.full_tensor() if hasattr(state, "full_tensor") else state
+
+
+def gather(shared: nn.Module, step: nn.Module) -> None:
+    """Give ``step`` the weights and buffers of its copy, if `sharded` made one."""
+    if _in_parts(shared):
+        step.load_state_dict(whole(shared.state_dict()))
+
+
+def _in_parts(module: nn.Module) -> bool:
+    """Whether FSDP2 has it; asked without importing that."""
+    return hasattr(module, "set_requires_gradient_sync")
+
+
 def share_buffers(*modules: nn.Module) -> None:
     """Give every process the buffers of the first: statistics of batches differ between them."""
     if world_size() > 1:
@@ -74,6 +141,8 @@ def postpone_sync(model: nn.Module, postpone: bool) -> contextlib.AbstractContex
     """While gradients are being accumulated, do not exchange them after every batch."""
     if postpone and isinstance(model, DistributedDataParallel):
         return model.no_sync()
+    if _in_parts(model):
+        model.set_requires_gradient_sync(not postpone)
     return contextlib.nullcontext()
 
 

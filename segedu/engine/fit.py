@@ -13,7 +13,7 @@ from torch.utils.data import DataLoader
 
 from segedu.engine import distributed
 from segedu.engine.batches import checked, to_device
-from segedu.engine.checks import at_least_one, check_last_batch, count_batches
+from segedu.engine.checks import at_least_one, check_last_batch, check_shard, count_batches
 from segedu.engine.evaluation import evaluate, progress
 from segedu.engine.history import History, Record, check_monitor, choose_monitor, plain
 from segedu.engine.loader import derive_seed, seed_everything, set_epoch
@@ -39,6 +39,7 @@ def fit(
     clip_norm: float | None = None,
     accumulate: int = 1,
     ema_decay: float | None = None,
+    shard: bool = False,
     monitor: str | None = None,
     larger_is_better: bool | None = None,
     patience: int | None = None,
@@ -69,6 +70,9 @@ def fit(
         clip_norm: longest gradient allowed, in the 2-norm over all parameters.
         accumulate: batches whose gradients are averaged for one optimizer step.
         ema_decay: keep a moving average of the weights; it is what is judged and returned.
+        shard: under torchrun give every process a part of weights, gradients and averages (FSDP2)
+            instead of all (DDP); checkpoints are the same. It keeps no ``ema_decay``, needs no
+            gradient scaler, and a task that uses all parameters.
         monitor: key that picks the best epoch; by default the first that the records have of what
             the task monitors, ``val_loss`` and ``loss``.
         larger_is_better: of ``monitor``; by default not of a key that ends in ``loss``.
@@ -109,7 +113,11 @@ def fit(
         monitor, larger_is_better = choose_monitor(record, monitor, larger_is_better, task)
         check_monitor(record, monitor)
     check_last_batch(training_step, train_loader, device)
-    network = distributed.parallel(training_step, device, task.uses_all_parameters)
+    if shard and distributed.world_size() > 1:
+        check_shard(ema, scaler, task)
+        network = distributed.sharded(training_step, device, optimizer)
+    else:
+        network = distributed.parallel(training_step, device, task.uses_all_parameters)
     plateau = isinstance(scheduler, ReduceLROnPlateau)
 
     with progress("train", epochs * steps, len(history) * steps) as bar:
@@ -152,6 +160,7 @@ def fit(
                     f"the loss is no longer finite in epoch {epoch}{_where(values)}: lower the "
                     "learning rate or clip the gradient"
                 )
+            distributed.gather(network, training_step)
             distributed.share_buffers(judged, task)
             if val_loader is not None:
                 scores = evaluate(judged, val_loader, metric, device, task=task)
@@ -164,7 +173,7 @@ def fit(
             best = history.best(monitor, larger_is_better) if monitor in record else None
             bar.set_postfix(loss=record["loss"], best=best)
 
-            if checkpoint_dir is not None and distributed.rank() == 0:
+            if checkpoint_dir is not None:
                 save(checkpoint_dir, parts, judged if best == epoch else None, history, about)
             check_monitor(record, monitor)
             if on_epoch:

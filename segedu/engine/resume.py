@@ -23,8 +23,8 @@ from segedu.models.state import load_state
 #: What a resumed training may have otherwise: how long, where, and on what it runs.
 MAY_CHANGE = frozenset(
     {
-        *("epochs", "patience", "device", "workers", "cache", "decoded", "out", "data"),
-        *("command", "machine"),
+        *("epochs", "patience", "device", "workers", "cache", "decoded", "shard"),
+        *("out", "data", "command", "machine"),
     }
 )
 _ABOUT = {"history", "config", "settings", "network"}
@@ -64,6 +64,8 @@ def save(
 ) -> None:
     """Write ``last.pt``, ``history.jsonl`` and, if there is one, the model to ``best.pt``.
 
+    Every process has to call it; the first one writes.
+
     Args:
         folder: where the files are.
         parts: everything that has a ``state_dict``, by name; absent parts are ``None``.
@@ -74,12 +76,14 @@ def save(
     Raises:
         CheckpointError: if a checkpoint cannot be written.
     """
+    states = {n: distributed.whole(p.state_dict()) for n, p in parts.items() if p is not None}
+    if distributed.rank() > 0:
+        return
     network = getattr(parts["model"], "built_as", None)
     about = about | {"history": history.records, "network": network if is_plain(network) else None}
     # The best first: if we die between the two, the epoch is repeated bit by bit.
     if best_model is not None:
         save_checkpoint(Path(folder, "best.pt"), {"model": best_model.state_dict(), **about})
-    states = {name: part.state_dict() for name, part in parts.items() if part is not None}
     save_checkpoint(Path(folder, "last.pt"), {**states, **about})
     history.to_jsonl(Path(folder, "history.jsonl"))
 

@@ -81,7 +81,9 @@ def test_what_is_changed_in_a_sample_stays_there(tmp_path):
 
 def test_worker_processes_share_the_file(tmp_path):
     kept = Decoded(opened("folders", tmp_path / "own"), tmp_path / "kept")
-    whole = Transformed(Part(kept, [0] * 8), training((4, 6), scale=(1, 1), flip=False, color=False))
+    whole = Transformed(
+        Part(kept, [0] * 8), training((4, 6), scale=(1, 1), flip=False, color=False)
+    )
     alone = [batch["image"] for batch in DataLoader(whole, 2)]
     shared = [batch["image"] for batch in DataLoader(whole, 2, num_workers=2)]
     assert torch.equal(torch.cat(alone), torch.cat(shared))

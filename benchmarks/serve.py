@@ -56,6 +56,10 @@ class Load(NamedTuple):
     """Answers that were not the expected mask, up to `ROUNDING` of its pixels."""
     memory: list[int]
     """Bytes that the service held, once a second."""
+    worked: float
+    """Seconds that threads of the service ran."""
+    waited: float
+    """Seconds that threads of the service were ready to run, but other programs had the cores."""
 
 
 #: Share of pixels that may differ: where two classes are equal but for the last digits.
@@ -110,6 +114,7 @@ def load(
         connection.close()
 
     threads = [threading.Thread(target=client, args=(number,)) for number in range(CLIENTS)]
+    before = scheduled(pid)
     for thread in threads:
         thread.start()
     memory = []
@@ -118,13 +123,21 @@ def load(
         time.sleep(1)
     for thread in threads:
         thread.join()
-    return Load(statuses, times, sum(wrong), memory)
+    worked, waited = (now - old for now, old in zip(scheduled(pid), before, strict=True))
+    return Load(statuses, times, sum(wrong), memory, worked, waited)
 
 
 def resident(pid: int) -> int:
     """Bytes of memory that a process holds."""
     pages = int(Path(f"/proc/{pid}/statm").read_text().split()[1])
     return os.sysconf("SC_PAGE_SIZE") * pages
+
+
+def scheduled(pid: int) -> tuple[float, float]:
+    """Seconds that the threads of a process have run, and that they were ready and had to wait."""
+    tasks = Path(f"/proc/{pid}/task").glob("*/schedstat")
+    rows = [[int(word) / 1e9 for word in task.read_text().split()] for task in tasks]
+    return sum(row[0] for row in rows), sum(row[1] for row in rows)
 
 
 def prepare(folder: Path, size: tuple[int, int], settings: Mapping[str, Any]) -> Path:
@@ -161,6 +174,8 @@ def summary(seen: Load) -> dict[str, Any]:
         "p50_ms": p50,
         "p99_ms": p99,
         "p99_over_p50": round(p99 / p50, 2),
+        "worked_s": round(seen.worked, 1),
+        "waited_s": round(seen.waited, 1),
         "memory_mib": round(max(steady) / MIB),
         "memory_change": round(max(steady) / min(steady) - 1, 3),
     }

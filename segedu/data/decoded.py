@@ -95,20 +95,22 @@ def _chain(dataset: Dataset) -> Iterator[Dataset]:
         yield dataset
 
 
+def _files(dataset: Dataset) -> list[Path]:
+    labels: Sequence[Sequence[Path]] = getattr(dataset, "label_paths", ())
+    return [*dataset.image_paths, *(path for paths in labels for path in paths)]
+
+
 def _identity(dataset: Dataset, about: Mapping[str, Any]) -> str:
-    """Which data set it is."""
+    """Which samples of which data set they are."""
     kinds = [type(view).__qualname__ for view in _chain(dataset)]
-    classes = list(getattr(dataset, "classes", ()))
-    return _digest([_FORMAT, kinds, getattr(dataset, "task", None), classes, dict(about)])
+    known = [getattr(dataset, name, None) for name in ("task", "classes", "names")]
+    return _digest([_FORMAT, kinds, *known, _files(dataset), dict(about)])
 
 
 def _state(dataset: Dataset) -> str:
-    """Which samples it has, and of which sizes and times their files are."""
-    labels: Sequence[Sequence[Path]] = getattr(dataset, "label_paths", ())
-    files = [*dataset.image_paths, *(path for paths in labels for path in paths)]
-    stats = {str(path): Path(path).stat() for path in files}
-    known = [(name, stat.st_size, stat.st_mtime_ns) for name, stat in stats.items()]
-    return _digest([list(getattr(dataset, "names", ())), [str(f) for f in files], known])
+    """Of which sizes and times the files are."""
+    stats = [path.stat() for path in dict.fromkeys(_files(dataset))]
+    return _digest([(stat.st_size, stat.st_mtime_ns) for stat in stats])
 
 
 def _digest(content: Any) -> str:

@@ -3,6 +3,7 @@
 import asyncio
 from collections import deque
 from collections.abc import Callable, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -18,10 +19,10 @@ class _Waiting(NamedTuple):
 
 
 class Batches:
-    """Runs inputs in batches, one batch at a time, in a thread.
+    """Runs inputs in batches, one batch at a time, in a thread of its own.
 
     Nobody waits for a batch to fill: while one runs the next ones arrive, so batches grow with the
-    load by themselves.
+    load by themselves. Nor does a batch wait for a thread: those of the others decode files.
 
     Args:
         run: inputs of one shape, stacked, -> one result each.
@@ -38,6 +39,7 @@ class Batches:
         self.run, self.largest, self.observe = run, largest, observe
         self._queue: deque[_Waiting] = deque()
         self._arrived = asyncio.Event()
+        self._thread = ThreadPoolExecutor(1, "network")
 
     def __len__(self) -> int:
         """Inputs that wait for the batch before theirs."""
@@ -61,7 +63,8 @@ class Batches:
             self.observe(len(batch))
             inputs = np.stack([waiting.input for waiting in batch])
             try:
-                results = await asyncio.to_thread(self.run, inputs)
+                loop = asyncio.get_running_loop()
+                results = await loop.run_in_executor(self._thread, self.run, inputs)
             except Exception as error:
                 for waiting in batch:
                     if not waiting.answer.done():

@@ -167,6 +167,19 @@ def test_batches_are_finished_beside_the_network(own, tmp_path, capsys):
     assert "--augment-on device is for --task semantic" in capsys.readouterr().err
 
 
+def test_images_that_lie_decoded_give_the_same_training(own, tmp_path, capsys):
+    command = [*own_options(own, tmp_path / "plain"), *TINY_SEMANTIC]
+    assert main(command) == 0
+    kept = ["--decoded", str(tmp_path / "kept")]
+    assert main([*command, "--out", str(tmp_path / "kept_run"), *kept]) == 0
+    one, other = (load_checkpoint(tmp_path / p / "last.pt") for p in ("plain", "kept_run"))
+    assert all(torch.equal(value, other["model"][key]) for key, value in one["model"].items())
+    [file] = (tmp_path / "kept").iterdir()
+    assert file.name.startswith("decoded-")
+    assert main([*command, "--out", str(tmp_path / "both"), *kept, "--cache"]) == 2
+    assert "--cache and --decoded keep the same images" in capsys.readouterr().err
+
+
 def test_weights_load_but_for_heads_that_differ(own, tmp_path, capsys):
     weights = tmp_path / "weights.pth"
     torch.save(get_model("unet", 7, base_width=2, depth=2).state_dict(), weights)

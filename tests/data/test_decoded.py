@@ -108,8 +108,9 @@ def test_another_data_set_is_another_file(tmp_path):
             Decoded(coco, tmp_path, white=255),
             Decoded(SingleClass(coco, "thing"), tmp_path),
             Decoded(opened("coco", tmp_path / "coco", task="semantic"), tmp_path),
+            Decoded(opened("coco", tmp_path / "other", task="instance"), tmp_path),
         ]
-    assert len({each.path for each in kept}) == 4
+    assert len({each.path for each in kept}) == 5
 
 
 def test_random_numbers_are_not_frozen(tmp_path):

@@ -12,6 +12,7 @@ from benchmarks import (
     dense_head,
     imbalance,
     leak,
+    loading,
     panoptic,
     region_losses,
     scales,
@@ -199,6 +200,16 @@ def test_the_service_was_measured_by_the_script_and_held():
         assert load["memory_change"] <= 0.05
     assert set(record["attack"]) == {"answered", "refused"}
     assert sum(record["attack"].values()) >= 200
+
+
+def test_loading_was_measured_by_the_script_and_decoding_once_pays():
+    record = result("loading")
+    assert (record["pictures"], record["size"]) == (loading.PICTURES, list(loading.SIZE))
+    assert (record["crop"], record["batch_size"]) == (loading.CROP, loading.BATCH_SIZE)
+    assert len(record["sources"]) == 4
+    for rows in record["sources"].values():
+        assert rows["cached"]["ratio"] > 2 and rows["decoded"]["ratio"] > 2
+    assert record["augmentation"]["crops"]["ratio"] > 2  # what the loader is spared
 
 
 def test_the_smaller_networks_were_measured_by_the_script_and_are_faster():

@@ -16,11 +16,11 @@ from itertools import groupby
 from pathlib import Path
 from typing import Any
 
-import yaml
 from docutils import nodes
 from sphinx.application import Sphinx
 from sphinx.util.docutils import SphinxDirective
 from term_finder import TermFinder, chinese, english, is_abbreviation
+from yaml_file import read_entries
 
 LANGUAGE_CLASS = {"en": "language-en", "zh": "language-zh-CN"}
 PAGE, FILE = "book/glossary", "book/terminology.yml"
@@ -52,8 +52,9 @@ class Terminology(SphinxDirective):
         """Builds the letters and the definition lists."""
         _, path = self.env.relfn2path(self.arguments[0])
         self.env.note_dependency(path)
-        entries = yaml.safe_load(Path(path).read_text(encoding="utf-8"))
-        entries.sort(key=lambda entry: (first_letter(entry), entry["en"].lower()))
+        entries = sorted(
+            read_entries(path), key=lambda entry: (first_letter(entry), entry["en"].lower())
+        )
         groups = [(letter, list(group)) for letter, group in groupby(entries, first_letter)]
         letters = nodes.paragraph(classes=["glossary-letters"])
         result: list[nodes.Node] = [letters]
@@ -98,8 +99,7 @@ def chinese_forms(entries: list[dict[str, Any]]) -> list[tuple[str, dict[str, An
 @cache
 def finders(file: Path) -> dict[str, TermFinder[dict[str, Any]]]:
     """For each language what finds its terms. Everyday words are no terms by themselves."""
-    entries = yaml.safe_load(file.read_text(encoding="utf-8"))
-    entries = [entry for entry in entries if not entry.get("everyday")]
+    entries = [entry for entry in read_entries(file) if not entry.get("everyday")]
     english_forms = {form: e for e in entries for form in (e["en"], *e.get("en_forms", []))}
     return {
         "en": TermFinder(english_forms, english),

@@ -13,12 +13,12 @@ from functools import cache
 from pathlib import Path
 from typing import Any
 
-import yaml
 from bilingual import classes_of
 from docutils import nodes
 from docutils.parsers.rst import directives
 from sphinx.application import Sphinx
 from sphinx.util.docutils import SphinxDirective
+from yaml_file import read_entries
 
 from segedu.languages import LANGUAGES, Language, plain
 
@@ -60,7 +60,7 @@ class Mistakes(SphinxDirective):
         """Builds the list."""
         _, path = self.env.relfn2path(self.arguments[0])
         self.env.note_dependency(path)
-        entries = yaml.safe_load(Path(path).read_text(encoding="utf-8"))
+        entries = read_entries(path)
         topic = self.options.get("topic")
         chosen = sorted((e for e in entries if e["topic"] == topic), key=lambda e: e["ids"])
         items = [self._item(entry) for entry in chosen]

@@ -75,9 +75,8 @@ def marked(text: str, language: Language) -> str:
     return f"% {BEGIN} {language}\n\n{text}\n\n% {END}\n"
 
 
-def select_notebook(source: str, edition: str, docname: str) -> str:
+def select_notebook(notebook: dict[str, Any], edition: str, docname: str) -> None:
     """Drops the Markdown cells of the other language and marks those of this edition."""
-    notebook = json.loads(source)
     if notebook.get("metadata", {}).get("segedu", {}).get("draft"):
         raise ExtensionError(f"{docname}: is a draft: take it out of _toc.yml, or finish it")
     kept = []
@@ -89,7 +88,6 @@ def select_notebook(source: str, edition: str, docname: str) -> str:
             cell["source"] = marked("".join(cell["source"]), language)
         kept.append(cell)
     notebook["cells"] = kept
-    return json.dumps(notebook, ensure_ascii=False)
 
 
 def blocks(source: str) -> list[tuple[str, list[str]]]:
@@ -122,10 +120,18 @@ def select_markdown(source: str, edition: str, docname: str) -> str:
 
 
 def select_source(app: Sphinx, docname: str, source: list[str]) -> None:
-    """``source-read``: what of the page belongs to this edition."""
-    notebook = app.env.doc2path(docname).endswith(".ipynb")
-    select = select_notebook if notebook else select_markdown
-    source[0] = select(source[0], app.config.bilingual_edition, docname)
+    """``source-read``: what of the page belongs to this edition.
+
+    A notebook, of megabytes, is parsed once: other extensions change it at ``notebook-read``.
+    """
+    edition = app.config.bilingual_edition
+    if not app.env.doc2path(docname).endswith(".ipynb"):
+        source[0] = select_markdown(source[0], edition, docname)
+        return
+    notebook = json.loads(source[0])
+    select_notebook(notebook, edition, docname)
+    app.emit("notebook-read", docname, notebook)
+    source[0] = json.dumps(notebook, ensure_ascii=False)
 
 
 # --- document tree ----------------------------------------------------------------------------
@@ -413,6 +419,7 @@ def setup(app: Sphinx) -> dict[str, Any]:
     app.add_config_value("bilingual_edition", "both", "env", [str])
     app.add_config_value("bilingual_editions", [], "html", [list])
     app.connect("config-inited", split_config, priority=100)
+    app.add_event("notebook-read")  # (app, docname, notebook), which a listener changes in place
     app.connect("source-read", select_source)
     app.add_transform(WrapLanguages)
     app.add_transform(SplitShortTexts)

@@ -15,7 +15,6 @@ a cell tagged ``caption`` after a figure        its caption
 
 from __future__ import annotations
 
-import json
 import re
 from collections.abc import Callable
 from typing import Any
@@ -101,19 +100,20 @@ def name_folded(cells: list[dict[str, Any]]) -> None:
             cell["metadata"].setdefault("mystnb", {}).setdefault("code_prompt_show", PROMPTS[tag])
 
 
-def rewrite_source(app: Sphinx, docname: str, source: list[str]) -> None:
-    """``source-read``: rewrites a page, or the Markdown cells of a notebook."""
+def rewrite_page(app: Sphinx, docname: str, source: list[str]) -> None:
+    """``source-read``: rewrites a page that is no notebook."""
     if not app.env.doc2path(docname).endswith(".ipynb"):
         source[0] = rewrite(source[0])
-        return
-    notebook = json.loads(source[0])
+
+
+def rewrite_notebook(app: Sphinx, docname: str, notebook: dict[str, Any]) -> None:
+    """``notebook-read``: rewrites the Markdown cells of a notebook."""
     notebook["cells"] = move_captions(notebook["cells"])
     name_folded(notebook["cells"])
     hide_results(notebook["cells"])
     for cell in notebook["cells"]:
         if cell["cell_type"] == "markdown":
             cell["source"] = rewrite("".join(cell["source"]))
-    source[0] = json.dumps(notebook, ensure_ascii=False)
 
 
 class Callouts(SphinxTransform):
@@ -152,8 +152,9 @@ def remember_plugins() -> None:
 
 
 def setup(app: Sphinx) -> dict[str, Any]:
-    """Registers the extension."""
+    """Registers the extension; needs `bilingual`."""
     remember_plugins()
-    app.connect("source-read", rewrite_source)
+    app.connect("source-read", rewrite_page)
+    app.connect("notebook-read", rewrite_notebook)
     app.add_transform(Callouts)
     return {"version": "1", "parallel_read_safe": True, "parallel_write_safe": True}

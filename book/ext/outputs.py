@@ -15,7 +15,6 @@ from __future__ import annotations
 
 import base64
 import hashlib
-import json
 import re
 import unicodedata
 from html import escape, unescape
@@ -136,18 +135,14 @@ def convert_cell(cell: dict[str, Any], edition: str) -> None:
             data["text/html"] = inline_chart("".join(svg), options, edition)
 
 
-def convert_notebook(app: Sphinx, docname: str, source: list[str]) -> None:
-    """``source-read``: the code cells of a notebook."""
-    if not app.env.doc2path(docname).endswith(".ipynb"):
-        return
-    notebook = json.loads(source[0])
+def convert_notebook(app: Sphinx, docname: str, notebook: dict[str, Any]) -> None:
+    """``notebook-read``: the code cells of a notebook."""
     for cell in notebook["cells"]:
         if cell["cell_type"] == "code":
             convert_cell(cell, app.config.bilingual_edition)
-    source[0] = json.dumps(notebook, ensure_ascii=False)
 
 
 def setup(app: Sphinx) -> dict[str, Any]:
     """Registers the extension; needs `bilingual`."""
-    app.connect("source-read", convert_notebook)
+    app.connect("notebook-read", convert_notebook)
     return {"version": "1", "parallel_read_safe": True, "parallel_write_safe": True}

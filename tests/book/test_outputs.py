@@ -1,5 +1,5 @@
-import json
 import re
+from copy import deepcopy
 from types import SimpleNamespace
 
 import matplotlib.pyplot as plt
@@ -161,11 +161,12 @@ def test_a_notebook_is_converted(chart):
     )
     for html in (table, pictures):
         cell["outputs"].append({"output_type": "display_data", "data": {"text/html": [html]}})
-    env = SimpleNamespace(doc2path=lambda docname: f"{docname}.ipynb")
-    app = SimpleNamespace(env=env, config=SimpleNamespace(bilingual_edition="zh"))
-    source = [json.dumps({"cells": [cell]})]
-    convert_notebook(app, "page", source)
-    [converted] = json.loads(source[0])["cells"]
+    app = SimpleNamespace(config=SimpleNamespace(bilingual_edition="zh"))
+    prose = {"cell_type": "markdown", "metadata": {}, "source": ["as it is ｜ 原样"]}
+    notebook = {"cells": [deepcopy(prose), cell]}
+    convert_notebook(app, "page", notebook)
+    [untouched, converted] = notebook["cells"]
+    assert untouched == prose
     assert converted["source"] == "x  # 一"
     assert converted["outputs"][0]["text"] == "一\n"
     assert list(converted["outputs"][1]["data"]) == ["text/html"]

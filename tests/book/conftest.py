@@ -40,7 +40,8 @@ def read(tmp_path: Path) -> Callable[[str, str], tuple[nodes.document, str]]:
                 doctreedir=tmp_path / "_build" / "doctrees",
                 buildername="dummy",
                 confoverrides={
-                    "extensions": ["myst_nb", "bilingual", "notebook_forms"],
+                    "extensions": ["myst_nb", "bilingual", "notebook_forms", "once_only"],
+                    "numfig": True,
                     "bilingual_edition": edition,
                     "exclude_patterns": ["_build"],
                     "myst_enable_extensions": ["dollarmath"],

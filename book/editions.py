@@ -36,10 +36,13 @@ from publishing import for_servers  # noqa: E402
 SHARED_MATHJAX = "../../_static/mathjax/tex-chtml-full.js"  # from en/_static or zh/_static
 
 # Without the check of addresses in notebooks' metadata, whose grammar takes seconds to load, and
-# with fewer searches for garbage: document trees are millions of objects that stay.
+# with fewer searches for garbage: document trees are millions of objects that stay. The first
+# argument gives way to the edition that takes longest, where processors are fewer than editions.
 JUPYTER_BOOK = """
-import gc, sys
+import gc, os, sys
 gc.set_threshold(100_000, 50, 50)
+if hasattr(os, "nice"):
+    os.nice(int(sys.argv.pop(1)))
 sys.modules["rfc3987_syntax"] = None
 from jupyter_book.cli.main import main
 main()
@@ -51,6 +54,7 @@ EDITIONS = {
     "en": ("en", "English", "en"),
     "zh": ("zh", "中文", "zh_CN"),
 }
+LONGEST = "both"
 
 
 def derived_config(edition: str, *, in_site: bool) -> dict[str, Any]:
@@ -121,7 +125,7 @@ def build_edition(source: Path, work: Path, edition: str, builder: str = "html")
     config = output / "_config.yml"
     derived = derived_config(edition, in_site=builder == "html")
     config.write_text(yaml.safe_dump(derived, allow_unicode=True), encoding="utf-8")
-    command = [sys.executable, "-c", JUPYTER_BOOK]
+    command = [sys.executable, "-c", JUPYTER_BOOK, "0" if edition == LONGEST else "3"]
     command += ["build", str(source), "-W"]
     command += ["--keep-going", "--config", str(config), "--path-output", str(output)]
     command += ["--builder", builder]
@@ -150,8 +154,8 @@ def build_edition(source: Path, work: Path, edition: str, builder: str = "html")
     return output / "_build" / builder
 
 
-def build_wheel(source: Path, site: Path) -> None:
-    """Puts the package beside the pages, as one file, for a notebook that was downloaded alone.
+def build_wheel(source: Path, target: Path) -> None:
+    """Makes the package one file in the folder `target`, for a notebook that was downloaded alone.
 
     Raises:
         RuntimeError: pip could not build it; the message holds what pip said.
@@ -164,7 +168,7 @@ def build_wheel(source: Path, site: Path) -> None:
             shutil.copy2(source / name, copy)
         command = [sys.executable, "-m", "pip", "wheel", "--no-deps", "--no-build-isolation"]
         done = subprocess.run(
-            [*command, "--disable-pip-version-check", "-w", str(site), folder],
+            [*command, "--disable-pip-version-check", "-w", str(target), folder],
             stdout=subprocess.PIPE,
             stderr=subprocess.STDOUT,
             text=True,
@@ -185,16 +189,20 @@ def build_site(source: Path, out: Path, *, clean: bool = False) -> Path:
     else:
         print("Rebuilding what changed.", flush=True)
     work.mkdir(parents=True, exist_ok=True)
+    shutil.rmtree(wheel := work / "wheel", ignore_errors=True)
     with ThreadPoolExecutor(len(EDITIONS)) as pool:
-        folders = list(pool.map(lambda edition: build_edition(source, work, edition), EDITIONS))
+        builds = [pool.submit(build_edition, source, work, edition) for edition in EDITIONS]
+        if (source / "pyproject.toml").exists():
+            build_wheel(source, wheel)
+        folders = [build.result() for build in builds]
     stamp.write_text(current)
     shutil.rmtree(site, ignore_errors=True)
     for folder, (inside, _, _) in zip(folders, EDITIONS.values(), strict=True):
         unneeded = shutil.ignore_patterns("reports", ".buildinfo", "objects.inv", "*macros.html")
         shutil.copytree(folder, site / inside, ignore=unneeded, dirs_exist_ok=True)
     runtime.copy_to(site)
-    if (source / "pyproject.toml").exists():
-        build_wheel(source, site)
+    if wheel.exists():
+        shutil.copytree(wheel, site, dirs_exist_ok=True)
     for_servers(site, [inside for inside, _, _ in EDITIONS.values()], site_url(os.environ))
     return site
 

@@ -4,6 +4,7 @@
   one: it is made once for a folder (templates/sbt-sidebar-nav.html).
 - A reference to a numbered figure of the same page looks in the tree at hand; Sphinx would load
   the whole page again for each.
+- Code is written by one formatter; Sphinx would make one, with a style sheet, for each cell.
 - Trees are searched without a generator at each level.
 
 The pages stay the same to the last byte.
@@ -15,11 +16,13 @@ from collections.abc import Callable, Iterator
 from typing import Any
 
 from docutils import nodes
+from pygments.formatter import Formatter
 from sphinx.addnodes import pending_xref
 from sphinx.application import Sphinx
 from sphinx.builders import Builder
 from sphinx.domains.std import StandardDomain
 from sphinx.environment import BuildEnvironment
+from sphinx.highlighting import PygmentsBridge
 
 # --- table of contents ------------------------------------------------------------------------
 
@@ -113,6 +116,29 @@ class NumberedReferences(StandardDomain):
         return super().resolve_xref(env, fromdocname, builder, typ, target, node, contnode)
 
 
+# --- code -------------------------------------------------------------------------------------
+
+
+def share_formatters(app: Sphinx) -> None:
+    """``builder-inited``: code with the same options is written by the same formatter."""
+    bridge = getattr(app.builder, "highlighter", None)  # builders without pages have none
+    if isinstance(bridge, PygmentsBridge):
+        bridge.get_formatter = shared(bridge.get_formatter)
+
+
+def shared(make: Callable[..., Formatter]) -> Callable[..., Formatter]:
+    """`make`, which is called once for the same options."""
+    made: dict[str, Formatter] = {}
+
+    def get_formatter(**options: Any) -> Formatter:
+        key = repr(sorted(options.items()))
+        if key not in made:
+            made[key] = make(**options)
+        return made[key]
+
+    return get_formatter
+
+
 # --- trees ------------------------------------------------------------------------------------
 
 FINDALL = nodes.Node.findall
@@ -170,5 +196,6 @@ def setup(app: Sphinx) -> dict[str, Any]:
     """Registers the extension."""
     nodes.Node.findall = findall
     app.add_domain(NumberedReferences, override=True)
+    app.connect("builder-inited", share_formatters)
     app.connect("html-page-context", Navigation(), priority=400)
     return {"version": "1", "parallel_read_safe": True, "parallel_write_safe": True}

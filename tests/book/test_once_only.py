@@ -1,14 +1,25 @@
 """What `once_only` remembers is what Sphinx, docutils and the theme would have made again."""
 
 from pathlib import Path
+from types import SimpleNamespace
 
 import once_only
 import pytest
 from docutils import nodes
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
-from once_only import CURRENT_ENTRY, CURRENT_PART, ENTRY, Navigation, findall, mark, unmark
+from once_only import (
+    CURRENT_ENTRY,
+    CURRENT_PART,
+    ENTRY,
+    Navigation,
+    findall,
+    mark,
+    share_formatters,
+    unmark,
+)
 from sphinx.environment import BuildEnvironment
+from sphinx.highlighting import PygmentsBridge
 
 KINDS = (nodes.paragraph, nodes.emphasis, nodes.section, nodes.strong)
 
@@ -106,6 +117,22 @@ def test_figures_of_the_page_at_hand_are_found_without_loading_it_again(read, mo
     assert counts[0] == counts[1]
 
 
+def test_code_is_written_by_one_formatter_for_the_same_options():
+    code = "def one(x):\n    return x  # 一\n"
+    options = ({}, {"linenos": "inline"}, {"hl_lines": [1]}, {"hl_lines": [2]})
+    plain, sharing = PygmentsBridge(), PygmentsBridge()
+    share_formatters(SimpleNamespace(builder=SimpleNamespace(highlighter=sharing)))
+    written = set()
+    for _ in range(2):
+        for chosen in options:
+            expected = plain.highlight_block(code, "python", **chosen)
+            assert sharing.highlight_block(code, "python", **chosen) == expected
+            assert sharing.get_formatter(**chosen) is sharing.get_formatter(**chosen)
+            written.add(expected)
+    assert len(written) == len(options)
+    share_formatters(SimpleNamespace(builder=SimpleNamespace()))
+
+
 def grown(shape: list) -> nodes.Element:
     """A tree with a node for each list, of a kind that depends on its length, and texts."""
     node = KINDS[len(shape) % len(KINDS)]("", classes=[str(len(shape))])
@@ -117,6 +144,7 @@ def grown(shape: list) -> nodes.Element:
 SHAPES = st.recursive(st.integers(0, 9), lambda inner: st.lists(inner, max_size=4), max_leaves=30)
 
 
+@settings(deadline=None)
 @given(st.lists(SHAPES, max_size=5))
 def test_nodes_are_found_as_docutils_finds_them(shape):
     tree = grown(shape)

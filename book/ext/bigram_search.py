@@ -38,9 +38,10 @@ class SearchBigrams(SearchEnglish):
     js_splitter_code = JS_SPLITTER
 
     def init(self, options: dict[str, str]) -> None:
-        """Prepares the stemmer; a book has few words and says them often."""
+        """Prepares stemmer and filter; a book has few words and says them often."""
         super().init(options)
         self.stem = cache(super().stem)
+        self.word_filter = cache(super().word_filter)
 
     def split(self, input: str) -> list[str]:
         """Splits a text into words, Chinese runs into characters and pairs."""

@@ -48,7 +48,9 @@ EDITIONS = {
     "zh": ("zh/", "中文", "中文版"),
 }
 
-ATTRIBUTE = re.compile(rf'\b(alt|title|aria-[a-z]+|data-label)="([^"<>]*{BAR}[^"<>]*)"')
+# Two steps: a search that begins with a choice would try it at each letter of a page.
+VALUE = re.compile(f'="([^"<>]*{BAR}[^"<>]*)"')
+ATTRIBUTE = re.compile(r"\b(alt|title|aria-[a-z]{1,20}|data-label)$")
 BEGIN, END = "bilingual-begin", "bilingual-end"
 BLOCK_BREAK = re.compile(r"^\+\+\+\s*(\{.*\})?\s*$")
 FENCE = re.compile(r"^\s{0,3}(`{3,}|~{3,}|:{3,})")
@@ -73,6 +75,13 @@ def language_of(tags: list[str], where: str) -> Language | None:
 def marked(text: str, language: Language) -> str:
     """Puts comment lines around `text`, from which `WrapLanguages` makes an element."""
     return f"% {BEGIN} {language}\n\n{text}\n\n% {END}\n"
+
+
+class Notebook(dict[str, Any]):
+    """A notebook with a short name: Sphinx writes down what an event brings, here megabytes."""
+
+    def __repr__(self) -> str:
+        return "Notebook"
 
 
 def select_notebook(notebook: dict[str, Any], edition: str, docname: str) -> None:
@@ -128,7 +137,7 @@ def select_source(app: Sphinx, docname: str, source: list[str]) -> None:
     if not app.env.doc2path(docname).endswith(".ipynb"):
         source[0] = select_markdown(source[0], edition, docname)
         return
-    notebook = json.loads(source[0])
+    notebook = Notebook(json.loads(source[0]))
     select_notebook(notebook, edition, docname)
     app.emit("notebook-read", docname, notebook)
     source[0] = json.dumps(notebook, ensure_ascii=False)
@@ -353,11 +362,14 @@ def split_attributes(
     context["root_title"] = plain(context.get("root_title", ""), edition)
 
     def split(match: re.Match[str]) -> str:
-        parts = (plain(part, edition) for part in bilingual_parts(match[2]))
-        return f'{match[1]}="{": ".join(parts)}"'
+        name = match.string[max(match.start() - 30, 0) : match.start()]
+        if not ATTRIBUTE.search(name):
+            return match[0]
+        parts = (plain(part, edition) for part in bilingual_parts(match[1]))
+        return f'="{": ".join(parts)}"'
 
     if BAR in context.get("body", ""):
-        context["body"] = ATTRIBUTE.sub(split, context["body"])
+        context["body"] = VALUE.sub(split, context["body"])
 
 
 def bilingual_parts(text: str) -> list[str]:

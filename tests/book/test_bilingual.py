@@ -1,4 +1,5 @@
 from copy import deepcopy
+from types import SimpleNamespace
 
 import pytest
 from bilingual import (
@@ -8,6 +9,7 @@ from bilingual import (
     plain,
     select_markdown,
     select_notebook,
+    split_attributes,
     translate_citations,
 )
 from docutils import nodes
@@ -203,3 +205,16 @@ def test_citations_join_names_in_the_language_of_the_paragraph(language, expecte
     tree += block
     translate_citations(None, tree, "page")
     assert tree.astext() == expected
+
+
+def test_attributes_of_pages_speak_the_language_of_the_edition():
+    body = (
+        '<img alt="A disc ｜ 圆盘" src="a.png"><svg aria-label="Curves: one ｜ 一"></svg>'
+        '<b title="T ｜ 题" data-label="L ｜ 标" data-alt="x" data-code="C ｜ 码" halt="H ｜ 停">'
+    )
+    app = SimpleNamespace(config=SimpleNamespace(bilingual_edition="zh"))
+    split_attributes(app, "page", "page.html", context := {"body": body}, None)
+    assert context["body"] == (
+        '<img alt="圆盘" src="a.png"><svg aria-label="一"></svg>'
+        '<b title="题" data-label="标" data-alt="x" data-code="C ｜ 码" halt="H ｜ 停">'
+    )

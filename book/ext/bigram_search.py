@@ -15,6 +15,7 @@ from sphinx.application import Sphinx
 from sphinx.search.en import SearchEnglish
 
 HAN = "\u3400-\u4dbf\u4e00-\u9fff\uf900-\ufaff"
+CHINESE = re.compile(f"[{HAN}]")
 RUN = re.compile(rf"([{HAN}]+)|([^\W{HAN}]+)")
 
 # The query needs only the pairs: a page that has them all has the word.
@@ -40,8 +41,12 @@ class SearchBigrams(SearchEnglish):
     def init(self, options: dict[str, str]) -> None:
         """Prepares stemmer and filter; a book has few words and says them often."""
         super().init(options)
-        self.stem = cache(super().stem)
+        self.stem = cache(self._stem)
         self.word_filter = cache(super().word_filter)
+
+    def _stem(self, word: str) -> str:
+        """Chinese is not inflected; the stemmer would look for English endings."""
+        return word if CHINESE.match(word) else super().stem(word)
 
     def split(self, input: str) -> list[str]:
         """Splits a text into words, Chinese runs into characters and pairs."""

@@ -88,7 +88,7 @@ def write_site(site: Path, network: nn.Module) -> None:
     html = html.replace("<div ", f'<div data-files="{runtime.FOLDER}/" ', 1)
     (site / "index.html").write_text(PAGE.format(html), encoding="utf-8")
     runtime.copy_to(site)
-    for name in ("book.js", "live.js"):
+    for name in ("book.js", "live.js", "live-brush.js"):
         shutil.copy(runtime.ROOT / "book" / "static" / name, site / "_static")
 
 

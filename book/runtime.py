@@ -25,11 +25,19 @@ WEIGHTS = ROOT / "segedu" / "models" / "trained"
 FOLDER = "_static/live"  # in the site, once for all editions
 EXPORT = """
 import sys
+from pathlib import Path
 from segedu.engine.export import half_onnx
+from segedu.engine.export_clicks import click_files, part_paths
 from segedu.files import write_bytes
-from segedu.models import get_model
+from segedu.models import get_model, list_models
 model, weights, target = sys.argv[1:]
-write_bytes(target, half_onnx(get_model(model, weights=weights)))
+network = get_model(model, weights=weights)
+if list_models()[model].task == "promptable":
+    for part, data in click_files(network).items():
+        write_bytes(part_paths(target)[part], data)
+else:
+    write_bytes(target, half_onnx(network))
+Path(target).with_suffix(".whole").touch()
 """
 NETWORK = re.compile(r'data-network="([\w/]+)" data-sha256="(\w+)"')
 
@@ -91,24 +99,25 @@ def unpack(archive: Path, target: Path) -> None:
                 raise
 
 
-def network(name: str) -> Path:
-    """The file of a network with weights of the package, such as ``scenes/unet``.
+def network(name: str) -> list[Path]:
+    """The file of a network with weights of the package, such as ``scenes/unet``, or its two.
 
-    It is written again when the weights, the networks or the exporter have changed.
+    They are written again when the weights, the networks or the exporter have changed.
     """
     sources = [
         ROOT / "segedu" / "engine" / "export.py",
+        ROOT / "segedu" / "engine" / "export_clicks.py",
         *sorted((ROOT / "segedu" / "models").rglob("*.py")),
         WEIGHTS / f"{name}.pt",
         ROOT / "requirements.txt",
     ]
     digest = hashlib.sha256(b"".join(path.read_bytes() for path in sources)).hexdigest()
     target = cache() / "networks" / digest[:16] / f"{name}.onnx"
-    if not target.exists():
+    if not target.with_suffix(".whole").exists():
         which, model = name.split("/")
         command = [sys.executable, "-c", EXPORT, model, which, str(target)]
         subprocess.run(command, cwd=ROOT, check=True)
-    return target
+    return sorted(target.parent.glob(f"{target.stem}.*onnx"))
 
 
 def copy_to(site: Path) -> None:
@@ -138,6 +147,7 @@ def copy_to(site: Path) -> None:
                 f"{name}: a page shows an answer of other weights than the package has; execute "
                 "its chapter again"
             )
-        file = target / f"{name}.onnx"
-        file.parent.mkdir(exist_ok=True)
-        shutil.copyfile(network(name), file)
+        for file in network(name):
+            copy = target / name.rpartition("/")[0] / file.name
+            copy.parent.mkdir(exist_ok=True)
+            shutil.copyfile(file, copy)

@@ -396,6 +396,8 @@ TABLE: dict[str, tuple[Callable[[], object], type[Exception], str]] = {
     "shown_classes": (lambda: viz.shown_classes([{}]), ValueError, "sample must have mask, masks"),
     "frames": (lambda: viz.frames([IMAGE], ["one"], "a ｜ 甲"), ValueError, "2 to 12"),
     "live": (lambda: viz.live({}, {}, {}), ValueError, "one or two, got 0"),
+    "live_clicks": (lambda: viz.live_clicks(MODEL, {}), TypeError, "promptable.*sam_tiny, got"),
+    "Clicking": (lambda: viz.Clicking(MODEL, IMAGE), TypeError, "promptable.*sam_tiny, got"),
     "explore": (lambda: viz.explore(lambda v: IMAGE, [1], "a ｜ 甲"), ValueError, "2 to 12"),
     "source": (lambda: viz.source(3), TypeError, "3|int"),
     # data

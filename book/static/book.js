@@ -62,6 +62,7 @@ for (const figure of document.querySelectorAll(".segedu-live[data-files]")) {
   };
   says("waiting");
   button.hidden = false;
+  figure.classList.add("is-ready");
   button.addEventListener("click", () => {
     if (window.location.protocol === "file:") says("disk");
     else import(live).then(({ start }) => start(figure, says), () => says("missing"));

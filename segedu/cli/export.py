@@ -25,8 +25,14 @@ REASONS = {
     "would freeze at those of the example",
     "panoptic": "it puts its segments together one after the other, and the exporter would freeze "
     "their number at that of the example",
-    "promptable": "its image encoder, prompts and masks are called apart and not as one graph",
     "volume": "the command reads checkpoints of images only",
+}
+#: What the files of a promptable network say of themselves; see `segedu.engine.export_clicks`.
+CLICKS = {
+    "preprocessing": "image = pixels / 255, channels first, RGB, resized until its longer side is "
+    "that of size; the encoder normalises and pads it",
+    "postprocessing": "a mask is where its logits are above 0: mask 0 after several clicks, the "
+    "one of masks 1 to 3 with the largest iou after the first; its low_res is the next mask",
 }
 
 
@@ -56,6 +62,7 @@ def run(options: argparse.Namespace) -> None:
     import segedu
     from segedu.cli.results import network_input
     from segedu.engine.export import INPUT, OUTPUT, export_onnx
+    from segedu.engine.export_clicks import export_clicks, part_paths
     from segedu.engine.export_objects import export_detector
     from segedu.models import list_models
     from segedu.models.mask_rcnn import MaskRCNN
@@ -63,16 +70,28 @@ def run(options: argparse.Namespace) -> None:
     out = user_path(options.out)
     if out.suffix.lower() != ".onnx":
         raise ValueError(f"--out: {out} must end in .onnx")
-    if out.exists() and not options.force:
-        raise FileExistsError(f"{out} is there already: --force replaces it")
     if min(options.size) < 64:
         raise ValueError(f"--size must be 64 at least, got {options.size}")
     model, state = load_model(options.checkpoint, "cpu")
     name = state["network"]["name"]
     kind = list_models()[name].task
     is_rcnn = isinstance(model, MaskRCNN)
+    for file in [*part_paths(out).values()] if kind == "promptable" else [out]:
+        if file.exists() and not options.force:
+            raise FileExistsError(f"{file} is there already: --force replaces it")
     if kind in REASONS and not is_rcnn:
         raise ValueError(f"{name} cannot be exported: {REASONS[kind]}")
+    if kind == "promptable":
+        if options.reference:
+            raise ValueError("--reference: `python -m segedu monitor` knows no promptable networks")
+        about = {"task": kind, "network": name, "segedu": segedu.__version__}
+        files, difference = export_clicks(model, out, about | CLICKS)
+        sizes = " and ".join(f"{file} ({_size(file)})" for file in files)
+        print(
+            f"{sizes}: images whose longer side is {model.image_size} pixels, any number of "
+            f"clicks; they differ from PyTorch by {difference:.1e} of the largest value at most"
+        )
+        return
     known = network_input(state)
     reference = _reference(options.reference, known.channels) if options.reference else None
     metadata = {

@@ -55,6 +55,9 @@ def read_contract(about: Mapping[str, str], name: str = "the file") -> Contract:
         ValueError: if something is missing, unreadable or does not fit together.
     """
     entries = {key: _parsed(text) for key, text in about.items()}
+    task = entries.get("task", "semantic")  # whose lack is told with that of others
+    if task not in ("semantic", "instance"):
+        raise ValueError(f"{name} is for {task} segmentation, not semantic or instance")
     try:
         size = None if entries["size"] == "any" else _integers(entries["size"])
         image_size = _integers(entries["image_size"]) if entries["image_size"] else None
@@ -78,8 +81,6 @@ def read_contract(about: Mapping[str, str], name: str = "the file") -> Contract:
         ) from None
     except (TypeError, ValueError) as error:
         raise ValueError(f"{name} holds metadata that cannot be read ({error})") from None
-    if contract.task not in ("semantic", "instance"):
-        raise ValueError(f"{name} is for {contract.task} segmentation, not semantic or instance")
     if len(contract.classes) != len(contract.colors) or not 1 < len(contract.classes) <= 256:
         raise ValueError(
             f"{name} must name 2 to 256 classes and as many colours, got {len(contract.classes)} "

@@ -106,11 +106,17 @@ def half_onnx(model: nn.Module, channels: int = 3, size: tuple[int, int] = (128,
         ExportError: if the network cannot be exported, or the file computes something else.
         ImportError: if a package of the extra ``deploy`` is missing.
     """
-    onnx = import_extra("onnx")
     model = _exportable(model.eval())
     free = {2: "H", 3: "W"}
     images = torch.zeros(1, channels, *size)
-    data = convert(model, (images,), {INPUT: free, OUTPUT: free}, fold=False)
+    data = halved(convert(model, (images,), {INPUT: free}, {OUTPUT: free}, fold=False))
+    compare(model, data, channels, [size, (size[0] + 32, size[1] + 64)], several=False)
+    return data
+
+
+def halved(data: bytes) -> bytes:
+    """An ONNX file that keeps its weights in half precision, those that it holds exactly."""
+    onnx = import_extra("onnx")
     file = onnx.load_from_string(data)
     for number, weight in enumerate(file.graph.initializer):
         values = onnx.numpy_helper.to_array(weight)
@@ -121,9 +127,7 @@ def half_onnx(model: nn.Module, channels: int = 3, size: tuple[int, int] = (128,
         weight.CopyFrom(onnx.numpy_helper.from_array(halves, inner))
         cast = onnx.helper.make_node("Cast", [inner], [name], to=onnx.TensorProto.FLOAT)
         file.graph.node.insert(0, cast)
-    data = file.SerializeToString()
-    compare(model, data, channels, [size, (size[0] + 32, size[1] + 64)], several=False)
-    return data
+    return file.SerializeToString()
 
 
 def write_onnx(path: str | Path, data: bytes, metadata: Mapping[str, Any]) -> Path:
@@ -170,19 +174,28 @@ def compare(
                 f"the file gives {tuple(found.shape)} for {tuple(images.shape)}, the network "
                 f"{tuple(wanted.shape)}"
             )
-        # Not a number, if either has one.
-        difference = ((found - wanted).abs().max() / wanted.abs().max().clamp(min=1e-12)).item()
-        if not difference <= TOLERANCE:
-            raise ExportError(
-                f"the file computes something else: its logits differ by {difference:.1e} of the "
-                f"largest, allowed are {TOLERANCE:g}"
-            )
-        largest = max(largest, difference)
+        largest = max(largest, difference(found, wanted))
     return largest
 
 
-def runner(data: bytes) -> Callable[[Tensor], list[Tensor]]:
-    """A function from what goes into a file to what comes out, by onnxruntime.
+def difference(found: Tensor, wanted: Tensor, what: str = "logits") -> float:
+    """The largest difference of what a file gives, relative to the largest of what is wanted.
+
+    Raises:
+        ExportError: if it is more than `TOLERANCE`, or not a number; it says ``what`` differs.
+    """
+    # Not a number, if either has one.
+    share = ((found - wanted).abs().max() / wanted.abs().max().clamp(min=1e-12)).item()
+    if not share <= TOLERANCE:
+        raise ExportError(
+            f"the file computes something else: its {what} differ by {share:.1e} of the largest, "
+            f"allowed are {TOLERANCE:g}"
+        )
+    return share
+
+
+def runner(data: bytes) -> Callable[..., list[Tensor]]:
+    """A function from what goes into a file, in its order, to what comes out, by onnxruntime.
 
     Raises:
         ExportError: if the file cannot be run, here or in the function.
@@ -200,9 +213,11 @@ def runner(data: bytes) -> Callable[[Tensor], list[Tensor]]:
 
     providers = ["CPUExecutionProvider"]
     session = asked(lambda: runtime.InferenceSession(data, silent, providers=providers))
+    names = [entry.name for entry in session.get_inputs()]
 
-    def run(images: Tensor) -> list[Tensor]:
-        found = asked(lambda: session.run(None, {INPUT: images.numpy()}))
+    def run(*inputs: Tensor) -> list[Tensor]:
+        given = {name: x.numpy() for name, x in zip(names, inputs, strict=True)}
+        found = asked(lambda: session.run(None, given))
         return [torch.from_numpy(array) for array in found]
 
     return run
@@ -268,13 +283,14 @@ def _converted(
     free = ({0: "N"} if several else {}) | ({2: "H", 3: "W"} if dynamic else {})
     device = next(model.parameters()).device
     images = torch.zeros(2 if several else 1, channels, *size, device=device)
-    return convert(model, (images,), {INPUT: free, OUTPUT: free})
+    return convert(model, (images,), {INPUT: free}, {OUTPUT: free})
 
 
 def convert(
     model: nn.Module,
     arguments: tuple[Any, ...],
-    free: Mapping[str, Mapping[int, str]],
+    inputs: Mapping[str, Mapping[int, str]],
+    outputs: Mapping[str, Mapping[int, str]],
     *,
     fold: bool = True,
 ) -> bytes:
@@ -282,8 +298,9 @@ def convert(
 
     Args:
         model: the network.
-        arguments: that it is called with, of which one is a tensor.
-        free: the names of this tensor and of the outputs, and the axes whose lengths are free.
+        arguments: that it is called with.
+        inputs: the names of the tensors among them, and the axes whose lengths are free.
+        outputs: the same of what it gives.
         fold: put batch normalisations into the convolutions before them, whose weights change.
 
     Raises:
@@ -292,7 +309,6 @@ def convert(
     file = io.BytesIO()
     logger = logging.getLogger("torch.onnx")
     before, logger.disabled = logger.disabled, True
-    name, *outputs = free
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")  # of the tracer; what it got wrong, `compare` finds
@@ -300,9 +316,11 @@ def convert(
                 model,
                 arguments,
                 file,
-                input_names=[name],
-                output_names=outputs,
-                dynamic_axes={name: dict(axes) for name, axes in free.items()},
+                input_names=[*inputs],
+                output_names=[*outputs],
+                dynamic_axes={
+                    name: dict(axes) for name, axes in (*inputs.items(), *outputs.items())
+                },
                 opset_version=OPSET,
                 dynamo=False,
                 do_constant_folding=fold,

@@ -121,10 +121,10 @@ def export_detector(
 
 def _converted(model: MaskRCNN, size: tuple[int, int]) -> bytes:
     image = torch.zeros(len(model.settings.image_mean), *size)
-    free = {INPUT: {1: "H", 2: "W"}, "boxes": {0: "D"}, "labels": {0: "D"}, "scores": {0: "D"}}
+    found = {"boxes": {0: "D"}, "labels": {0: "D"}, "scores": {0: "D"}}
     if model.has_masks:
-        free["masks"] = {0: "D", 2: "H", 3: "W"}
-    return convert(as_torchvision(model), ([image],), free)
+        found["masks"] = {0: "D", 2: "H", 3: "W"}
+    return convert(as_torchvision(model), ([image],), {INPUT: {1: "H", 2: "W"}}, found)
 
 
 @torch.no_grad()

@@ -132,7 +132,7 @@ class ImageEncoder(nn.Module):
 
     def forward(self, batch: Tensor) -> Tensor:
         """(N, 3, S, S) -> (N, out_width, S/16, S/16)."""
-        x = self.embed(batch).movedim(1, -1) + self.position  # (N, S/16, S/16, width)
+        x = self.embed(batch).movedim(1, 3) + self.position  # (N, S/16, S/16, width)
         for layer in self.layers:
             x = layer(x)
-        return self.neck(x.movedim(-1, 1))
+        return self.neck(x.movedim(3, 1))

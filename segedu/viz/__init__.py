@@ -1,6 +1,7 @@
 """Pictures: overlays, charts, tables and explorers. It draws arrays and knows no model by name."""
 
 from segedu.viz.architecture import architecture, shapes
+from segedu.viz.clicks import Clicking, live_clicks
 from segedu.viz.convolutions import effective_receptive_field, kernel, receptive_field
 from segedu.viz.curves import learning_curves, live_curves, schedules
 from segedu.viz.distributions import box_plot, cumulative, distribution, scatter
@@ -29,6 +30,7 @@ from segedu.viz.tables import table
 
 __all__ = [
     "BINARY_COLORS",
+    "Clicking",
     "ERROR_COLORS",
     "Layer",
     "architecture",
@@ -50,6 +52,7 @@ __all__ = [
     "learning_curves",
     "legend",
     "live",
+    "live_clicks",
     "live_curves",
     "overlay",
     "overlay_instances",

@@ -7,26 +7,35 @@ Where the script is not, as in Jupyter or on paper, the still picture stands alo
 ids and no script, and the same arguments give the same bytes.
 """
 
-import base64
-import io
 import json
 import os
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
 from html import escape
 from typing import Any, NamedTuple
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
-from PIL import Image
 from torch import nn
 
 from segedu.viz.explorers import LIVE
 from segedu.viz.grids import bilingual, color_key, pictures
+from segedu.viz.live_frame import (
+    MAX_SIDE,
+    LiveFigure,
+    Range,
+    button,
+    canvas,
+    choices,
+    data_uri,
+    frame,
+    help_text,
+    parts,
+    picture_choices,
+    slider,
+)
 from segedu.viz.overlays import BINARY_COLORS, binary_errors, overlay, to_image
 
-MAX_SIDE = 256  # pixels; an answer must come while a finger moves, on a phone, too
 Color = tuple[int, int, int]
 
 
@@ -36,16 +45,6 @@ class Layer(NamedTuple):
     mask: NDArray[np.bool_]  #: where the object is seen, (H, W)
     image: Any
     truth: NDArray
-
-
-class Range(NamedTuple):
-    """A slider: its name, lowest and highest value, step, and the value that changes nothing."""
-
-    name: str
-    low: float
-    high: float
-    step: float
-    start: float
 
 
 class Hounsfield(NamedTuple):
@@ -75,6 +74,7 @@ SLIDERS = {
     "scale": Range("picture size ｜ 图片大小", 0.5, 2, 0.05, 1),
     "threshold": Range("threshold ｜ 阈值", 0.02, 0.98, 0.02, 0.5),
 }
+BRUSH = Range("brush size ｜ 画笔大小", 4, 40, 1, 18)  # across, in percent of the height
 #: Brushes that are no pattern: they change what is there.
 TOOLS = {
     "blur": "blur ｜ 模糊",
@@ -84,23 +84,6 @@ TOOLS = {
 }
 GREY = {"grey ｜ 灰色": np.full((8, 8, 3), 128, np.uint8)}
 
-_SAYS = {
-    "elsewhere": "In the built book a button here runs the network. ｜ "
-    "在构建好的书里，这里有一个按钮，可以运行网络。",
-    "waiting": "On your device alone; 15 MB, loaded once. ｜ "
-    "只在你的设备上计算；15 MB，只加载一次。",
-    "loading": "Loading 15 MB … ｜ 正在加载 15 MB……",
-    "starting": "Starting the network … ｜ 正在启动网络……",
-    "missing": "A file of the network is not on this server; the picture stays as it is. ｜ "
-    "服务器上没有网络的文件，图片保持原样。",
-    "damaged": "A file of the network is damaged; the picture stays as it is. ｜ "
-    "网络的文件已损坏，图片保持原样。",
-    "disk": "Browsers run no network in a page opened from disk: type make serve, and open the "
-    "address that it prints. ｜ 浏览器不让从磁盘打开的网页运行网络：请输入 make serve，"
-    "再打开它给出的地址。",
-    "unable": "This browser is too old for it: it has no WebAssembly with SIMD. ｜ "
-    "浏览器太旧，没有 WebAssembly SIMD，无法运行。",
-}
 _HELP = {
     "paint": "Paint here. Painted pixels do not count in the numbers. ｜ "
     "在这里涂抹。涂过的像素不计入数字。",
@@ -114,20 +97,6 @@ _NUMBERS = {
     "class-iou": "IoU",
     "changed": "pixels changed ｜ 改变的像素",
 }
-
-
-@dataclass(frozen=True, repr=False)
-class LiveFigure:
-    """A finished figure; a notebook shows its ``html``."""
-
-    html: str
-    names: tuple[str, ...]
-
-    def _repr_html_(self) -> str:
-        return self.html
-
-    def __repr__(self) -> str:
-        return f"LiveFigure({', '.join(map(repr, self.names))})"
 
 
 def live(
@@ -179,21 +148,17 @@ def live(
         about["hounsfield"] = [window.low, window.high]
     stage = "".join(
         (
-            _panels(networks, target),
-            _choices("picture", dict.fromkeys(images, "")) if len(images) > 1 else "",
+            _panels(networks, target, truth.shape),
+            picture_choices(images),
             _brushes(brushes, tools, _movable(images, [*colors])),
-            "".join(_slider(name, about) for name, about in ranges.items()),
-            _button("reset", "as it was ｜ 恢复原样"),
-            "".join(_parts(*parts) for parts in images.values()),
+            slider("size", BRUSH),
+            "".join(slider(name, about) for name, about in ranges.items()),
+            button("reset", "as it was ｜ 恢复原样"),
+            "".join(_parts(*picture) for picture in images.values()),
         )
     )
     legend = color_key(colors if target is None else BINARY_COLORS)
-    html = (
-        f'<div class="segedu-live" data-about="{escape(json.dumps(about))}">'
-        f'<div class="segedu-live-still">{still}</div>'
-        f'<div class="segedu-live-stage" hidden>{stage}</div>{_start()}{legend}</div>'
-    )
-    return LiveFigure(html, tuple(networks))
+    return LiveFigure(frame("brush", about, still, stage, legend), tuple(networks))
 
 
 def _check(
@@ -276,7 +241,7 @@ def _drawn(
 # --- HTML ---------------------------------------------------------------------------------------
 
 
-def _panels(networks: Mapping[str, nn.Module], target: int | None) -> str:
+def _panels(networks: Mapping[str, nn.Module], target: int | None, size: tuple[int, int]) -> str:
     shown = ("iou", "changed") if target is None else ("precision", "recall", "class-iou")
     numbers = "".join(
         f'<span class="segedu-live-number">{bilingual(_NUMBERS[key])} '
@@ -287,31 +252,16 @@ def _panels(networks: Mapping[str, nn.Module], target: int | None) -> str:
         "a picture to paint on: arrow keys move the brush, space paints ｜ "
         "可以涂抹的图片：方向键移动画笔，空格键涂抹"
     )
-    panels = [
-        f'<figure><canvas data-panel="picture" tabindex="0" role="application" '
-        f'aria-label="{escape(keys)}"></canvas><figcaption>{_said("help", _HELP, "paint")}'
-        "</figcaption></figure>"
-    ]
+    painted = f'data-panel="picture" tabindex="0" role="application" aria-label="{escape(keys)}"'
+    panels = [f"<figure>{canvas(size, painted)}{help_text(_HELP, 'paint')}</figure>"]
     for name, model in networks.items():
-        trained = model.trained
+        trained, drawn = model.trained, f'role="img" aria-label="{escape(name)}"'
         panels.append(
             f'<figure data-network="{trained.file}" data-sha256="{trained.sha256}" '
             f'data-norm="{escape(json.dumps([trained.mean, trained.std]))}">'
-            f'<canvas role="img" aria-label="{escape(name)}"></canvas><figcaption>'
-            f"{bilingual(name)}<br>{numbers}</figcaption></figure>"
+            f"{canvas(size, drawn)}<figcaption>{bilingual(name)}<br>{numbers}</figcaption></figure>"
         )
     return f'<div class="segedu-live-panels">{"".join(panels)}</div>'
-
-
-def _choices(control: str, names: Mapping[str, str]) -> str:
-    """Radio buttons in a row, the first one chosen; of each its name and what stands before it."""
-    chips = "".join(
-        f'<label><input type="radio" data-control="{control}" value="{number}"'
-        f"{' checked' if number == 0 else ''}>{before}<span>{bilingual(name)}</span></label>"
-        for number, (name, before) in enumerate(names.items())
-    )
-    group = {"picture": "picture ｜ 图片", "brush": "brush ｜ 画笔"}[control]
-    return f'<div role="radiogroup" aria-label="{group}">{chips}</div>'
 
 
 def _movable(images: Mapping[str, Sequence[Any]], names: Sequence[str]) -> list[str]:
@@ -323,17 +273,15 @@ def _movable(images: Mapping[str, Sequence[Any]], names: Sequence[str]) -> list[
 
 def _brushes(patterns: Mapping[str, Any], tools: Sequence[str], movable: Sequence[str]) -> str:
     """What one can paint with; the tools that are no pattern say so in their mark."""
-    chips = {
-        name: f'<img alt="" data-pattern width="20" height="20" src="{_data(to_image(pattern))}">'
-        for name, pattern in patterns.items()
-    }
+    mark = '<img alt="" data-pattern width="20" height="20" src="{}">'
+    chips = {name: mark.format(data_uri(to_image(colors))) for name, colors in patterns.items()}
     for tool in (*tools, "erase"):
         chips[TOOLS[tool]] = f'<i data-tool="{tool}"></i>'
     if movable:
         both = [name.split(" ｜ ") for name in movable]
         english, chinese = ("/".join(parts[place] for parts in both) for place in (0, -1))
         chips[TOOLS["move"].format(english, chinese)] = '<i data-tool="move"></i>'
-    return _choices("brush", chips)
+    return choices("brush", "brush ｜ 画笔", chips)
 
 
 def _window_ranges(window: Hounsfield | None) -> dict[str, Range]:
@@ -345,67 +293,16 @@ def _window_ranges(window: Hounsfield | None) -> dict[str, Range]:
     }
 
 
-def _slider(name: str, about: Range) -> str:
-    return (
-        f'<label class="segedu-live-slider"><span>{bilingual(about.name)}</span>'
-        f'<input type="range" data-control="{name}" min="{about.low}" max="{about.high}" '
-        f'step="{about.step}" value="{about.start}"><output>{about.start}</output></label>'
-    )
-
-
-def _button(control: str, name: str) -> str:
-    return f'<button type="button" data-control="{control}">{bilingual(name)}</button>'
-
-
 def _parts(image: Any, truth: NDArray, layer: Layer | None = None) -> str:
     """The exact pixels of a picture, hidden."""
-    parts = {"image": to_image(image), "truth": np.asarray(truth, np.uint8)}
+    pixels = {"image": to_image(image), "truth": np.asarray(truth, np.uint8)}
     if layer is not None:
-        parts |= {
+        pixels |= {
             "mask": np.asarray(layer.mask, np.uint8) * 255,
             "image-without": to_image(layer.image),
             "truth-without": np.asarray(layer.truth, np.uint8),
         }
-    images = "".join(
-        f'<img alt="" data-part="{part}" src="{_data(pixels)}">' for part, pixels in parts.items()
-    )
-    return f"<div hidden data-picture>{images}</div>"
-
-
-def _data(pixels: NDArray[np.uint8]) -> str:
-    """An image as a data URI that keeps every pixel."""
-    file, picture = io.BytesIO(), Image.fromarray(pixels)
-    if pixels.ndim == 2:
-        kind = "png"
-        picture.save(file, "PNG", optimize=True)
-    else:
-        kind = "webp"
-        picture.save(file, "WEBP", lossless=True, quality=100, method=6)
-    return f"data:image/{kind};base64,{base64.b64encode(file.getvalue()).decode()}"
-
-
-def _said(name: str, texts: Mapping[str, str], shown: str) -> str:
-    """Texts of which one is shown; the script shows another one by its key."""
-    return "".join(
-        f'<span data-{name}="{key}"{"" if key == shown else " hidden"}>{bilingual(text)}</span>'
-        for key, text in texts.items()
-    )
-
-
-def _start() -> str:
-    """The button, which the script shows, and all that can be said about it."""
-    said = _said("says", _SAYS, "elsewhere")
-    progress = '<progress max="15" value="0" aria-label="loaded ｜ 已加载" hidden></progress>'
-    time = "one answer takes <b>–</b> ms ｜ 一次回答用时 <b>–</b> 毫秒"
-    english, chinese = time.split(" ｜ ")
-    return (
-        '<div class="segedu-live-start" style="text-align:center;margin-top:0.8em">'
-        '<button type="button" data-control="start" hidden>'
-        f"{bilingual('▶ Run the network here ｜ ▶ 在这里运行网络')}</button> "
-        f'{progress} <span role="status">{said}<span data-says="running" hidden>'
-        f'<span class="lang-en" lang="en">{english}</span> '
-        f'<span class="lang-zh" lang="zh-CN">{chinese}</span></span></span></div>'
-    )
+    return parts(pixels)
 
 
 # --- with a kernel ------------------------------------------------------------------------------

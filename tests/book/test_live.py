@@ -355,6 +355,39 @@ def test_what_is_loaded_is_shown_until_it_is_there(page, address):
     assert bar.is_hidden()
 
 
+ROOM = """() => {
+    const { offsetTop, offsetHeight } = document.querySelector(".segedu-live");
+    return [offsetTop, offsetHeight, document.documentElement.scrollHeight];
+}"""
+
+
+@pytest.mark.parametrize("width", [390, 900])
+@pytest.mark.parametrize("name", ["one", "two", "ct"])
+def test_nothing_below_moves_when_it_starts(browser, address, name, width):
+    context = browser.new_context(viewport={"width": width, "height": 900})
+    page = context.new_page()
+    page.goto(f"{address}{name}-light.html")
+    page.wait_for_selector(".segedu-live.is-ready")
+    before = page.evaluate(ROOM)
+    assert page.locator('[data-control="start"]').is_visible()
+    press(page)
+    assert page.evaluate(ROOM) == before
+    context.close()
+
+
+def test_the_brush_has_the_size_of_its_slider(live, scene):
+    places = {}
+    for size in (4, 36):
+        live.locator('input[data-control="size"]').fill(str(size))
+        drag(live, (0.3, 0.5), (0.3, 0.5))
+        painted = array(live, "painted").sum()
+        radius = size / 200 * scene.image.shape[0]
+        assert painted == pytest.approx(np.pi * radius**2, rel=0.2)
+        places[size] = painted
+        live.click('[data-control="reset"]')
+    assert places[36] > 50 * places[4]
+
+
 def test_a_mouse_shows_what_the_brush_will_cover(live):
     def pixels() -> list[int]:
         return live.evaluate(
@@ -519,14 +552,16 @@ def test_it_is_accessible_while_it_runs(page, address, name, theme):
     assert [(v["id"], v["nodes"][0]["html"][:200]) for v in violations] == []
 
 
+def heap(page: Page) -> float:
+    """What a page uses after its garbage is collected, in MB."""
+    session = page.context.new_cdp_session(page)
+    session.send("HeapProfiler.collectGarbage")
+    found = session.send("Runtime.getHeapUsage")
+    session.detach()
+    return (found["usedSize"] + found.get("backingStorageSize", 0)) / 1e6
+
+
 def test_many_strokes_leave_nothing_behind(live):
-    session = live.context.new_cdp_session(live)
-
-    def used() -> float:
-        session.send("HeapProfiler.collectGarbage")
-        found = session.send("Runtime.getHeapUsage")
-        return (found["usedSize"] + found.get("backingStorageSize", 0)) / 1e6
-
     strokes = """async (count) => {
         const figure = document.querySelector(".segedu-live").segeduLive;
         for (let n = 0; n < count; n++) {
@@ -535,9 +570,9 @@ def test_many_strokes_leave_nothing_behind(live):
         }
     }"""
     live.evaluate(strokes, 20)
-    before = used()
+    before = heap(live)
     live.evaluate(strokes, 200)
-    assert used() < before + 10  # MB; one answer is 1.2
+    assert heap(live) < before + 10  # MB; one answer is 1.2
 
 
 def test_an_answer_takes_little_more_than_pytorchs(live, network, record_property):
@@ -567,10 +602,13 @@ def test_it_runs_in_every_edition_of_the_book(site, page, folder):
         tab = Tab(page, address)
         for name in sorted(pages):
             tab.open(name)
-            assert press(page).locator("canvas").count() >= 2
+            figure = press(page).first
+            assert figure.locator("canvas").count() >= 2
+            if figure.get_attribute("data-kind") == "clicks":
+                figure.locator('[data-panel="picture"]').click()
             settle(page)
-            shown = page.locator("[data-shows]").all_inner_texts()
-            assert all(text[0].isdigit() for text in shown), (name, shown)
+            shown = figure.locator("[data-shows]").all_inner_texts()
+            assert shown[0][0].isdigit(), (name, shown)
             assert tab.faults == [], name
 
 
@@ -616,7 +654,8 @@ def test_a_figure_of_other_weights_stops_the_build(folder, tmp_path):
 
 
 def test_a_network_is_written_again_when_what_makes_it_changes(monkeypatch, tmp_path):
-    files = ["engine/export.py", "models/yolact/network.py", "models/trained/scenes/unet.pt"]
+    files = ["engine/export.py", "engine/export_clicks.py", "models/yolact/network.py"]
+    files += ["models/trained/scenes/unet.pt"]
     sources = [tmp_path / "requirements.txt", *(tmp_path / "segedu" / name for name in files)]
     for source in sources:
         source.parent.mkdir(parents=True, exist_ok=True)
@@ -626,7 +665,8 @@ def test_a_network_is_written_again_when_what_makes_it_changes(monkeypatch, tmp_
     def write(command: list[str], **_: object) -> None:
         written.append(Path(command[-1]))
         written[-1].parent.mkdir(parents=True)
-        written[-1].touch()
+        for suffix in (".onnx", ".whole"):
+            written[-1].with_suffix(suffix).touch()
 
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
     monkeypatch.setattr(runtime, "ROOT", tmp_path)
@@ -635,7 +675,7 @@ def test_a_network_is_written_again_when_what_makes_it_changes(monkeypatch, tmp_
     for count, changed_source in enumerate([None, *sources], start=1):
         if changed_source:
             changed_source.write_text("new")
-        assert runtime.network("scenes/unet") == runtime.network("scenes/unet") == written[-1]
+        assert runtime.network("scenes/unet") == runtime.network("scenes/unet") == [written[-1]]
         assert len(written) == count
 
 

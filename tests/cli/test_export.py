@@ -7,6 +7,7 @@ import pytest
 import torch
 
 from segedu.cli import main
+from segedu.engine.deployed import Deployed
 from tests.cli.test_predict import CLASSES, COLORS, checkpoint
 
 onnx = pytest.importorskip("onnx")
@@ -80,3 +81,20 @@ def test_a_detector_is_exported_by_way_of_torchvision(tmp_path, capsys):
     assert len(wanted["boxes"]) > 0
     for key, value in wanted.items():
         assert np.abs(found[key] - value.numpy()).max() < 1e-3
+
+
+def test_a_promptable_network_is_two_files(tmp_path, capsys):
+    small = {"image_size": 64, "layers": 1, "width": 16, "embed_width": 16}
+    checkpoint(tmp_path, "sam_tiny", num_classes=None, config={"task": "promptable"}, **small)
+    assert export(tmp_path) == 0
+    said = capsys.readouterr().out
+    assert "network.encoder.onnx" in said and "network.decoder.onnx" in said
+    assert "longer side is 64 pixels" in said
+    for part in ("encoder", "decoder"):
+        file = tmp_path / f"network.{part}.onnx"
+        about = {entry.key: entry.value for entry in onnx.load(file).metadata_props}
+        assert (about["task"], about["part"], about["size"]) == ("promptable", part, "[64, 64]")
+    assert export(tmp_path) == 2
+    assert "network.encoder.onnx is there already: --force replaces it" in capsys.readouterr().err
+    with pytest.raises(ValueError, match="is for promptable segmentation, not semantic or inst"):
+        Deployed(file)

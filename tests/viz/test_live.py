@@ -13,7 +13,7 @@ from segedu import viz
 from segedu.data import scenes
 from segedu.models import get_model
 from segedu.viz.explorers import LIVE
-from segedu.viz.live import SLIDERS, Hounsfield, changed
+from segedu.viz.live import BRUSH, SLIDERS, Hounsfield, changed
 
 COLORS = {f"{c.name} ｜ {c.name_zh}": c.color for c in scenes.CLASSES}
 CONFIG = scenes.SceneConfig(size=(64, 96), noise=0.0)
@@ -100,7 +100,7 @@ def test_everything_is_named_in_both_languages(network, pictures):
     texts = re.sub(r'<span class="lang-(en|zh)".*?</span>', "", html)
     # what is left are values and the names of networks
     left = {text.strip() for text in re.findall(r">([^<>]+)<", texts)} - {"", "U-Net", "–"}
-    assert left <= {f"{about.start}" for about in SLIDERS.values()}
+    assert left <= {f"{about.start}" for about in (BRUSH, *SLIDERS.values())}
     assert html.count('type="radio"') == 2 + 5  # grey, blur, noise, take away, move
     for label in re.findall(r'aria-label="([^"]+)"', html):
         assert "｜" in label or label == "U-Net"

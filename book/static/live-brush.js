@@ -1,0 +1,475 @@
+// A picture to paint on, and what semantic networks say of it (segedu.viz.live).
+
+import * as live from "./live.js";
+
+const { firstChannel, isArrow, isEdge, pixelsOf, rgbOf, rounded, within } = live;
+const IGNORE = 255;
+const ALPHA = 0.5; // of the classes' colours, as segedu.viz.overlay has it
+const ERROR_ALPHA = 0.7; // as segedu.viz.binary_errors has it
+
+// The parts of a picture as the figure needs them.
+function prepared({ width, height, rgb, parts }) {
+  const picture = { width, height, rgb, truth: firstChannel(parts.truth) };
+  if (parts.mask) {
+    picture.mask = firstChannel(parts.mask);
+    picture.room = roomAround(picture.mask, width, height);
+    picture.without = {
+      rgb: rgbOf(parts["image-without"]),
+      truth: firstChannel(parts["truth-without"]),
+    };
+  }
+  return picture;
+}
+
+// How far an object can be moved before it leaves the picture: left and right, up and down.
+function roomAround(mask, width, height) {
+  const columns = [];
+  const rows = [];
+  mask.forEach((inside, i) => {
+    if (!inside) return;
+    columns.push(i % width);
+    rows.push(Math.floor(i / width));
+  });
+  const room = (places, side) => [
+    -places.reduce((a, b) => Math.min(a, b)),
+    side - 1 - places.reduce((a, b) => Math.max(a, b)),
+  ];
+  return { dx: room(columns, width), dy: room(rows, height) };
+}
+
+// The picture with its object moved by (dx, dy) pixels.
+function moved(picture, dx, dy) {
+  const { width, height, rgb, truth, mask, without } = picture;
+  if (!mask || (!dx && !dy)) return { rgb, truth };
+  const result = { rgb: without.rgb.slice(), truth: without.truth.slice() };
+  for (let y = 0; y < height; y++) {
+    for (let x = 0; x < width; x++) {
+      const from = y * width + x;
+      if (!mask[from]) continue;
+      const to = from + dy * width + dx;
+      result.truth[to] = truth[from];
+      result.rgb.set(rgb.subarray(3 * from, 3 * from + 3), 3 * to);
+    }
+  }
+  return result;
+}
+
+// Of each place along a side the place that is seen there after scaling about the middle.
+function mirrored(side, scale) {
+  return Array.from({ length: side }, (_, i) => {
+    const place = Math.floor((i + 0.5 - side / 2) / scale + side / 2);
+    const turned = ((place % (2 * side)) + 2 * side) % (2 * side);
+    return Math.min(turned, 2 * side - 1 - turned);
+  });
+}
+
+function scaled({ rgb, truth }, width, height, scale) {
+  if (scale === 1) return { rgb, truth };
+  const rows = mirrored(height, scale);
+  const columns = mirrored(width, scale);
+  const result = { rgb: new Float32Array(rgb.length), truth: new Uint8Array(truth.length) };
+  for (let y = 0, to = 0; y < height; y++) {
+    for (let x = 0; x < width; x++, to++) {
+      const from = rows[y] * width + columns[x];
+      result.truth[to] = truth[from];
+      for (let c = 0; c < 3; c++) result.rgb[3 * to + c] = rgb[3 * from + c];
+    }
+  }
+  return result;
+}
+
+// Light and hue: each pixel by a rotation about the axis of the greys.
+function coloured(rgb, brightness, hue) {
+  if (brightness === 1 && hue === 0) return rgb;
+  const cosine = Math.cos((hue * Math.PI) / 180);
+  const sine = Math.sin((hue * Math.PI) / 180) / Math.sqrt(3);
+  const third = (1 - cosine) / 3;
+  const [same, next, other] = [cosine + third, third - sine, third + sine].map((x) => x * brightness);
+  const result = new Float32Array(rgb.length);
+  for (let i = 0; i < rgb.length; i += 3) {
+    const [r, g, b] = [rgb[i], rgb[i + 1], rgb[i + 2]];
+    result[i] = same * r + next * g + other * b;
+    result[i + 1] = other * r + same * g + next * b;
+    result[i + 2] = next * r + other * g + same * b;
+  }
+  return result;
+}
+
+// Grey values of a CT as a window shows them; black and white are cut off.
+function windowed(rgb, [low, high], level, width) {
+  const factor = (high - low) / width;
+  const shift = 255 * ((low - level) / width + 0.5);
+  return rgb.map((value) => within(factor * value + shift, [0, 255]));
+}
+
+// Gaussian filter, along rows and then along columns; the border goes on outside.
+function blurred(rgb, width, height, deviation) {
+  if (!deviation) return rgb;
+  const radius = Math.floor(4 * deviation + 0.5);
+  const weights = Array.from({ length: 2 * radius + 1 }, (_, i) =>
+    Math.exp(-((i - radius) ** 2) / (2 * deviation ** 2)),
+  );
+  const total = weights.reduce((sum, weight) => sum + weight);
+  const along = (from, length, others, step, otherStep) => {
+    const result = new Float32Array(from.length);
+    for (let other = 0; other < others; other++) {
+      for (let i = 0; i < length; i++) {
+        for (let c = 0; c < 3; c++) {
+          let sum = 0;
+          for (let k = -radius; k <= radius; k++) {
+            const place = Math.min(length - 1, Math.max(0, i + k));
+            sum += weights[k + radius] * from[3 * (other * otherStep + place * step) + c];
+          }
+          result[3 * (other * otherStep + i * step) + c] = sum / total;
+        }
+      }
+    }
+    return result;
+  };
+  return along(along(rgb, width, height, 1, width), height, width, width, 1);
+}
+
+// Normal numbers, the same in every browser and at every call.
+function normals(count) {
+  let state = 1;
+  const uniform = () => {
+    state = (Math.imul(state, 1664525) + 1013904223) >>> 0;
+    return (state + 0.5) / 2 ** 32;
+  };
+  return Float32Array.from(
+    { length: count },
+    () => Math.sqrt(-2 * Math.log(uniform())) * Math.cos(2 * Math.PI * uniform()),
+  );
+}
+
+class Figure extends live.Figure {
+  constructor(root, pictures, patterns, answers) {
+    super(root, pictures);
+    Object.assign(this, { patterns, answers });
+    this.values = {};
+    for (const slider of root.querySelectorAll("input[type=range]")) {
+      this.values[slider.dataset.control] = Number(slider.value);
+    }
+    this.start = { ...this.values };
+    this.choose(0);
+    this.take(0);
+    this.listen();
+  }
+
+  // Another picture, as it was.
+  choose(number) {
+    const picture = this.pictures[number];
+    Object.assign(this, { picture, dx: 0, dy: 0, cursor: null });
+    const { width, height } = picture;
+    for (const canvas of this.root.querySelectorAll("canvas")) Object.assign(canvas, { width, height });
+    this.paint = new Float32Array(3 * width * height);
+    this.painted = new Uint8Array(width * height);
+    this.noise = normals(3 * width * height);
+    for (const answer of this.answers) Object.assign(answer, { before: null, first: {} });
+    this.offer();
+  }
+
+  get moves() {
+    return this.patterns[this.brush] === "move";
+  }
+
+  // Where nothing can be moved, the tool for it cannot be chosen.
+  offer() {
+    const brushes = [...this.root.querySelectorAll('[data-control="brush"]')];
+    brushes.forEach((radio, i) => (radio.disabled = this.patterns[i] === "move" && !this.picture.mask));
+    if (!brushes[this.brush]?.disabled) return;
+    brushes[0].checked = true;
+    this.take(0);
+  }
+
+  // Another brush or tool, and what to do with it in words.
+  take(number) {
+    this.brush = number;
+    this.cursor = null;
+    this.canvas.classList.toggle("moves", this.moves);
+    this.say(this.moves ? "move" : "paint");
+  }
+
+  // The object that can be moved has an outline while that tool is chosen.
+  outline({ data }) {
+    const { width, height, mask } = this.picture;
+    const there = new Uint8Array(mask.length);
+    for (let i = 0; i < mask.length; i++) {
+      const x = (i % width) + this.dx;
+      const y = Math.floor(i / width) + this.dy;
+      if (mask[i]) there[y * width + x] = 1;
+    }
+    there.forEach((inside, i) => {
+      if (inside && isEdge(there, i, width, height)) data.set([255, 214, 10], 4 * i);
+    });
+  }
+
+  // What the network sees, whole numbers 0..255, and the truth; kept in `seen` and `truth`.
+  compose({ scale = 1, brightness = 1, hue = 0, blur = 0, noise = 0, ...window }) {
+    const { hounsfield } = this.about;
+    const { width, height } = this.picture;
+    const base = scaled(moved(this.picture, this.dx, this.dy), width, height, scale);
+    let rgb = base.rgb.slice();
+    for (let i = 0; i < this.painted.length; i++) {
+      if (this.painted[i]) rgb.set(this.paint.subarray(3 * i, 3 * i + 3), 3 * i);
+    }
+    if (hounsfield) rgb = windowed(rgb, hounsfield, window.level, window.width);
+    rgb = blurred(coloured(rgb, brightness, hue), width, height, blur);
+    this.seen = Uint8ClampedArray.from(rgb, (value, i) => value + noise * this.noise[i]);
+    this.base = base.rgb;
+    this.truth = base.truth;
+  }
+
+  // What a brush puts down, everywhere.
+  pattern() {
+    const { width, height } = this.picture;
+    const pattern = this.patterns[this.brush];
+    if (pattern === "blur") return blurred(this.base, width, height, 3);
+    if (pattern === "noise") return this.base.map((value, i) => value + 60 * this.noise[i]);
+    const result = new Float32Array(3 * width * height);
+    for (let y = 0, to = 0; y < height; y++) {
+      for (let x = 0; x < width; x++, to += 3) {
+        const from = 4 * ((y % pattern.height) * pattern.width + (x % pattern.width));
+        for (let c = 0; c < 3; c++) result[to + c] = pattern.rgba[from + c];
+      }
+    }
+    return result;
+  }
+
+  // Of the brush, in pixels; its slider has what it measures across, in percent of the height.
+  get radius() {
+    return (this.values.size / 200) * this.picture.height;
+  }
+
+  stroke(fromX, fromY, toX, toY) {
+    const { width, height } = this.picture;
+    const { radius } = this;
+    const erases = this.patterns[this.brush] === "erase";
+    this.source ??= erases ? null : this.pattern();
+    const steps = Math.ceil(Math.hypot(toX - fromX, toY - fromY) / (radius / 2)) || 1;
+    for (let step = 0; step <= steps; step++) {
+      const x = fromX + ((toX - fromX) * step) / steps;
+      const y = fromY + ((toY - fromY) * step) / steps;
+      for (let row = Math.max(0, Math.ceil(y - radius)); row <= Math.min(height - 1, y + radius); row++) {
+        const half = Math.sqrt(radius ** 2 - (row - y) ** 2);
+        const last = Math.min(width - 1, x + half);
+        for (let column = Math.max(0, Math.ceil(x - half)); column <= last; column++) {
+          const i = row * width + column;
+          this.painted[i] = erases ? 0 : 1;
+          if (!erases) this.paint.set(this.source.subarray(3 * i, 3 * i + 3), 3 * i);
+        }
+      }
+    }
+  }
+
+  // --- answers
+
+  async respond() {
+    if (!this.answers[0].before) await this.askAbout(this.start); // the picture as it was
+    await this.askAbout(this.values);
+  }
+
+  async askAbout(values) {
+    this.compose(values);
+    this.drawPicture();
+    const begun = performance.now();
+    for (const answer of this.answers) await this.answer(answer);
+    this.took((performance.now() - begun) / this.answers.length);
+  }
+
+  async answer(answer) {
+    const { width, height } = this.picture;
+    const input = live.planes(this.seen, this.picture, answer.norm);
+    const image = await live.tensor("float32", input, [1, 3, height, width]);
+    const found = await answer.session.run({ image });
+    answer.logits = found.logits.data;
+    this.judge(answer, width * height);
+    this.draw(answer);
+  }
+
+  // Labels from logits; of a target class 1 and 0, by its probability.
+  judge(answer, size) {
+    const { target, colors } = this.about;
+    const { logits } = answer;
+    const threshold = this.values.threshold ?? 0.5;
+    answer.labels = new Uint8Array(size);
+    for (let i = 0; i < size; i++) {
+      let best = 0;
+      for (let k = 1; k < colors.length; k++) {
+        if (logits[k * size + i] > logits[best * size + i]) best = k;
+      }
+      if (target !== null) {
+        let total = 0;
+        for (let k = 0; k < colors.length; k++) total += Math.exp(logits[k * size + i] - logits[best * size + i]);
+        const probability = Math.exp(logits[target * size + i] - logits[best * size + i]) / total;
+        best = probability >= threshold ? 1 : 0;
+      }
+      answer.labels[i] = best;
+    }
+    answer.before ??= answer.labels;
+  }
+
+  // The truth of a pixel, as labels are; 255 does not count.
+  wanted(i) {
+    const { target } = this.about;
+    const label = this.truth[i];
+    return target === null || label === IGNORE ? label : Number(label === target);
+  }
+
+  draw(answer) {
+    const { colors, errors, target } = this.about;
+    const all = target === null;
+    const shown = all ? answer.labels : answer.labels.map((label, i) => verdictOf(label, this.wanted(i)));
+    const palette = all ? colors : [null, ...errors];
+    const image = live.overlaid(this.seen, shown, palette, all ? ALPHA : ERROR_ALPHA, this.picture);
+    answer.canvas.getContext("2d").putImageData(image, 0, 0);
+    this.show(answer);
+  }
+
+  // The numbers; pixels under paint do not count.
+  show(answer) {
+    const classes = this.about.target === null ? this.about.colors.length : 2;
+    const [both, found, truth] = [0, 1, 2].map(() => new Float64Array(classes));
+    let changed = 0;
+    for (let i = 0; i < answer.labels.length; i++) {
+      const wanted = this.wanted(i);
+      if (this.painted[i] || wanted === IGNORE) continue;
+      const label = answer.labels[i];
+      found[label]++;
+      truth[wanted]++;
+      if (label === wanted) both[label]++;
+      if (label !== answer.before[i]) changed++;
+    }
+    const ious = Array.from(both, (hits, k) => hits / (found[k] + truth[k] - hits)).filter((x) => !isNaN(x));
+    const values = {
+      iou: ious.reduce((sum, iou) => sum + iou, 0) / ious.length,
+      precision: both[1] / found[1],
+      recall: both[1] / truth[1],
+      "class-iou": both[1] / (found[1] + truth[1] - both[1]),
+    };
+    for (const place of answer.panel.querySelectorAll("[data-shows]")) {
+      const key = place.dataset.shows;
+      const text = key === "changed" ? `${changed}` : rounded(values[key]);
+      const first = (answer.first[key] ??= text); // of the untouched picture
+      place.textContent = key === "changed" || text === first ? text : `${first} → ${text}`;
+    }
+  }
+
+  // The picture, and where the brush is if the keyboard or a mouse moves it.
+  drawPicture() {
+    const image = live.overlaid(this.seen, this.painted, [], 0, this.picture);
+    if (this.moves && (this.values.scale ?? 1) === 1) this.outline(image);
+    const context = this.canvas.getContext("2d");
+    context.putImageData(image, 0, 0);
+    if (!this.cursor || this.moves) return;
+    for (const [colour, rim] of [["#000", 1], ["#fff", 0]]) {
+      context.strokeStyle = colour;
+      context.beginPath();
+      context.arc(this.cursor.x, this.cursor.y, this.radius + rim, 0, 2 * Math.PI);
+      context.stroke();
+    }
+  }
+
+  // --- the reader
+
+  // From one place to another, with what is chosen.
+  act(from, to) {
+    if (this.moves) {
+      const { dx, dy } = this.picture.room;
+      this.dx = within(this.dx + Math.round(to.x) - Math.round(from.x), dx);
+      this.dy = within(this.dy + Math.round(to.y) - Math.round(from.y), dy);
+    } else {
+      this.stroke(from.x, from.y, to.x, to.y);
+    }
+    this.ask();
+  }
+
+  listen() {
+    let last = null;
+    this.canvas.addEventListener("pointerdown", (event) => {
+      this.canvas.setPointerCapture(event.pointerId);
+      this.cursor = this.source = null;
+      last = this.place(event);
+      this.act(last, last);
+    });
+    this.canvas.addEventListener("pointermove", (event) => {
+      const next = this.place(event);
+      if (event.pointerType === "mouse") this.point(next);
+      if (!last) return;
+      this.act(last, next);
+      last = next;
+    });
+    for (const end of ["pointerup", "pointercancel"]) {
+      this.canvas.addEventListener(end, () => (last = null));
+    }
+    this.canvas.addEventListener("keydown", (event) => this.press(event));
+    for (const end of ["blur", "pointerleave"]) this.canvas.addEventListener(end, () => this.point(null));
+    this.root.addEventListener("input", (event) => this.change(event.target));
+    this.find('[data-control="reset"]').addEventListener("click", () => this.reset());
+  }
+
+  // Where the brush is, if it is to be seen.
+  point(place) {
+    this.cursor = place;
+    if (this.seen) this.drawPicture();
+  }
+
+  press(event) {
+    if (event.key !== " " && !isArrow(event.key)) return;
+    event.preventDefault();
+    this.source = null;
+    const [dx, dy] = this.moveCursor(event.key);
+    if (event.key === " ") this.act(this.cursor, this.cursor);
+    else if (this.moves) this.act({ x: 0, y: 0 }, { x: dx, y: dy });
+    else this.drawPicture();
+  }
+
+  change(control) {
+    const { control: name } = control.dataset;
+    if (name === "brush") {
+      this.take(Number(control.value));
+      this.drawPicture(); // with an outline, or without
+      return;
+    }
+    if (name === "picture") this.choose(Number(control.value));
+    else this.values[name] = Number(control.value);
+    if (control.type === "range") control.nextElementSibling.textContent = control.value;
+    if (name === "size") this.drawPicture();
+    else this.ask();
+  }
+
+  reset() {
+    for (const slider of this.root.querySelectorAll("input[type=range]")) {
+      slider.value = slider.defaultValue;
+      this.values[slider.dataset.control] = Number(slider.value);
+      slider.nextElementSibling.textContent = slider.value;
+    }
+    this.choose(this.pictures.indexOf(this.picture));
+    this.ask();
+  }
+}
+
+// Hit, false alarm, miss, ignored: 1 to 4; 0 where both say no.
+function verdictOf(found, wanted) {
+  if (wanted === IGNORE) return 4;
+  if (found) return wanted ? 1 : 2;
+  return wanted ? 3 : 0;
+}
+
+
+// The figure of a frame, once its networks are there.
+export async function build(root, pictures, network) {
+  const answers = await Promise.all(
+    [...root.querySelectorAll("[data-network]")].map(async (panel) => ({
+      panel,
+      canvas: panel.querySelector("canvas"),
+      norm: JSON.parse(panel.dataset.norm),
+      session: await network(panel.dataset.network),
+    })),
+  );
+  const brushes = [...root.querySelectorAll('[data-control="brush"]')];
+  const patterns = await Promise.all(
+    brushes.map(({ nextElementSibling: mark }) => mark.dataset.tool ?? pixelsOf(mark)),
+  );
+  return new Figure(root, pictures.map(prepared), patterns, answers);
+}

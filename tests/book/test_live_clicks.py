@@ -1,0 +1,321 @@
+"""A promptable network in the page, in a real browser: it answers clicks as PyTorch does."""
+
+import shutil
+from collections.abc import Iterator
+from pathlib import Path
+
+import numpy as np
+import pytest
+import runtime
+import torch
+from axe_playwright_python.sync_playwright import Axe
+from browser import serve
+from playwright.sync_api import Browser, Page
+
+from segedu import viz
+from segedu.data import scenes
+from segedu.engine.export_clicks import click_files
+from segedu.models import get_model
+from segedu.models.trained import TrainedWeights
+from segedu.viz.clicks import COLOR, MAX_CLICKS, Clicking, live_clicks
+from tests.book.page_checks import OVERFLOW, Tab
+from tests.book.test_live import PAGE, ROOM, STATIC, heap, press, settle
+
+pytestmark = pytest.mark.browser
+SIZE = (96, 128)
+
+
+@pytest.fixture(scope="module")
+def network():
+    """Random weights, as half precision holds them: what they answer does not matter here."""
+    torch.manual_seed(1)
+    network = get_model("sam_tiny").eval()
+    state = {key: value.half().float() for key, value in network.state_dict().items()}
+    network.load_state_dict(state)
+    network.trained = TrainedWeights("0" * 64, 0, None, (), (), {}, "", {}, file="scenes/sam_tiny")
+    return network
+
+
+@pytest.fixture(scope="module")
+def scene():
+    return scenes.generate(3, scenes.SceneConfig(size=SIZE, noise=0.0))
+
+
+@pytest.fixture(scope="module")
+def other():
+    return scenes.generate(115, scenes.SceneConfig(size=(128, 112), noise=0.0))
+
+
+@pytest.fixture(scope="module")
+def address(network, scene, other, tmp_path_factory) -> Iterator[str]:
+    """A site with one figure, light and dark."""
+    if problem := runtime.fetch():
+        pytest.skip(f"onnxruntime-web is not to be had: {problem}")
+    site: Path = tmp_path_factory.mktemp("clicks")
+    shutil.copytree(STATIC, site / "_static")
+    files = site / runtime.FOLDER
+    (files / "scenes").mkdir(parents=True)
+    for name in runtime.FILES:
+        shutil.copy(runtime.kept() / name, files)
+    for part, data in click_files(network).items():
+        (files / "scenes" / f"sam_tiny.{part}.onnx").write_bytes(data)
+    pictures = {"a ｜ 甲": scene, "b ｜ 乙": other}
+    html = live_clicks(network, {k: (s.image, s.instances.masks) for k, s in pictures.items()}).html
+    html = html.replace("<div class=", '<div data-files="_static/live/" class=', 1)
+    for theme, ground in (("light", "#fffdf9"), ("dark", "#15191b")):
+        text = PAGE.format(theme=theme, ground=ground, edition="both", figures=html)
+        (site / f"{theme}.html").write_text(text, encoding="utf-8")
+    with serve(site) as address:
+        yield address
+
+
+@pytest.fixture
+def page(browser: Browser) -> Iterator[Page]:
+    context = browser.new_context(viewport={"width": 900, "height": 900})
+    yield context.new_page()
+    context.close()
+
+
+@pytest.fixture(scope="module")
+def running(browser: Browser, address: str) -> Iterator[Page]:
+    context = browser.new_context(viewport={"width": 900, "height": 900})
+    page = context.new_page()
+    page.goto(f"{address}light.html")
+    press(page)
+    yield page
+    context.close()
+
+
+@pytest.fixture
+def live(running: Page) -> Page:
+    """The page with its first picture, without clicks."""
+    running.locator('label:has([data-control="picture"])').first.click()
+    running.locator('label:has([data-control="sign"])').first.click()
+    settle(running)
+    running.evaluate("document.querySelector('.segedu-live').segeduLive.clear()")
+    running.evaluate("document.querySelector('.segedu-live').segeduLive.ask()")
+    settle(running)
+    return running
+
+
+def click(page: Page, x: int, y: int, size: tuple[int, int] = SIZE, button: str = "left") -> None:
+    """On the middle of a pixel of the picture."""
+    box = page.locator('[data-panel="picture"]').bounding_box()
+    place = {
+        "x": (x + 0.5) / size[1] * box["width"],
+        "y": (y + 0.5) / size[0] * box["height"],
+    }
+    page.locator('[data-panel="picture"]').click(position=place, button=button)
+    settle(page)
+
+
+ANSWER = """() => {
+    const figure = document.querySelector(".segedu-live").segeduLive;
+    const answer = figure.answers.at(-1);
+    return {
+        logits: answer.logits.map((map) => [...map]), ious: answer.ious, chosen: answer.chosen,
+        clicks: figure.clicks.map(({ x, y, label }) => [x, y, label]),
+    };
+}"""
+
+
+def agree(page: Page, clicking: Clicking) -> None:
+    """The page's last answer is PyTorch's, who clicked alike."""
+    found, turn = page.evaluate(ANSWER), clicking.turns[-1]
+    assert found["clicks"] == [list(turn[:3]) for turn in clicking.turns]
+    assert found["chosen"] == turn.chosen
+    logits = np.reshape(found["logits"], turn.masks.shape)
+    assert ((logits > 0) == turn.masks).mean() >= 0.999
+    places = torch.tensor([[[turn[:2] for turn in clicking.turns]]]).float()
+    labels = torch.tensor([[[turn.label for turn in clicking.turns]]])
+    prompts = {"points": places, "labels": labels}
+    if len(clicking.turns) > 1:
+        before = clicking.turns[-2]
+        prompts["masks"] = before.logits[before.chosen][None, None]
+    with torch.no_grad():
+        wanted = clicking.network.segment(
+            clicking.embedding, turn.masks.shape[1:], **prompts, multimask=len(turn.masks) == 3
+        )
+    wanted_logits = wanted.logits[0, 0].numpy()
+    assert np.abs(logits - wanted_logits).max() <= 1e-3 * np.abs(wanted_logits).max()
+    np.testing.assert_allclose(found["ious"], turn.ious, atol=1e-3)
+
+
+def shown(page: Page) -> dict[str, str]:
+    texts = page.evaluate(
+        "[...document.querySelectorAll('[data-shows]')].map((e) => [e.dataset.shows, e.innerText])"
+    )
+    return dict(texts)
+
+
+def test_nothing_is_loaded_before_the_button_is_pressed(page, address):
+    tab = Tab(page, address)
+    page.goto(f"{address}light.html", wait_until="networkidle")
+    assert not any(name in url for url in tab.requested for name in ("live.js", "onnx"))
+    press(page)
+    asked = " ".join(tab.requested)
+    for name in ("live-clicks.js", "sam_tiny.encoder.onnx", "sam_tiny.decoder.onnx"):
+        assert name in asked
+    assert "live-brush.js" not in asked
+    assert tab.faults == []  # among them requests to elsewhere
+
+
+def test_clicks_are_answered_as_pytorch_answers_them(live, network, scene):
+    clicking, masks = Clicking(network, scene.image), scene.instances.masks
+    assert shown(live) == {"estimate": "–", "iou": "–", "clicks": "0"}
+    y, x = map(int, np.argwhere(masks[-1]).mean(0))
+    click(live, x, y)
+    first = clicking.click(x, y)
+    agree(live, clicking)
+    texts = live.locator(".segedu-live-masks b").all_inner_texts()
+    assert texts == [f"{iou:.2f}" for iou in first.ious]
+    other = (first.chosen + 1) % 3
+    live.locator(".segedu-live-masks label").nth(other).click()
+    settle(live)
+    clicking.choose(other)
+    agree(live, clicking)
+    iou = clicking.iou(masks)
+    assert shown(live) == {
+        "estimate": f"{first.ious[other]:.2f}",
+        "iou": "–" if np.isnan(iou) else f"{iou:.2f}",
+        "clicks": "1",
+    }
+    click(live, 100, 20, button="right")  # beside it
+    clicking.click(100, 20, label=0)
+    agree(live, clicking)
+    live.locator("label", has_text="beside it").click()
+    click(live, 30, 80)
+    clicking.click(30, 80, label=0)
+    agree(live, clicking)
+    assert live.locator(".segedu-live-masks").is_hidden()  # one answer is left
+    for _ in range(2):
+        live.click('[data-control="undo"]')
+        clicking.undo()
+    settle(live)
+    agree(live, clicking)
+    assert live.locator(".segedu-live-masks input:checked").get_attribute("value") == str(other + 1)
+    live.click('[data-control="reset"]')
+    settle(live)
+    assert shown(live)["clicks"] == "0"
+    assert live.locator('[data-control="undo"]').is_disabled()
+
+
+def test_the_mask_is_drawn_as_in_the_book(live, network, scene):
+    clicking = Clicking(network, scene.image)
+    click(live, 64, 48)
+    clicking.click(64, 48)
+    pixels = live.evaluate(
+        """() => {
+        const { image } = document.querySelector(".segedu-live").segeduLive;
+        return [...image.data];
+    }"""
+    )
+    wanted = viz.overlay_instances(scene.image, clicking.mask[None], [COLOR])
+    assert np.abs(np.reshape(pixels, (*SIZE, 4))[..., :3] - wanted.astype(int)).max() <= 1
+
+
+def test_another_picture_of_other_sides(live, network, other):
+    live.locator("label", has_text="b 乙").click()
+    settle(live)
+    clicking = Clicking(network, other.image)
+    click(live, 20, 100, size=other.image.shape[:2])
+    clicking.click(20, 100)
+    agree(live, clicking)
+
+
+def test_clicks_that_come_faster_than_answers_all_count(live, network, scene):
+    live.evaluate(
+        """() => {
+        const figure = document.querySelector(".segedu-live").segeduLive;
+        for (const n of [1, 2, 3]) figure.click({ x: 20 * n + 0.5, y: 50.5 }, n % 2);
+        figure.undo();
+        figure.click({ x: 90.5, y: 50.5 }, 1);
+    }"""
+    )
+    settle(live)
+    clicking = Clicking(network, scene.image)
+    for x, label in ((20, 1), (40, 0), (90, 1)):
+        clicking.click(x, 50, label)
+    agree(live, clicking)
+
+
+def test_it_works_without_a_mouse(live, network, scene):
+    live.locator('[data-panel="picture"]').focus()
+    for key in ("ArrowLeft", "ArrowDown", "Enter", "ArrowUp", "ArrowUp", "-"):
+        live.keyboard.press(key)
+    settle(live)
+    clicking = Clicking(network, scene.image)
+    clicking.click(60, 52)
+    clicking.click(60, 44, label=0)
+    agree(live, clicking)
+    live.keyboard.press("Backspace")
+    settle(live)
+    clicking.undo()
+    agree(live, clicking)
+
+
+def test_a_finger_clicks(browser, address):
+    context = browser.new_context(viewport={"width": 390, "height": 844}, has_touch=True)
+    page = context.new_page()
+    page.goto(f"{address}light.html")
+    page.tap('[data-control="start"]')
+    page.wait_for_selector(".segedu-live-stage:not([hidden])", timeout=60_000)
+    page.locator('[data-panel="picture"]').tap(position={"x": 100, "y": 100})
+    settle(page)
+    assert shown(page)["clicks"] == "1"
+    needed, available = page.evaluate(OVERFLOW)
+    assert needed <= available
+    assert page.locator('[data-panel="picture"]').bounding_box()["width"] >= 200
+    context.close()
+
+
+def test_many_clicks_leave_nothing_behind(live):
+    many = """async (rounds) => {
+        const figure = document.querySelector(".segedu-live").segeduLive;
+        for (let round = 0; round < rounds; round++) {
+            figure.clear();
+            for (let n = 0; n < 25; n++) {
+                figure.click({ x: (5 * n) % 127, y: 30 + n }, n % 2);
+                await figure.ask();
+                while (figure.busy) await new Promise((done) => setTimeout(done, 1));
+            }
+        }
+        return figure.clicks.length;
+    }"""
+    assert live.evaluate(many, 1) == MAX_CLICKS  # more are refused
+    assert "Twenty clicks" in live.locator("[data-help]:visible").inner_text()
+    before = heap(live)
+    live.evaluate(many, 4)
+    assert heap(live) < before + 10  # MB; the answers to twenty clicks are 2
+
+
+@pytest.mark.parametrize("part", ["encoder", "decoder"])
+def test_a_damaged_file_is_named(page, address, part):
+    page.route(f"**/sam_tiny.{part}.onnx", lambda route: route.fulfill(body="no network"))
+    page.goto(f"{address}light.html")
+    page.click('[data-control="start"]')
+    page.locator('[data-says="damaged"]').wait_for(state="visible", timeout=60_000)
+    assert page.locator(".segedu-live-still").is_visible()
+
+
+@pytest.mark.parametrize("theme", ["light", "dark"])
+def test_it_is_accessible_while_it_runs(page, address, theme):
+    page.goto(f"{address}{theme}.html")
+    press(page)
+    click(page, 64, 48)
+    violations = Axe().run(page, ".segedu-live").response["violations"]
+    assert [(v["id"], v["nodes"][0]["html"][:200]) for v in violations] == []
+
+
+@pytest.mark.parametrize("width", [390, 900])
+def test_nothing_below_moves_when_it_starts(browser, address, width):
+    context = browser.new_context(viewport={"width": width, "height": 900})
+    page = context.new_page()
+    page.goto(f"{address}light.html")
+    page.wait_for_selector(".segedu-live.is-ready")
+    before = page.evaluate(ROOM)
+    press(page)
+    assert page.evaluate(ROOM) == before
+    click(page, 64, 48)
+    assert page.evaluate(ROOM) == before
+    context.close()

@@ -151,16 +151,16 @@ class Figure extends live.Figure {
       const [x, y] = [zoom * (column + 0.5), zoom * (row + 0.5)];
       context.fillStyle = `rgb(${signs[label]})`;
       context.beginPath();
-      context.arc(x, y, 8, 0, 2 * Math.PI);
+      context.arc(x, y, 6.5, 0, 2 * Math.PI);
       context.fill();
       Object.assign(context, { strokeStyle: "#fff", lineWidth: 2 });
       context.stroke();
-      line("#fff", 2, [x - 5, y, x + 5, y], ...(label ? [[x, y - 5, x, y + 5]] : []));
+      line("#fff", 2, [x - 4, y, x + 4, y], ...(label ? [[x, y - 4, x, y + 4]] : []));
     }
     if (!this.cursor) return;
     const [x, y] = [zoom * this.cursor.x, zoom * this.cursor.y];
     for (const [colour, wide] of [["#000", 4], ["#fff", 2]]) {
-      line(colour, wide, [x - 14, y, x + 14, y], [x, y - 14, x, y + 14]);
+      line(colour, wide, [x - 11, y, x + 11, y], [x, y - 11, x, y + 11]);
     }
   }
 

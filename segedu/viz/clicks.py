@@ -35,7 +35,7 @@ from segedu.viz.overlays import overlay_instances, to_array, to_image
 
 COLOR = (214, 39, 150)  # of the mask; no class of the scenes has it
 SIGNS = {1: (10, 120, 60), 0: (190, 20, 20)}  # of a click on the object, and beside it
-ZOOM = 4  # pixels of a drawing for one of the picture
+ZOOM = 3  # pixels of a drawing for one of the picture
 MAX_CLICKS = 20  # as interactive segmentation is judged; after them one has given up
 
 _HELP = {
@@ -195,7 +195,7 @@ class Clicking:
             w.IntSlider(value=side // 2, min=0, max=side - 1, description=name)
             for side, name in ((width, "x"), (height, "y"))
         )
-        which = w.ToggleButtons(options=[("1", 0)], description="mask ｜ 掩膜")
+        which = w.ToggleButtons(options=[], description="mask ｜ 掩膜")
         picture, text = w.Image(format="png"), w.Label()
 
         def show(_: Any = None) -> None:
@@ -208,19 +208,19 @@ class Clicking:
                 shown["iou"] = f"{self.iou(masks):.2f}"
             text.value = "; ".join(f"{_NUMBERS[key]}: {value}" for key, value in shown.items())
 
+        def choose(change: Any) -> None:
+            self.choose(change["new"])
+            show()
+
         def do(action: Any, *given: Any) -> None:
             action(*given)
             turn = self.turns[-1] if self.turns else None
-            count, chosen = (len(turn.masks), turn.chosen) if turn else (1, 0)
-            with which.hold_trait_notifications():
-                which.options = [(str(number + 1), number) for number in range(count)]
-                which.value = chosen
+            which.unobserve(choose, "value")  # not the reader chooses now
+            which.options = [(f"{n + 1}", n) for n in range(len(turn.masks))] if turn else []
+            if turn:
+                which.value = turn.chosen
+            which.observe(choose, "value")
             show()
-
-        def chosen(change: Any) -> None:
-            if self.turns and change["new"] is not None:
-                self.choose(change["new"])
-                show()
 
         buttons = {
             "on the object ｜ 物体上": lambda: do(self.click, across.value, down.value, 1),
@@ -234,7 +234,7 @@ class Clicking:
             row[-1].on_click(lambda _, action=action: action())
         for slider in (across, down):
             slider.observe(show, "value")
-        which.observe(chosen, "value")
+        which.observe(choose, "value")
         show()
         return w.VBox([picture, across, down, w.HBox(row), which, text])
 
@@ -342,15 +342,15 @@ def _drawn(
     pen = ImageDraw.Draw(large)
     for turn in turns:
         x, y = (ZOOM * (place + 0.5) for place in (turn.x, turn.y))
-        pen.circle((x, y), 9, SIGNS[turn.label], (255, 255, 255), 2)
-        pen.line((x - 5, y, x + 5, y), (255, 255, 255), 2)
+        pen.circle((x, y), 7, SIGNS[turn.label], (255, 255, 255), 2)
+        pen.line((x - 4, y, x + 4, y), (255, 255, 255), 2)
         if turn.label:
-            pen.line((x, y - 5, x, y + 5), (255, 255, 255), 2)
+            pen.line((x, y - 4, x, y + 4), (255, 255, 255), 2)
     if cross is not None:
         x, y = (ZOOM * (place + 0.5) for place in cross)
         for color, wide in (((0, 0, 0), 4), ((255, 255, 255), 2)):
-            pen.line((x - 14, y, x + 14, y), color, wide)
-            pen.line((x, y - 14, x, y + 14), color, wide)
+            pen.line((x - 11, y, x + 11, y), color, wide)
+            pen.line((x, y - 11, x, y + 11), color, wide)
     return np.asarray(large)
 
 

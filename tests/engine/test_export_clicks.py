@@ -47,25 +47,26 @@ def test_they_are_used_as_their_module_says(tmp_path):
     image = torch.rand(1, 3, 48, 64, generator=torch.Generator().manual_seed(2))
     (embedding,) = encode.run(None, {"image": image.numpy()})
     points, labels = torch.tensor([[[20.0, 30.0], [50.0, 7.0]]]), torch.tensor([[1, 0]])
-    given = {"embedding": embedding, "mask": torch.zeros(1, 1, 32, 32).numpy()}
-    given |= {"has_mask": torch.zeros(1).numpy()}
-    for count, multimask in ((1, True), (2, False)):
-        prompts = {"points": points[:, :count], "labels": labels[:, :count]}
-        wanted = model(image, **{k: x[:, None] for k, x in prompts.items()}, multimask=multimask)
-        given |= {key: x.numpy() for key, x in prompts.items()}
+    mask, has_mask = torch.zeros(1, 1, 32, 32), torch.zeros(1)
+
+    def same(wanted, masks: slice, count: int) -> torch.Tensor:
+        inputs = {"points": points[:, :count], "labels": labels[:, :count]}
+        inputs |= {"mask": mask, "has_mask": has_mask}
+        given = {"embedding": embedding} | {key: x.numpy() for key, x in inputs.items()}
         logits, iou, low_res = (torch.from_numpy(x) for x in decode.run(None, given))
-        which = slice(1, None) if multimask else slice(0, 1)
-        torch.testing.assert_close(logits[:, which, :48], wanted.logits[:, 0], rtol=1e-3, atol=1e-4)
-        torch.testing.assert_close(iou[:, which], wanted.iou[:, 0], rtol=1e-3, atol=1e-4)
-        best = int(iou[0, 1:].argmax()) + 1
-        given |= {"mask": low_res[:, best : best + 1].numpy(), "has_mask": torch.ones(1).numpy()}
-        if multimask:
-            model_mask = wanted.low_res[:, :, best - 1]
-    wanted = model(image, points=points[:, None], labels=labels[:, None], masks=model_mask)
-    logits, *_ = decode.run(None, given | {"mask": model_mask[:, :1].numpy()})
-    torch.testing.assert_close(
-        torch.from_numpy(logits)[:, 1:, :48], wanted.logits[:, 0], rtol=1e-3, atol=1e-4
-    )
+        for found, want in (
+            (logits[:, masks, :48], wanted.logits[:, 0]),
+            (iou[:, masks], wanted.iou[:, 0]),
+            (low_res[:, masks], wanted.low_res[:, 0]),
+        ):
+            torch.testing.assert_close(found, want, rtol=1e-3, atol=1e-4)
+        return low_res
+
+    first = model(image, points=points[:, None, :1], labels=labels[:, None, :1])
+    low_res = same(first, slice(1, None), 1)
+    mask, has_mask = low_res[:, 2:3], torch.ones(1)
+    prompts = {"points": points[:, None], "labels": labels[:, None], "masks": mask}
+    same(model(image, **prompts, multimask=False), slice(0, 1), 2)
 
 
 def test_files_that_compute_something_else_are_not_kept(tmp_path, monkeypatch):

@@ -61,7 +61,8 @@ class SETR(nn.Module):
     """SETR: a plain vision transformer as encoder, and one of three decoders.
 
     ``"naive"``: 1x1 convolution, upsampling. ``"pup"``: progressive upsampling, four times a 3x3
-    convolution and a factor of 2. ``"mla"``: multi-level feature aggregation of four layers.
+    convolution and a factor of 2 (three times with patches of 8 pixels). ``"mla"``: multi-level
+    feature aggregation of four layers.
     Faithful: patches of 16 pixels, layers 10, 15, 20 and 24 of 24 (6, 12, 18 and 24 for MLA),
     auxiliary heads in training. Different: any size works, by padding and by interpolating the
     position codes; the codes are made for 224 pixels, which torchvision's weights are, not 768. The
@@ -75,6 +76,8 @@ class SETR(nn.Module):
         num_classes: classes, including the background.
         decoder: ``"naive"``, ``"pup"`` or ``"mla"``.
         size: ``"tiny"``, ``"small"``, ``"base"`` or ``"large"``.
+        layers: how many, 4 or more; those of ``size`` if not given.
+        patch_size: pixels a side of a patch, a power of 2 from 4 on; 16 is the paper's.
         in_channels: channels of the images.
         image_size: pixels a side that the position codes are made for.
         channels: width of the decoder; 256 is the paper's.
@@ -93,6 +96,8 @@ class SETR(nn.Module):
         decoder: str = "naive",
         *,
         size: str = "large",
+        layers: int | None = None,
+        patch_size: int = 16,
         in_channels: int = 3,
         image_size: int = 224,
         channels: int = 256,
@@ -104,7 +109,12 @@ class SETR(nn.Module):
             raise ValueError(f"size must be one of {', '.join(SIZES)}, got {size!r}")
         if decoder not in ("naive", "pup", "mla"):
             raise ValueError(f"decoder must be 'naive', 'pup' or 'mla', got {decoder!r}")
-        layers, width, heads = SIZES[size]
+        if patch_size < 4 or patch_size.bit_count() > 1:
+            raise ValueError(f"patch_size must be a power of 2 from 4 on, got {patch_size}")
+        if layers is not None and layers < 4:
+            raise ValueError(f"layers must be 4 or more, for the decoder reads four, got {layers}")
+        all_layers, width, heads = SIZES[size]
+        layers = layers or all_layers
         depths = (6, 12, 18, 24) if decoder == "mla" else (10, 15, 20, 24)  # of 24
         taps = [depth * layers // 24 - 1 for depth in depths]
         self.backbone = ViTFeatures(
@@ -114,6 +124,7 @@ class SETR(nn.Module):
             taps,
             in_channels=in_channels,
             image_size=image_size,
+            patch_size=patch_size,
             weights=weights,
         )
         self.aggregate = None
@@ -122,11 +133,13 @@ class SETR(nn.Module):
             self.classifier = nn.Conv2d(2 * channels, num_classes, 1)
             aux = [nn.Conv2d(channels, num_classes, 1) for _ in range(4)]
         else:
-            kernel, steps, factor = (1, 1, 4) if decoder == "naive" else (3, 4, 2)
+            doublings = patch_size.bit_length() - 1
+            kernel, steps, factor = (1, 1, 4) if decoder == "naive" else (3, doublings, 2)
             self.classifier = _upsampling_head(width, num_classes, kernel, steps, factor, channels)
-            steps = 1 if decoder == "naive" else 2
+            steps, factor = (1, 4) if decoder == "naive" else (2, patch_size // 4)
             aux = [
-                _upsampling_head(width, num_classes, kernel, steps, 4, channels) for _ in range(3)
+                _upsampling_head(width, num_classes, kernel, steps, factor, channels)
+                for _ in range(3)
             ]
         self.aux_classifiers = nn.ModuleList(aux if aux_loss else [])
 

@@ -39,3 +39,44 @@ def test_bad_settings_are_refused():
         SETR(2, "up")
     with pytest.raises(ValueError, match="size must be one of tiny, small, base, large"):
         SETR(2, size="huge")
+    with pytest.raises(ValueError, match="patch_size must be a power of 2 from 4 on, got 12"):
+        SETR(2, patch_size=12)
+    with pytest.raises(ValueError, match="layers must be 4 or more.*got 3"):
+        SETR(2, layers=3)
+
+
+@pytest.mark.parametrize("decoder", ["naive", "pup", "mla"])
+@pytest.mark.parametrize("patch_size", [4, 8, 32])
+def test_patches_and_depth_are_settings(decoder, patch_size):
+    settings = {"size": "tiny", "layers": 5, "channels": 8, "image_size": 64}
+    model = SETR(3, decoder, patch_size=patch_size, **settings)
+    assert len(model.backbone.encoder.layers) == 5
+    x = torch.randn(2, 3, 64, 47)
+    assert [y.shape for y in model(x)] == [(2, 3, 64, 47)] * (5 if decoder == "mla" else 4)
+    tokens, size = model.backbone.tokens(x)
+    assert size == (64 // patch_size, -(-47 // patch_size))
+    assert tokens.shape == (2, 1 + size[0] * size[1], 192)
+
+
+def test_progressive_upsampling_ends_at_the_size_of_the_image():
+    for patch_size in (4, 8, 16):
+        model = SETR(3, "pup", size="tiny", layers=4, patch_size=patch_size, channels=8).eval()
+        side = model.classifier(torch.zeros(1, 192, 2, 2)).shape[-1]
+        assert side == 2 * patch_size
+
+
+def test_attention_weights_are_those_of_the_layer():
+    model = ViTFeatures(2, 8, 2, taps=(1,), image_size=32, patch_size=8).eval()
+    x = torch.randn(3, 3, 32, 24)
+    weights = model.attention(x, 1)
+    assert weights.shape == (3, 2, 13, 13)
+    assert torch.allclose(weights.sum(-1), torch.ones(3, 2, 13))
+    tokens = model.encoder.layers[0](model.tokens(x)[0])
+    block = model.encoder.layers[1]
+    normed, attention = block.ln_1(tokens), block.self_attention
+    value = normed @ attention.in_proj_weight[16:].T + attention.in_proj_bias[16:]
+    read = weights @ value.unflatten(2, (2, 4)).transpose(1, 2)
+    y = tokens + attention.out_proj(read.transpose(1, 2).flatten(2))
+    y = y + block.mlp(block.ln_2(y))
+    (found,) = model(x)
+    assert torch.allclose(y[:, 1:].transpose(1, 2).reshape(3, 8, 4, 3), found, atol=1e-5)

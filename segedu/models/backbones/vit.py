@@ -56,18 +56,37 @@ class ViTFeatures(VisionTransformer):
         grid = F.interpolate(grid, size, mode="bilinear")
         return torch.cat([token, grid.flatten(2).transpose(1, 2)], dim=1)
 
-    def forward(self, images: Tensor) -> list[Tensor]:
-        """Images (N, 3, H, W) -> one map (N, width, ceil(H/16), ceil(W/16)) per tap."""
+    def tokens(self, images: Tensor) -> tuple[Tensor, tuple[int, int]]:
+        """Images (N, 3, H, W) -> class token and patches with their codes, and the size (h, w).
+
+        The tokens have the shape (N, 1 + h * w, width), the patches stand row by row.
+        """
         height, width = images.shape[-2:]
         patch = self.patch_size
         images = F.pad(images, (0, -width % patch, 0, -height % patch))
         x = self.conv_proj(images)  # (N, width, h, w)
         size = tuple(x.shape[-2:])
         x = torch.cat([self.class_token.expand(len(x), -1, -1), x.flatten(2).transpose(1, 2)], 1)
-        x = self.encoder.dropout(x + self.positions(size))  # (N, 1 + h * w, width)
+        return self.encoder.dropout(x + self.positions(size)), size
+
+    def forward(self, images: Tensor) -> list[Tensor]:
+        """Images (N, 3, H, W) -> one map (N, width, ceil(H/16), ceil(W/16)) per tap."""
+        x, size = self.tokens(images)
         features = []
         for index, layer in enumerate(self.encoder.layers):
             x = layer(x)
             if index in self.taps:
                 features.append(x[:, 1:].transpose(1, 2).unflatten(2, size))
         return features
+
+    def attention(self, images: Tensor, layer: int) -> Tensor:
+        """Images (N, 3, H, W) -> the weights of a layer, (N, heads, 1 + h * w, 1 + h * w).
+
+        Each row belongs to a token that asks and sums to 1; the class token is the first.
+        """
+        x, _ = self.tokens(images)
+        for before in self.encoder.layers[:layer]:
+            x = before(x)
+        block = self.encoder.layers[layer]
+        x = block.ln_1(x)
+        return block.self_attention(x, x, x, average_attn_weights=False)[1]

@@ -7,9 +7,9 @@
 Every training has the same number of steps, whatever the number of scenes: with few scenes each is
 seen more often. On the most scenes others have three times the steps, which tells a lack of steps
 from a lack of scenes. Each network takes the learning rate that serves it best on scenes of another
-seed. The networks of the most scenes are judged on larger pictures of the same scenes, too: SETR with its
-position codes interpolated and with all codes set to zero. A SETR trained without codes stands
-beside it.
+seed. The networks of the most scenes are judged on larger pictures of the same scenes, too: SETR
+with its position codes interpolated and with all codes set to zero. A SETR trained without codes
+stands beside it.
 """
 
 from __future__ import annotations
@@ -96,6 +96,12 @@ def without_codes(model: nn.Module) -> nn.Module:
 
 
 @functools.cache
+def painted(number: int, size: int, seed: int) -> scenes.SceneDataset:
+    train_set, _ = scenes.splits(number, 1, size, seed=seed)
+    return train_set
+
+
+@functools.cache
 def judged(budget: Budget, size: int, seed: int) -> tuple[scenes.SceneDataset, torch.Tensor]:
     _, val_set = scenes.splits(1, budget.val, size, seed=seed)
     return val_set, torch.stack([sample["mask"] for sample in val_set])
@@ -118,8 +124,8 @@ def run(
     codes: bool = True,
 ) -> nn.Module:
     """A training of so many steps on so many scenes; a pass has as many samples for all."""
-    train_set, _ = scenes.splits(number, 1, budget.size, seed=seed)
-    train_set = ConcatDataset([train_set] * (budget.scenes[-1] // number))
+    repeats = budget.scenes[-1] // number
+    train_set = ConcatDataset([painted(number, budget.size, seed)] * repeats)
     model, _ = train(
         lambda: build(entry, codes),
         train_set,

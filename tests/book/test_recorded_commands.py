@@ -9,6 +9,7 @@ from benchmarks import (
     batch_sizes,
     camvid,
     compress,
+    data_hunger,
     dense_head,
     imbalance,
     leak,
@@ -155,6 +156,33 @@ def test_the_learning_rates_compared_are_those_of_the_script():
             runs = record["mean_iou"][name][str(workers)]
             assert tuple(map(float, runs)) == rates
             assert {len(scores) for scores in runs.values()} == {len(batch_sizes.SEEDS)}
+
+
+def test_the_networks_compared_by_their_scenes_are_those_of_the_script():
+    record, budget = result("data_hunger"), data_hunger.Budget()
+    lists = {key: list(value) for key, value in budget._asdict().items() if type(value) is tuple}
+    assert record["budget"] == budget._asdict() | lists
+    assert list(record["networks"]) == list(data_hunger.NETWORKS)
+    for name, run in record["networks"].items():
+        entry = data_hunger.NETWORKS[name]
+        assert (run["model"], {**run["settings"]}) == (entry.model, as_stored(entry.settings))
+        parameters = sum(p.numel() for p in data_hunger.build(entry).parameters())
+        assert run["parameters"] == parameters
+        scores = {float(lr): score for lr, score in run["mean_iou_by_lr"].items()}
+        assert min(scores) < run["lr"] == max(scores, key=scores.get) < max(scores)
+        assert {len(seeds) for seeds in run["mean_iou"].values()} == {len(budget.seeds)}
+        assert {f"{n} scenes, {budget.steps} steps" for n in budget.scenes} <= {*run["mean_iou"]}
+
+
+def as_stored(settings):
+    return json.loads(json.dumps(settings))
+
+
+def test_codes_that_are_not_trained_stay_zero():
+    model = data_hunger.build(data_hunger.NETWORKS["setr"], codes=False)
+    codes = model.backbone.encoder.pos_embedding
+    assert not codes.any() and not codes.requires_grad
+    assert data_hunger.build(data_hunger.NETWORKS["setr"]).backbone.encoder.pos_embedding.any()
 
 
 def test_the_weights_of_the_semantic_loss_are_those_of_the_script():

@@ -12,6 +12,7 @@ from benchmarks import (
     data_hunger,
     dense_head,
     imbalance,
+    labels_saved,
     leak,
     loading,
     panoptic,
@@ -193,6 +194,17 @@ def test_the_weights_of_the_semantic_loss_are_those_of_the_script():
     assert [run["seed"] for run in record["runs"]] == lists["seeds"]
     for run in record["runs"]:
         assert [after["weight"] for after in run["after"]] == lists["weights"]
+
+
+def test_the_labels_were_saved_by_the_script():
+    record, budget = result("labels_saved"), labels_saved.Budget()
+    assert record["budget"] == json.loads(json.dumps(budget._asdict()))
+    assert record["lr"] == labels_saved.LEARNING_RATE
+    assert list(record["mean_iou"]) == list(labels_saved.STARTS)
+    for by_how in record["mean_iou"].values():
+        for by_count in by_how.values():
+            assert [*by_count] == [str(count) for count in budget.labels]
+            assert all(len(scores) == len(budget.seeds) for scores in by_count.values())
 
 
 def test_the_dense_heads_were_trained_by_the_script():

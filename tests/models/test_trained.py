@@ -9,7 +9,8 @@ from benchmarks import weights
 from segedu.data import open_dataset, transforms
 from segedu.data.views import Part
 from segedu.engine import evaluate, fit, make_loader
-from segedu.models import get_model, list_models, trained, trained_weights
+from segedu.files import read_json
+from segedu.models import get_model, list_models, pretrained, trained, trained_weights
 from segedu.tasks import Instance, Panoptic, Promptable, Semantic
 from tests.book.conftest import ROOT
 
@@ -91,7 +92,11 @@ def test_numbers_that_half_precision_cannot_hold_are_not_packed():
 def test_the_files_are_small_and_listed():
     files = trained.FOLDER.glob("*/*.pt")
     sizes = {(file.parent.name, file.stem): file.stat().st_size for file in files}
-    assert sizes == {(which, name): trained_weights(name)[which].size for which, name in KEPT}
+    listed = {which: read_json(trained.FOLDER / f"{which}.json") for which in trained.sets()}
+    assert sizes == {
+        (which, name): entry["size"] for which in listed for name, entry in listed[which].items()
+    }
+    assert sizes.keys() == {*KEPT, *((pretrained.SET, name) for name in pretrained.NETWORKS)}
     # U-Nets run in pages of the book, and a reader's browser loads them.
     in_pages = [size for (_, name), size in sizes.items() if name == "unet"]
     others = [size for (_, name), size in sizes.items() if name != "unet"]

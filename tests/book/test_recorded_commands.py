@@ -7,6 +7,7 @@ import pytest
 
 from benchmarks import (
     batch_sizes,
+    beyond,
     camvid,
     compress,
     data_hunger,
@@ -283,3 +284,16 @@ def test_the_weak_labels_were_compared_by_the_script_at_equal_minutes():
         for minutes in rows:  # the cheaper a label, the more scenes
             scenes = [run[kind][minutes]["scenes"] for kind in ("points", "boxes", "masks")]
             assert scenes == sorted(scenes, reverse=True)
+
+
+def test_what_lies_beyond_the_image_was_measured_by_the_script():
+    record = result("beyond")
+    assert set(record) == set(beyond.PARTS)
+    for name, (_, budget) in beyond.PARTS.items():
+        settings = budget._asdict()
+        if "seeds" in settings:
+            settings["seeds"] = list(budget.seeds)
+        assert record[name]["budget"] == settings
+        assert record[name]["command"] == f"python benchmarks/beyond.py --part {name}"
+    for runs in record["points"]["scores"].values():
+        assert len(runs) == len(beyond.Points().seeds)

@@ -91,7 +91,7 @@ def test_a_draft_is_not_listed(root):
     [
         ("02-semantic", "SegNet", "title must read 'English ｜ 中文'"),
         ("Part 2", TITLE, "part must be a folder"),
-        ("08-frontiers", TITLE, "has no chapter of 08-frontiers"),
+        ("98-nowhere", TITLE, "has no chapter of 98-nowhere"),
         ("02-semantic", "U-Net ｜ U-Net", "exists already"),
         ("02-semantic", "Λ ｜ 拉姆达", "must hold letters a-z or digits"),
     ],

@@ -247,6 +247,19 @@ def comments_in_both_languages(chapter: Chapter) -> Iterator[Problem]:
                 yield index, f"an edition shows half a bracket: {comment[0].strip()[:60]!r}"
 
 
+def splits_labels_only(chapter: Chapter) -> Iterator[Problem]:
+    """Code takes apart `data.labels[k]` alone: of a text of its own an edition shows one half."""
+    for index, cell in chapter.code_cells():
+        for node in ast.walk(ast.parse(plain_code(cell))):
+            match node:
+                case ast.Call(ast.Attribute(ast.Subscript(ast.Attribute(attr="labels"))), _):
+                    pass
+                case ast.Call(
+                    ast.Attribute(attr="split" | "partition"), [ast.Constant(str(bar)), *_]
+                ) if BAR in bar:
+                    yield index, f"an edition has no bar left to split at: {ast.unparse(node)}"
+
+
 def folds_in_jupyter(chapter: Chapter) -> Iterator[Problem]:
     """A folded cell is folded in plain Jupyter and Colab, too; of a solution also the output."""
     for index, cell in chapter.code_cells():
@@ -424,6 +437,7 @@ TEACHING = (
     refers_by_number,
     draws_only_in_hidden_cells,
     comments_in_both_languages,
+    splits_labels_only,
     folds_in_jupyter,
     founds_its_numbers,
     prints_in_both_languages,

@@ -81,6 +81,7 @@ BROKEN = [
     ("draws_only_in_hidden_cells", swap("empty, empty", "nowhere, 1"), "'nowhere', which is defined in no"),
     ("comments_in_both_languages", swap("def iou(", "# how good it is\ndef iou("), "comment in one language"),
     ("comments_in_both_languages", swap("def iou(", "# (x, 1 or 0 ｜ 1 或 0)\ndef iou("), "half a bracket"),
+    ("splits_labels_only", swap("def iou(", "en, zh = words[0].split(' ｜ ')\ndef iou("), "no bar left to split"),
     ("folds_in_jupyter", meta("thresholds =", jupyter={}), "source_hidden"),
     ("folds_in_jupyter", meta("thresholds =", cellView=""), "cellView"),
     ("folds_in_jupyter", meta("# Exercise 1", jupyter={"source_hidden": True}), "outputs_hidden"),

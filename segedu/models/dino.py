@@ -129,12 +129,12 @@ class DINO(nn.Module):
 
     def forward(self, images: Tensor) -> Tensor:
         """What the student says of images (N, 3, H, W): (N, K)."""
-        return self.head(self.encoder.encode(self.encoder.tokens(images))[:, 0])
+        return self.head(self.encoder.encode(self.encoder.tokens(images)[0])[:, 0])
 
     @torch.no_grad()
     def teach(self, images: Tensor) -> Tensor:
         """What the teacher says of images (N, 3, H, W): (N, K), not yet centred."""
-        return self.teacher_head(self.teacher.encode(self.teacher.tokens(images))[:, 0])
+        return self.teacher_head(self.teacher.encode(self.teacher.tokens(images)[0])[:, 0])
 
     def loss(self, views: list[Tensor], large: int = 2) -> Tensor:
         """`agreement_loss` of the views of a batch; in training the centre moves.

@@ -41,8 +41,8 @@ class PatchEncoder(ViTFeatures):
         self.norm = nn.LayerNorm(width, eps=1e-6)
         fix_positions(self.encoder, image_size // patch_size)
 
-    def tokens(self, images: Tensor) -> Tensor:
-        """Images (N, 3, H, W) -> a class token and h * w patches with their places (N, 1 + hw, C).
+    def tokens(self, images: Tensor) -> tuple[Tensor, tuple[int, int]]:
+        """As those of `ViTFeatures`, but nothing is padded: a patch holds pixels of the image only.
 
         Raises:
             ValueError: if a side is no multiple of the patch.
@@ -52,10 +52,7 @@ class PatchEncoder(ViTFeatures):
             raise ValueError(
                 f"sides must be multiples of the patch of {self.patch_size}, got {height} x {width}"
             )
-        x = self.conv_proj(images)  # (N, C, h, w)
-        first = self.class_token.expand(len(x), -1, -1)
-        patches = x.flatten(2).transpose(1, 2)
-        return torch.cat([first, patches], dim=1) + self.positions(tuple(x.shape[-2:]))
+        return super().tokens(images)
 
     def encode(self, tokens: Tensor) -> Tensor:
         """Any number of tokens (N, L, C) -> (N, L, C), after all layers, normalised."""
@@ -63,9 +60,8 @@ class PatchEncoder(ViTFeatures):
 
     def forward(self, images: Tensor) -> Tensor:
         """Images (N, 3, H, W) -> a map (N, C, H / patch, W / patch)."""
-        x = self.encode(self.tokens(images))[:, 1:]
-        size = tuple(side // self.patch_size for side in images.shape[-2:])
-        return x.transpose(1, 2).unflatten(2, size)
+        tokens, size = self.tokens(images)
+        return self.encode(tokens)[:, 1:].transpose(1, 2).unflatten(2, size)
 
 
 def fix_positions(encoder: Encoder, side: int) -> None:
@@ -202,7 +198,7 @@ class MAE(nn.Module):
             raise ValueError(
                 f"hidden must hold equally many patches in each image, got {hidden.sum(1).tolist()}"
             )
-        tokens = self.encoder.tokens(images)  # (N, 1 + L, C)
+        tokens, _ = self.encoder.tokens(images)  # (N, 1 + L, C)
         first, patches = tokens[:, :1], tokens[:, 1:]
         visible = patches[~hidden].unflatten(0, (len(images), -1))  # (N, few, C)
         seen = self.narrow(self.encoder.encode(torch.cat([first, visible], dim=1)))

@@ -91,7 +91,7 @@ def test_visible_patches_come_back_at_their_place(model):
     images, hidden = torch.rand(2, 3, 32, 32), random_mask(2, 16, 0.5)
     seen = [
         torch.cat([tokens[:1], tokens[1:][~row]])
-        for tokens, row in zip(model.encoder.tokens(images), hidden, strict=True)
+        for tokens, row in zip(model.encoder.tokens(images)[0], hidden, strict=True)
     ]
     made = model.paint(model.narrow(model.encoder.encode(torch.stack(seen))[:, 1:]))
     painted = model(images, hidden)
@@ -127,6 +127,20 @@ def test_the_encoder_gives_maps_of_any_size():
     encoder = PatchEncoder(**SMALL)
     assert encoder(torch.zeros(2, 3, 32, 32)).shape == (2, 32, 4, 4)
     assert encoder(torch.zeros(1, 3, 48, 64)).shape == (1, 32, 6, 8)
+
+
+def test_the_attention_of_a_layer_can_be_looked_at():
+    encoder = PatchEncoder(**SMALL).eval()
+    images = torch.rand(2, 3, 32, 24)
+    weights = encoder.attention(images, 1)
+    assert weights.shape == (2, 2, 13, 13)
+    torch.testing.assert_close(weights.sum(-1), torch.ones(2, 2, 13))
+    block = encoder.encoder.layers[1]
+    seen = block.ln_1(encoder.encoder.layers[0](encoder.tokens(images)[0]))
+    both = seen @ block.self_attention.in_proj_weight[:64].T  # queries and keys; no bias yet
+    asked, keys = both.unflatten(2, (2, 2, 16)).unbind(2)
+    wanted = torch.einsum("nqhc,nkhc->nhqk", asked, keys).div(4).softmax(-1)
+    torch.testing.assert_close(weights, wanted, atol=1e-5, rtol=0)
 
 
 def test_position_codes_are_fixed_and_differ():

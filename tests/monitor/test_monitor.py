@@ -15,8 +15,8 @@ from segedu import monitor  # noqa: E402
 from segedu.engine.deployed import Deployed  # noqa: E402
 
 
-def clouds(folder, count, seed, *, size=(40, 56), gain=1.0, flip=False):
-    """Files of coloured clouds."""
+def clouds(folder, count, seed, *, size=(42, 56), gain=1.0, flip=False):
+    """Files of coloured clouds, 4 : 3: a ratio that six digits do not hold."""
     draw = torch.Generator().manual_seed(seed)
     folder.mkdir(parents=True, exist_ok=True)
     for number in range(count):

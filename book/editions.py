@@ -33,7 +33,7 @@ import runtime  # noqa: E402
 from launch import site_url  # noqa: E402
 from publishing import for_servers  # noqa: E402
 
-SHARED_MATHJAX = "../../_static/mathjax/tex-chtml-full.js"  # from en/_static or zh/_static
+SHARED_MATHJAX = "../../_static/mathjax/tex-chtml.js"  # from en/_static or zh/_static
 
 # Without the check of addresses in notebooks' metadata, whose grammar takes seconds to load, and
 # with fewer searches for garbage: document trees are millions of objects that stay. The first

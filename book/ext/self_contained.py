@@ -1,7 +1,9 @@
 """Sphinx extension: pages that need nothing from elsewhere and load fast.
 
-- MathJax is copied from the package ``sphinx-mathjax-offline``: the one file that holds every TeX
-  extension, and the fonts. An edition whose ``mathjax_path`` points to another's copy gets none.
+- MathJax is copied from the package ``sphinx-mathjax-offline``: the one file with the macros of TeX
+  and AMS, and the fonts. It would ask for the file of a macro of another extension; there is none,
+  and the checks of the pages see it. An edition whose ``mathjax_path`` points to another's copy
+  gets none.
 - ``fontawesome.js`` (1.4 MB) is blanked: the theme's icon font draws the same icons.
 - The icon font is cut down to the icons that the pages and the theme name.
 - The Chinese font for machines without one is cut down to the characters of the pages.
@@ -27,7 +29,7 @@ from sphinx.util import logging
 
 logger = logging.getLogger(__name__)
 
-MATHJAX_FILE = "tex-chtml-full.js"
+MATHJAX_FILE = "tex-chtml.js"
 MATHJAX_FONTS = "output/chtml/fonts/woff-v2"
 DATA_URI = re.compile(r"data:image/(png|webp|jpeg|gif);base64,([A-Za-z0-9+/=]+)")
 HAN_FONT = Path(__file__).parents[2] / "segedu/viz/fonts/SegeduSansSC-Regular.otf"

@@ -76,13 +76,13 @@ def test_the_theme_speaks_chinese(pages):
 
 
 def test_mathjax_is_shared_and_scripts_are_slim(miniature):
-    assert len(list(miniature.rglob("tex-chtml-full.js"))) == 1
+    assert len(list(miniature.rglob("tex-chtml.js"))) == 1
     assert not list(miniature.rglob("*.map"))
     for script in miniature.rglob("fontawesome.js"):
         assert script.stat().st_size < 100
     page = miniature / "en" / FIRST
-    [script] = re.findall(r'src="([^"]*tex-chtml-full.js)"', page.read_text())
-    assert (page.parent / script).resolve() == (miniature / "_static/mathjax/tex-chtml-full.js")
+    [script] = re.findall(r'src="([^"]*tex-chtml.js)"', page.read_text())
+    assert (page.parent / script).resolve() == (miniature / "_static/mathjax/tex-chtml.js")
 
 
 def test_without_a_repository_there_is_no_launch_button(pages):

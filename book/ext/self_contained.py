@@ -1,9 +1,8 @@
 """Sphinx extension: pages that need nothing from elsewhere and load fast.
 
-- MathJax is copied from the package ``sphinx-mathjax-offline``: the one file with the macros of TeX
-  and AMS, and the fonts. It would ask for the file of a macro of another extension; there is none,
-  and the checks of the pages see it. An edition whose ``mathjax_path`` points to another's copy
-  gets none.
+- MathJax is copied from the package ``sphinx-mathjax-offline``: the file with the macros of TeX and
+  AMS, the fonts, and the extensions, of which a page loads one only when a macro (``\\boldsymbol``)
+  needs it. An edition whose ``mathjax_path`` points to another's copy gets none.
 - ``fontawesome.js`` (1.4 MB) is blanked: the theme's icon font draws the same icons.
 - The icon font is cut down to the icons that the pages and the theme name.
 - The Chinese font for machines without one is cut down to the characters of the pages.
@@ -31,6 +30,7 @@ logger = logging.getLogger(__name__)
 
 MATHJAX_FILE = "tex-chtml.js"
 MATHJAX_FONTS = "output/chtml/fonts/woff-v2"
+MATHJAX_EXTENSIONS = "input/tex/extensions"
 DATA_URI = re.compile(r"data:image/(png|webp|jpeg|gif);base64,([A-Za-z0-9+/=]+)")
 HAN_FONT = Path(__file__).parents[2] / "segedu/viz/fonts/SegeduSansSC-Regular.otf"
 HAN = re.compile("[\u2014\u2018-\u201d\u2026\u2e80-\u9fff\uff00-\uffef]")
@@ -124,7 +124,8 @@ def finish(app: Sphinx, exception: Exception | None) -> None:
     static = Path(app.outdir, "_static")
     if not app.config.mathjax_path.startswith(".."):
         source, target = mathjax_folder(), static / "mathjax"
-        shutil.copytree(source / MATHJAX_FONTS, target / MATHJAX_FONTS, dirs_exist_ok=True)
+        for folder in (MATHJAX_FONTS, MATHJAX_EXTENSIONS):
+            shutil.copytree(source / folder, target / folder, dirs_exist_ok=True)
         shutil.copy2(source / MATHJAX_FILE, target / MATHJAX_FILE)
     icons = static / "scripts" / "fontawesome.js"
     if icons.exists():

@@ -2,12 +2,19 @@ import base64
 from types import SimpleNamespace
 
 from PIL import Image
-from self_contained import MATHJAX_FILE, MATHJAX_FONTS, lazy_figures, mathjax_folder
+from self_contained import (
+    MATHJAX_EXTENSIONS,
+    MATHJAX_FILE,
+    MATHJAX_FONTS,
+    lazy_figures,
+    mathjax_folder,
+)
 
 
 def test_mathjax_has_what_is_copied():
     assert (mathjax_folder() / MATHJAX_FILE).is_file()
     assert list((mathjax_folder() / MATHJAX_FONTS).glob("*.woff"))
+    assert (mathjax_folder() / MATHJAX_EXTENSIONS / "boldsymbol.js").is_file()
 
 
 def test_figures_get_their_size_and_wait(tmp_path):

@@ -1,20 +1,18 @@
 """Begin a project: a folder that runs at once on painted scenes, to be filled with your own data.
 
-``python -m segedu.tools.new_project NAME`` writes settings, the stages from the check of the data
+``python -m segedu project new NAME`` writes settings, the stages from the check of the data
 to data sheet and model card, an acceptance test, a workflow and a README in both languages.
 """
 
-import argparse
 import os
 import re
 import secrets
 import shutil
-import sys
 from importlib import resources
 from pathlib import Path
 
 from segedu import __version__
-from segedu.files import user_path, write_text
+from segedu.files import write_text
 
 #: File of a project -> its template beside this module.
 FILES = {
@@ -65,26 +63,3 @@ def new_project(folder: Path, *, source: str = WHEEL) -> Path:
         shutil.rmtree(unfinished, ignore_errors=True)
         raise
     return folder
-
-
-def main(arguments: list[str] | None = None) -> int:
-    """Command line; returns the exit status."""
-    parser = argparse.ArgumentParser(
-        prog="python -m segedu.tools.new_project", description=__doc__.splitlines()[0]
-    )
-    parser.add_argument("name", help="folder to be made")
-    parser.add_argument(
-        "--source", default=WHEEL, help="where pip finds segedu (default: %(default)s)"
-    )
-    options = parser.parse_args(arguments)
-    try:
-        folder = new_project(user_path(options.name), source=options.source)
-    except (OSError, ValueError) as error:
-        print(f"new_project: {error}", file=sys.stderr)
-        return 2
-    print(f"{folder}: cd {folder}; python run.py; python -m pytest -q")
-    return 0
-
-
-if __name__ == "__main__":
-    sys.exit(main())

@@ -9,8 +9,9 @@ from pathlib import Path
 import pytest
 import yaml
 
+from segedu.cli import main
 from segedu.clinic.cards import DATA_QUESTIONS, MODEL_QUESTIONS
-from segedu.tools.new_project import FILES, main, new_project
+from segedu.tools.new_project import FILES, new_project
 
 BOOK = Path(__file__).resolve().parents[2]
 
@@ -45,16 +46,17 @@ def test_every_file_is_there_and_named(project):
 
 def test_an_empty_folder_is_filled_and_a_full_one_is_left_alone(tmp_path, capsys):
     (tmp_path / "empty").mkdir()
-    assert main([str(tmp_path / "empty"), "--source", "git+https://example.org/segedu"]) == 0
+    words = [str(tmp_path / "empty"), "--source", "git+https://example.org/segedu"]
+    assert main(["project", "new", *words]) == 0
     requirements = (tmp_path / "empty" / "requirements.txt").read_text()
     assert requirements.endswith("\ngit+https://example.org/segedu\n")
     (tmp_path / "full").mkdir()
     (tmp_path / "full" / "mine").write_text("kept")
     for name, said in (("full", "is there already: choose another"), ("a b", "got 'a b'")):
         capsys.readouterr()
-        assert main([str(tmp_path / name)]) == 2
+        assert main(["project", "new", str(tmp_path / name)]) == 2
         error = capsys.readouterr().err
-        assert error.startswith("new_project: ") and said in error and error.count("\n") == 1
+        assert error.startswith("segedu: error: ") and said in error and error.count("\n") == 1
     assert sorted(p.name for p in tmp_path.iterdir()) == ["empty", "full"]
     assert [p.name for p in (tmp_path / "full").iterdir()] == ["mine"]
 

@@ -5,6 +5,7 @@ import dis
 import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from functools import cache
 from types import CodeType
 from typing import Any
 
@@ -93,29 +94,56 @@ def needed(cells: Sequence[str], code: str) -> str:
     A statement counts as making a name if it binds it, stores in it, or calls a method of it;
     ``loss.backward()`` counts for all names, as it fills gradients out of sight.
     """
-    parsed = [(source.split("\n"), ast.parse(_plain(source)).body) for source in cells]
-    statements = [(lines, node) for lines, body in parsed for node in body]
-    own = ast.parse(_plain(code))
-    wanted = _names(own, "LOAD") - _names(own, "STORE")
-    imports = [node for _, node in statements if isinstance(node, ast.Import | ast.ImportFrom)]
-    modules = set().union(*(_names(node, "STORE") for node in imports))
+    statements = [statement for source in cells for statement in _statements(source)]
+    loads, stores = _names(ast.parse(_plain(code)))
+    wanted = loads - stores
+    imports = [statement for statement in statements if statement.is_import]
+    modules = set().union(*(statement.stores for statement in imports))
     kept = []
-    for lines, node in reversed(statements):
-        changed = _changed(node) - modules
-        if node in imports:
-            kept.append((lines, node))
-        elif wanted & (_names(node, "STORE") | changed) or (
-            wanted - modules and _is_backward(node)
+    for statement in reversed(statements):
+        changed = statement.changes - modules
+        if statement.is_import:
+            kept.append(statement)
+        elif wanted & (statement.stores | changed) or (
+            wanted - modules and statement.fills_gradients
         ):
-            kept.append((lines, node))
-            if not isinstance(node, ast.AugAssign):
-                wanted -= _names(node, "STORE") - changed  # bound here, not before
-            wanted |= _names(node, "LOAD")
-    chosen: dict[str, None] = {}  # each once: chapters repeat an import where it is needed
-    for lines, node in reversed(kept):
-        first = min([node.lineno, *(d.lineno for d in getattr(node, "decorator_list", []))])
-        chosen["\n".join(lines[first - 1 : node.end_lineno])] = None
-    return "\n".join(chosen)
+            kept.append(statement)
+            if not statement.is_augmented:
+                wanted -= statement.stores - changed  # bound here, not before
+            wanted |= statement.loads
+    # Each once: chapters repeat an import where it is needed.
+    return "\n".join(dict.fromkeys(statement.source for statement in reversed(kept)))
+
+
+@dataclass(frozen=True)
+class _Statement:
+    """A statement at the top of a cell: its source, and what it does to names."""
+
+    source: str
+    loads: frozenset[str]
+    stores: frozenset[str]
+    changes: frozenset[str]
+    is_import: bool
+    is_augmented: bool
+    fills_gradients: bool
+
+
+@cache  # each exercise of a chapter asks for the same cells
+def _statements(cell: str) -> tuple[_Statement, ...]:
+    lines = cell.split("\n")
+    return tuple(_statement(lines, node) for node in ast.parse(_plain(cell)).body)
+
+
+def _statement(lines: Sequence[str], node: ast.stmt) -> _Statement:
+    first = min([node.lineno, *(d.lineno for d in getattr(node, "decorator_list", []))])
+    return _Statement(
+        "\n".join(lines[first - 1 : node.end_lineno]),
+        *_names(ast.Module([node], [])),
+        _changed(node),
+        isinstance(node, ast.Import | ast.ImportFrom),
+        isinstance(node, ast.AugAssign),
+        _is_backward(node),
+    )
 
 
 def _plain(source: str) -> str:
@@ -123,27 +151,27 @@ def _plain(source: str) -> str:
     return re.sub(r"^(\s*)[%!].*$", r"\1pass", source, flags=re.MULTILINE)
 
 
-def _names(node: ast.AST, kind: str) -> set[str]:
-    """Global names that code loads, anywhere in it, or stores; what is local does not count."""
-    body = node.body if isinstance(node, ast.Module) else [node]
-    code = [compile(ast.Module(body, []), "cell", "exec")]
-    found = set()
+def _names(module: ast.Module) -> tuple[frozenset[str], frozenset[str]]:
+    """Global names that code loads, anywhere in it, and stores; what is local does not count."""
+    code = [compile(module, "cell", "exec")]
+    found: dict[str, set[str]] = {"LOAD": set(), "STORE": set()}
     for part in code:
         code += [constant for constant in part.co_consts if isinstance(constant, CodeType)]
         for step in dis.get_instructions(part):
-            if step.opname in (f"{kind}_NAME", f"{kind}_GLOBAL"):
-                found.add(step.argval)
-    return found
+            kind, _, scope = step.opname.partition("_")
+            if kind in found and scope in ("NAME", "GLOBAL"):
+                found[kind].add(step.argval)
+    return frozenset(found["LOAD"]), frozenset(found["STORE"])
 
 
 def _is_backward(node: ast.AST) -> bool:
     return isinstance(node, ast.Expr) and ".backward(" in ast.unparse(node)
 
 
-def _changed(node: ast.AST) -> set[str]:
+def _changed(node: ast.AST) -> frozenset[str]:
     """Names whose object a statement changes: stores in it, or calls a method for its effect."""
     if isinstance(node, ast.FunctionDef | ast.ClassDef):
-        return set()
+        return frozenset()
     effects = isinstance(node, ast.Expr | ast.For | ast.While | ast.With | ast.If)
     found = set()
     for part in ast.walk(node):
@@ -155,4 +183,4 @@ def _changed(node: ast.AST) -> set[str]:
                 base = base.value
             if isinstance(base, ast.Name):
                 found.add(base.id)
-    return found
+    return frozenset(found)

@@ -2,40 +2,44 @@
 
 import json
 import os
+from functools import cache
 from pathlib import Path
 
 import pytest
 
 from segedu.teaching.checking import chapters, check, drawn, exercises, find, hidden_inputs
-from segedu.teaching.posed import needed, posed
+from segedu.teaching.posed import Posed, needed, posed
 
 CHAPTERS = Path(__file__).resolve().parents[2] / "chapters"
-EVERY = {
-    name: each
-    for path in sorted(CHAPTERS.glob("*/*.ipynb"))
-    for name, each in posed(json.loads(path.read_text(encoding="utf-8"))).items()
-}
-GRADABLE = [name for name in EVERY if not find(name).by_person]
+NAMES = [f"{chapter}-{number}" for chapter in chapters() for number in exercises(chapter)]
+GRADABLE = [name for name in NAMES if not find(name).by_person]
+
+
+@cache  # not when tests are collected, which every process does
+def every() -> dict[str, Posed]:
+    """The exercises of the book, by name."""
+    notebooks = [json.loads(path.read_text("utf-8")) for path in sorted(CHAPTERS.glob("*/*.ipynb"))]
+    return {name: each for notebook in notebooks for name, each in posed(notebook).items()}
 
 
 def solved(name: str):
     """The answer of an exercise's solution."""
-    handed_in = []
+    handed_in, exercise = [], every()[name]
     names = {"display": lambda *shown: None}
-    exec(EVERY[name].context, names)
+    exec(exercise.context, names)
     names["check"] = lambda name, answer: handed_in.append(answer)
-    exec(EVERY[name].given, names)
-    exec(EVERY[name].shortest_solution, names)
+    exec(exercise.given, names)
+    exec(exercise.shortest_solution, names)
     return handed_in[-1]
 
 
 def test_at_least_sixty_exercises_are_gradable():
     assert len(GRADABLE) >= 60
-    assert {f"{chapter}-{n}" for chapter in chapters() for n in exercises(chapter)} == set(EVERY)
+    assert set(NAMES) == set(every())
 
 
 def test_every_exercise_has_what_an_assignment_needs():
-    for name, each in EVERY.items():
+    for name, each in every().items():
         for language in ("en", "zh"):
             assert each.rubric[language] and "<" not in each.rubric[language][:8], name
             assert each.rubric[language] not in each.question[language], name

@@ -11,6 +11,7 @@ explanation as the title that a browser shows on hover; authors do nothing for i
 from __future__ import annotations
 
 import string
+from collections.abc import Iterable
 from functools import cache
 from itertools import groupby
 from pathlib import Path
@@ -33,9 +34,23 @@ def first_letter(entry: dict[str, Any]) -> str:
     return next(c for c in entry["en"].upper() if c in string.ascii_uppercase)
 
 
+def sort_key(entry: dict[str, Any]) -> tuple[str, str]:
+    """The order of the English alphabet."""
+    return first_letter(entry), entry["en"].lower()
+
+
 def abbreviations(entry: dict[str, Any]) -> list[str]:
     """English forms that are abbreviations: shown beside the name, unlike plurals."""
     return [form for form in entry.get("en_forms", []) if is_abbreviation(form)]
+
+
+def letter_links(letters: Iterable[str]) -> nodes.paragraph:
+    """A row of letters to jump to the rubrics ``letter-a``, ``letter-b`` and so on."""
+    row = nodes.paragraph(classes=["glossary-letters"])
+    for letter in letters:
+        anchor = f"letter-{letter.lower()}"
+        row += [nodes.reference("", letter, refid=anchor, internal=True), nodes.Text(" ")]
+    return row
 
 
 def inline(text: str, language: str, *classes: str) -> nodes.inline:
@@ -52,16 +67,11 @@ class Terminology(SphinxDirective):
         """Builds the letters and the definition lists."""
         _, path = self.env.relfn2path(self.arguments[0])
         self.env.note_dependency(path)
-        entries = sorted(
-            read_entries(path), key=lambda entry: (first_letter(entry), entry["en"].lower())
-        )
+        entries = sorted(read_entries(path), key=sort_key)
         groups = [(letter, list(group)) for letter, group in groupby(entries, first_letter)]
-        letters = nodes.paragraph(classes=["glossary-letters"])
-        result: list[nodes.Node] = [letters]
+        result: list[nodes.Node] = [letter_links([letter for letter, _ in groups])]
         for letter, group in groups:
-            anchor = f"letter-{letter.lower()}"
-            letters += [nodes.reference("", letter, refid=anchor, internal=True), nodes.Text(" ")]
-            heading = nodes.rubric("", letter, ids=[anchor])
+            heading = nodes.rubric("", letter, ids=[f"letter-{letter.lower()}"])
             result += [heading, nodes.definition_list("", *map(self._item, group))]
         return result
 

@@ -46,8 +46,13 @@ def name_of(notebook: Path, anchor: str, language: Language) -> str:
         KeyError: if the notebook has no heading with this anchor.
     """
     found = headings(notebook)
-    title, heading = plain(next(iter(found.values())), language), plain(found[anchor], language)
-    return re.split("[:：]", title)[0] + COLON[language] + heading
+    title, heading = next(iter(found.values())), plain(found[anchor], language)
+    return short_title(title, language) + COLON[language] + heading
+
+
+def short_title(title: str, language: Language) -> str:
+    """The title of a chapter without what follows a colon."""
+    return re.split("[:：]", plain(title, language))[0]
 
 
 class Mistakes(SphinxDirective):

@@ -47,6 +47,14 @@ def mathjax_folder() -> Path:
     return Path(spec.origin).parent / "static" / "mathjax"
 
 
+def copy_mathjax(target: Path) -> None:
+    """Put MathJax into a folder."""
+    source = mathjax_folder()
+    for folder in (MATHJAX_FONTS, MATHJAX_EXTENSIONS):
+        shutil.copytree(source / folder, target / folder, dirs_exist_ok=True)
+    shutil.copy2(source / MATHJAX_FILE, target / MATHJAX_FILE)
+
+
 def lazy_figures(
     app: Sphinx, pagename: str, templatename: str, context: dict[str, Any], doctree: Any
 ) -> None:
@@ -123,10 +131,7 @@ def finish(app: Sphinx, exception: Exception | None) -> None:
         return
     static = Path(app.outdir, "_static")
     if not app.config.mathjax_path.startswith(".."):
-        source, target = mathjax_folder(), static / "mathjax"
-        for folder in (MATHJAX_FONTS, MATHJAX_EXTENSIONS):
-            shutil.copytree(source / folder, target / folder, dirs_exist_ok=True)
-        shutil.copy2(source / MATHJAX_FILE, target / MATHJAX_FILE)
+        copy_mathjax(static / "mathjax")
     icons = static / "scripts" / "fontawesome.js"
     if icons.exists():
         icons.write_text("/* the icons come from the font */\n")

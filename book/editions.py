@@ -77,7 +77,7 @@ def derived_config(edition: str, *, in_site: bool) -> dict[str, Any]:
     sphinx["config"]["bilingual_edition"] = edition
     if in_site:
         sphinx["config"]["bilingual_editions"] = list(EDITIONS)
-        if runtime.kept():
+        if runtime.RUNTIME.kept():
             sphinx["config"]["live_files"] = f"{'../' if folder else ''}{runtime.FOLDER}/"
         if folder:
             sphinx["config"]["mathjax_path"] = SHARED_MATHJAX
@@ -109,7 +109,7 @@ def fingerprint(source: Path) -> str:
         "SEGEDU_SITE_URL",
     ):
         digest.update(os.environ.get(name, "").encode())
-    digest.update(f"{runtime.kept()}".encode())  # else the pages have no button
+    digest.update(f"{runtime.RUNTIME.kept()}".encode())  # else the pages have no button
     return digest.hexdigest()
 
 
@@ -180,7 +180,7 @@ def build_wheel(source: Path, target: Path) -> None:
 def build_site(source: Path, out: Path, *, clean: bool = False) -> Path:
     """Builds all editions of the book in `source` and returns the folder of the site."""
     work, site = out / "editions", out / "site"
-    if problem := runtime.fetch():
+    if problem := runtime.RUNTIME.fetch():
         print(f"Networks do not run in the pages, which keep their still pictures: {problem}.")
     stamp, current = work / "fingerprint", fingerprint(source)
     if clean or not stamp.exists() or stamp.read_text() != current:

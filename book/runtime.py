@@ -7,20 +7,21 @@ in the user's cache with the networks, which are written from the weights in the
 from __future__ import annotations
 
 import hashlib
-import os
 import re
 import shutil
 import subprocess
 import sys
-import tarfile
-import tempfile
 from pathlib import Path
 
+from npm import NpmPackage, cache
+
 ROOT = Path(__file__).resolve().parent.parent
-PACKAGE = "onnxruntime-web-1.30.0"
-SHA256 = "d2228df7e4616bc3348bf504ee888f3bec43789a273f0a63f3e68d203ce3bf71"
-FILES = ("ort.wasm.bundle.min.mjs", "ort-wasm-simd-threaded.wasm")
-LICENSE = Path(__file__).parent / "licenses" / f"{PACKAGE}.txt"
+RUNTIME = NpmPackage(
+    "onnxruntime-web",
+    "1.30.0",
+    "d2228df7e4616bc3348bf504ee888f3bec43789a273f0a63f3e68d203ce3bf71",
+    ("dist/ort.wasm.bundle.min.mjs", "dist/ort-wasm-simd-threaded.wasm"),
+)
 WEIGHTS = ROOT / "segedu" / "models" / "trained"
 FOLDER = "_static/live"  # in the site, once for all editions
 EXPORT = """
@@ -40,63 +41,6 @@ else:
 Path(target).with_suffix(".whole").touch()
 """
 NETWORK = re.compile(r'data-network="([\w/]+)" data-sha256="(\w+)"')
-
-
-def cache() -> Path:
-    """The folder in which downloads and networks are kept."""
-    return Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "segedu"
-
-
-def kept() -> Path | None:
-    """The folder of the runtime's files, if they were fetched."""
-    folder = cache() / PACKAGE
-    return folder if all((folder / name).is_file() for name in FILES) else None
-
-
-def fetch() -> str:
-    """Fetch the runtime, if it is not in the cache.
-
-    Returns:
-        Nothing, or why it is not there, in one line.
-    """
-    if kept():
-        return ""
-    if not (npm := shutil.which("npm")):
-        return "npm is not installed"
-    name, _, version = PACKAGE.rpartition("-")
-    with tempfile.TemporaryDirectory() as folder:
-        command = [npm, "pack", f"{name}@{version}", "--silent", "--fetch-retries=0"]
-        try:
-            subprocess.run(command, cwd=folder, capture_output=True, check=True, timeout=300)
-            archive = Path(folder, f"{PACKAGE}.tgz")
-            data = archive.read_bytes()
-        except (OSError, subprocess.SubprocessError):
-            return f"npm could not fetch {name}@{version}"
-        if hashlib.sha256(data).hexdigest() != SHA256:
-            return f"{archive.name} is not the file that was expected (sha256)"
-        unpack(archive, cache() / PACKAGE)
-    return ""
-
-
-def unpack(archive: Path, target: Path) -> None:
-    """Put the files of the runtime into a folder, which appears whole or not at all."""
-    target.parent.mkdir(parents=True, exist_ok=True)
-    with (
-        tempfile.TemporaryDirectory(dir=target.parent) as folder,
-        tarfile.open(archive) as package,
-    ):
-        whole = Path(folder, target.name)
-        whole.mkdir()
-        for name in FILES:
-            source = package.extractfile(f"package/dist/{name}")
-            assert source is not None
-            (whole / name).write_bytes(source.read())
-        shutil.rmtree(target, ignore_errors=True)
-        try:
-            whole.rename(target)
-        except OSError:  # another build was faster
-            if not kept():
-                raise
 
 
 def network(name: str) -> list[Path]:
@@ -126,8 +70,8 @@ def copy_to(site: Path) -> None:
     Raises:
         RuntimeError: if a page shows a network whose weights have changed since.
     """
-    runtime, target = kept(), site / FOLDER
-    if runtime is None:
+    runtime, target = RUNTIME.kept(), site / FOLDER
+    if not runtime:
         return
     networks = {
         found
@@ -137,9 +81,9 @@ def copy_to(site: Path) -> None:
     if not networks:
         return
     target.mkdir(parents=True, exist_ok=True)
-    for name in FILES:
-        shutil.copyfile(runtime / name, target / name)
-    shutil.copyfile(LICENSE, target / "LICENSE.txt")
+    for file in runtime:
+        shutil.copyfile(file, target / file.name)
+    shutil.copyfile(RUNTIME.license, target / "LICENSE.txt")
     for name, sha256 in sorted(networks):
         weights = WEIGHTS / f"{name}.pt"
         if hashlib.sha256(weights.read_bytes()).hexdigest() != sha256:

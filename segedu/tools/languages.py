@@ -17,6 +17,8 @@ WORD = re.compile(r"[^\W\d_]")
 STRING = re.compile(r"""(?P<prefix>\w*)(?P<quote>\"{3}|'{3}|"|')(?P<body>.*)(?P=quote)""", re.S)
 OTHER_SPAN = r'<span class="lang-{}" lang="[^"]*">[^<]*</span> ?'
 TEXT_NODE = re.compile(rf">([^<>]*{BAR}[^<>]*)<")
+# Not "title: label", both parts of which may have two halves: the page's extension knows them.
+NAME = re.compile(rf'( (?:alt|title|aria-label)=")([^"<>{BAR}]*{BAR}[^"<>{BAR}:]*)(?=")')
 
 # --- code -------------------------------------------------------------------------------------
 
@@ -104,8 +106,9 @@ def split_lines(text: str, edition: str) -> str:
 
 
 def split_html(html: str, edition: str) -> str:
-    """The texts of an HTML or SVG output."""
+    """The texts of an HTML or SVG output, and the names of its pictures and buttons."""
     if edition != "both":
         other = "zh" if edition == "en" else "en"
         html = re.sub(OTHER_SPAN.format(other), "", html)
+    html = NAME.sub(lambda match: match[1] + plain(match[2], edition), html)
     return TEXT_NODE.sub(lambda match: f">{plain(match[1], edition)}<", html)

@@ -51,7 +51,7 @@ def scene():
 @pytest.fixture(scope="module")
 def folder(network, scene, tmp_path_factory) -> Path:
     """A site of three figures: one network, two, and a CT; each in light and dark."""
-    if problem := runtime.fetch():
+    if problem := runtime.RUNTIME.fetch():
         pytest.skip(f"onnxruntime-web is not to be had: {problem}")
     site: Path = tmp_path_factory.mktemp("live")
     shutil.copytree(STATIC, site / "_static")
@@ -587,7 +587,7 @@ def test_an_answer_takes_little_more_than_pytorchs(live, network, record_propert
 @pytest.mark.slow  # the book is built
 @pytest.mark.parametrize("folder", ["", "en", "zh"])
 def test_it_runs_in_every_edition_of_the_book(site, page, folder):
-    if runtime.kept() is None:
+    if not runtime.RUNTIME.kept():
         pytest.skip("onnxruntime-web is not to be had")
     pages = {
         path.relative_to(site).as_posix()
@@ -619,8 +619,8 @@ def test_the_files_are_small_and_licensed(folder):
     said = re.search(r"(\d+) MB", (folder / "one-light.html").read_text(encoding="utf-8"))
     assert round(size / 1e6) == int(said[1])
     assert "MIT License" in (live / "LICENSE.txt").read_text()
-    version = runtime.PACKAGE.rpartition("-")[2]
-    assert f"v{version}" in (live / runtime.FILES[0]).read_text()[:200]
+    program = live / runtime.RUNTIME.kept()[0].name
+    assert f"v{runtime.RUNTIME.version}" in program.read_text()[:200]
 
 
 def test_the_front_page_shows_a_scene_as_it_is_painted(network):
@@ -677,28 +677,3 @@ def test_a_network_is_written_again_when_what_makes_it_changes(monkeypatch, tmp_
             changed_source.write_text("new")
         assert runtime.network("scenes/unet") == runtime.network("scenes/unet") == [written[-1]]
         assert len(written) == count
-
-
-def test_without_npm_the_build_says_why(monkeypatch, tmp_path):
-    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))
-    monkeypatch.setattr(runtime.shutil, "which", lambda name: None)
-    assert runtime.kept() is None
-    assert runtime.fetch() == "npm is not installed"
-    assert list(tmp_path.iterdir()) == []
-
-
-@pytest.mark.parametrize(
-    ("npm", "said"),
-    [
-        ("exit 1", "npm could not fetch onnxruntime-web@"),
-        (f"echo other > {runtime.PACKAGE}.tgz", "is not the file that was expected"),
-    ],
-)
-def test_what_the_registry_gives_is_checked(monkeypatch, tmp_path, npm, said):
-    program = tmp_path / "npm"
-    program.write_text(f"#!/bin/sh\n{npm}\n")
-    program.chmod(0o755)
-    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
-    monkeypatch.setattr(runtime.shutil, "which", lambda name: str(program))
-    assert said in runtime.fetch()
-    assert runtime.kept() is None

@@ -49,14 +49,14 @@ def other():
 @pytest.fixture(scope="module")
 def address(network, scene, other, tmp_path_factory) -> Iterator[str]:
     """A site with one figure, light and dark."""
-    if problem := runtime.fetch():
+    if problem := runtime.RUNTIME.fetch():
         pytest.skip(f"onnxruntime-web is not to be had: {problem}")
     site: Path = tmp_path_factory.mktemp("clicks")
     shutil.copytree(STATIC, site / "_static")
     files = site / runtime.FOLDER
     (files / "scenes").mkdir(parents=True)
-    for name in runtime.FILES:
-        shutil.copy(runtime.kept() / name, files)
+    for file in runtime.RUNTIME.kept():
+        shutil.copy(file, files)
     for part, data in click_files(network).items():
         (files / "scenes" / f"sam_tiny.{part}.onnx").write_bytes(data)
     pictures = {"a ｜ 甲": scene, "b ｜ 乙": other}

@@ -77,6 +77,8 @@ def test_html_loses_the_other_language():
     assert split_html(html, "en") == '<td>a</td><span class="lang-en" lang="en">x</span> '
     assert split_html(html, "zh") == '<td>甲</td><span class="lang-zh" lang="zh-CN">乙</span>'
     assert split_html(html, "both").startswith("<td>a · 甲</td><span")
+    picture = '<img alt="a &quot;b&quot; ｜ 甲" title="c ｜ 丙" src="a｜b">'
+    assert split_html(picture, "zh") == '<img alt="甲" title="丙" src="a｜b">'
 
 
 @pytest.fixture

@@ -83,7 +83,7 @@ NETWORKS = {
     "panoptic_fpn_tiny": Recipe("panoptic", 4, ENLARGED),
     "maskformer_tiny": Recipe("panoptic", 5, FINE, lr="1e-3"),
     "mask2former_tiny": Recipe("panoptic", 5, FINE, lr="1e-3"),
-    "sam_tiny": Recipe("promptable", 4, lr="1e-3"),
+    "sam_tiny": Recipe("promptable", 6, lr="1.5e-3"),
     "unet": Recipe("semantic", 6, NARROW, "3e-3", batch_size=8, crop=96, loss=OVERLAP),
     "unet_without_skips": Recipe(
         *("semantic", 6, f"{NARROW} skip_connections=false", "3e-3"),

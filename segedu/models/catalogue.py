@@ -435,7 +435,7 @@ MODELS: dict[str, ModelInfo] = {
         )
     },
     "sam_tiny": ModelInfo(
-        "sam.sam_tiny", {}, "narrow, learns scenes on a CPU", _SAM, 2023, 991_104, "promptable"
+        "sam.sam_tiny", {}, "narrow, learns scenes on a CPU", _SAM, 2023, 471_944, "promptable"
     ),
     "panoptic_deeplab_resnet50": ModelInfo(
         "panoptic_deeplab.PanopticDeepLab",

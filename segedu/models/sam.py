@@ -254,7 +254,7 @@ def sam_tiny(**settings: Any) -> SAM:
 
     Example:
         >>> sum(p.numel() for p in sam_tiny().parameters())
-        991104
+        471944
     """
     return SAM(**(TINY | settings))
 
@@ -267,7 +267,7 @@ TINY = {
     "heads": 4,
     "window_size": 4,
     "global_layers": (1,),
-    "embed_width": 128,
+    "embed_width": 64,
     "decoder_heads": 4,
     "decoder_ffn_width": 128,
 }

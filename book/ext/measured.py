@@ -1,0 +1,119 @@
+"""Sphinx extension: the tables of times, from the records in ``book/results``.
+
+``{measured} results/losses.json`` is a table of all races in that record, with the machine below.
+A race is the same work done by ``segedu`` and by others, in rounds that went through all in turn.
+Words of the records are said in both languages by ``book/measured.yml``.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterable, Iterator, Mapping
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import yaml
+from docutils import nodes
+from sphinx.application import Sphinx
+from sphinx.util.docutils import SphinxDirective
+from yaml_file import LOADER
+
+from segedu.languages import BAR, LANGUAGES, halves
+
+WORDS = "book/measured.yml"
+OURS = "segedu"
+LEVELS = ("losses", "models")  # of a record, that say nothing
+
+
+class Race(NamedTuple):
+    """The same work, done by several."""
+
+    work: tuple[str, ...]  #: keys of the record that lead to it
+    milliseconds: float  #: of `segedu`, the median
+    ratios: dict[str, float]  #: of the medians of the others to it
+
+
+def races(record: Mapping[str, Any], path: tuple[str, ...] = ()) -> Iterator[Race]:
+    """All races of a record."""
+    parts = {key: value for key, value in record.items() if isinstance(value, dict)}
+    medians = {key: v["median_ms"] for key, v in parts.items() if "median_ms" in v}
+    if OURS in medians:
+        ours = medians.pop(OURS)
+        work = tuple(key for key in path if key not in LEVELS)
+        yield Race(work, ours, {key: time / ours for key, time in medians.items()})
+        return
+    if "peer" in record:  # our network and a library's, called ours and theirs
+        name = record["peer"].split(":")[0] + ("\\*" if record.get("difference") else "")
+        parts = {
+            key: {OURS: value["ours"], name: value["theirs"]}
+            for key, value in parts.items()
+            if isinstance(value.get("ours"), dict)
+        }
+    for key, value in parts.items():
+        yield from races(value, (*path, key))
+
+
+def machines(record: Mapping[str, Any]) -> set[tuple[str, str]]:
+    """What ran the races and which clock it went by, as ``(description, clock)``."""
+    found = set()
+    if "machine" in record:
+        machine = record["machine"]
+        cores, threads = machine["cores"], machine["threads"]
+        text = (
+            f"{machine['cpu']}, {cores} cores, {threads} threads, torch {machine['torch']} ｜ "
+            f"{machine['cpu']}，{cores} 个核心，{threads} 个线程，torch {machine['torch']}"
+        )
+        found.add((text, record["clock"]))
+    for value in record.values():
+        if isinstance(value, dict):
+            found |= machines(value)
+    return found
+
+
+class Measured(SphinxDirective):
+    """``{measured} FILE``: a record of races, relative to the page."""
+
+    required_arguments = 1
+
+    def run(self) -> list[nodes.Node]:
+        """Builds the table, and a line on the machine."""
+        _, path = self.env.relfn2path(self.arguments[0])
+        words_file = Path(self.env.srcdir, WORDS)
+        for file in (path, words_file):
+            self.env.note_dependency(str(file))
+        record = json.loads(Path(path).read_text(encoding="utf-8"))
+        self.words = yaml.load(words_file.read_text(encoding="utf-8"), LOADER)
+        found = list(races(record))
+        if not found:
+            raise self.error(f"measured: {self.arguments[0]} holds no race with {OURS!r}")
+        head = [self.words[key] for key in ("work", "segedu, ms", "others")]
+        lines = [row(head), "|---|--:|---|"]
+        for race in found:
+            others = [f"{self.said(name)} {ratio:.2f}×" for name, ratio in race.ratios.items()]
+            work, time = joined(map(self.said, race.work)), f"{race.milliseconds:,.1f}"
+            lines.append(row([work, time, joined(others)]))
+        for machine, clock in sorted(machines(record)):
+            lines += ["", joined([machine, self.words[clock]])]
+        return self.parse_text_to_nodes("\n".join(lines))
+
+    def said(self, key: str) -> str:
+        """A key of the record, in both languages where it holds words."""
+        return self.words.get(key, f"`{key}`" if "_" in key else key)
+
+
+def row(cells: Iterable[str]) -> str:
+    """A row of a Markdown table."""
+    return f"| {' | '.join(cells)} |"
+
+
+def joined(texts: Iterable[str]) -> str:
+    """Texts one after the other, each half by itself: ``a · b ｜ 甲 · 乙``."""
+    split = [halves(text) or dict.fromkeys(LANGUAGES, text) for text in texts]
+    english, chinese = (" · ".join(one[language] for one in split) for language in LANGUAGES)
+    return english if english == chinese else f"{english} {BAR} {chinese}"
+
+
+def setup(app: Sphinx) -> dict[str, Any]:
+    """Registers the extension."""
+    app.add_directive("measured", Measured)
+    return {"version": "1", "parallel_read_safe": True, "parallel_write_safe": True}

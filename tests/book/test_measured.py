@@ -1,0 +1,56 @@
+"""The tables of times say what the records say, in both languages."""
+
+import json
+
+import pytest
+import yaml
+from measured import Race, joined, machines, races
+
+from tests.book.conftest import ROOT
+
+PAGE = (ROOT / "book/measured.md").read_text(encoding="utf-8")
+WORDS = yaml.safe_load((ROOT / "book/measured.yml").read_text(encoding="utf-8"))
+FILES = [line.split()[1] for line in PAGE.split("\n") if line.startswith("```{measured}")]
+RECORDS = [json.loads((ROOT / "book" / file).read_text(encoding="utf-8")) for file in FILES]
+
+
+def times(**medians):
+    return {name: {"median_ms": time, "ratio": 7} for name, time in medians.items()}
+
+
+def test_races_by_hand():
+    record = {
+        "machine": {},
+        "losses": {"Dice": times(segedu=2.0, smp=5.0)},
+        "note": "",
+        "own": times(a=1),
+    }
+    assert list(races(record)) == [Race(("Dice",), 2.0, {"smp": 2.5})]
+    peer = {
+        "peer": "smp: FPN",
+        "difference": "",
+        "forward": times(ours=4.0, theirs=2.0),
+        "peak_bytes": {"ours": 1},
+    }
+    assert list(races({"models": {"fpn": peer}})) == [Race(("fpn", "forward"), 4.0, {"smp": 0.5})]
+
+
+@pytest.mark.parametrize("record", RECORDS, ids=FILES)
+def test_every_word_of_a_record_is_said_in_both_languages(record):
+    found = list(races(record))
+    words = {word for race in found for word in (*race.work, *race.ratios)}
+    assert found and {word for word in words - WORDS.keys() if " " in word} == set()
+    assert {clock for _, clock in machines(record)} <= WORDS.keys()
+
+
+def test_no_word_is_left_over():
+    used = {"work", "segedu, ms", "others"}
+    for record in RECORDS:
+        used |= {word for race in races(record) for word in (*race.work, *race.ratios)}
+        used |= {clock for _, clock in machines(record)}
+    assert set(WORDS) <= used
+
+
+def test_halves_are_joined_by_themselves():
+    assert joined(["a ｜ 甲", "B"]) == "a · B ｜ 甲 · B"
+    assert joined(["A", "B"]) == "A · B"

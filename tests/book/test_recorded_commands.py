@@ -9,6 +9,7 @@ from benchmarks import (
     batch_sizes,
     beyond,
     camvid,
+    clicks,
     compress,
     data_hunger,
     dense_head,
@@ -266,6 +267,25 @@ def test_the_smaller_networks_were_measured_by_the_script_and_are_faster():
     assert scores["int8"] >= scores["fp32"] - 0.005
     assert len(record["pruning"]["tuned"]["mean_iou"]) == len(budget.seeds)
     assert record["distillation"]["parameters"] < 0.26
+
+
+def test_the_clicks_were_given_by_the_script_to_three_answers():
+    record = result("clicks")
+    budget = clicks.Budget()
+    lists = {"areas": list(budget.areas), "seeds": list(budget.seeds)}
+    assert record["budget"] == budget._asdict() | lists
+    assert list(record["tolerances"]) == [str(t) for t in clicks.TOLERANCES]
+    assert record["tolerances"][str(record["tolerance"])] == max(record["tolerances"].values())
+    assert len(record["clicks"]) == len(record["prompts"]) == len(budget.seeds)
+    for answers, prompts in zip(record["clicks"], record["prompts"], strict=True):
+        assert list(answers) == list(record["parameters"])
+        assert prompts["click"] == answers["promptable"]["iou"][0] <= prompts["best_of_three"]
+        assert len({found["objects"] for found in answers.values()}) == 1  # the same for all
+        for found in answers.values():
+            assert len(found["iou"]) == budget.clicks
+            assert 1 <= found["noc_85"] <= found["noc_90"] <= budget.clicks
+            areas = found["areas"].values()
+            assert sum(area["objects"] for area in areas) == found["objects"]
 
 
 def test_the_weak_labels_were_compared_by_the_script_at_equal_minutes():

@@ -67,9 +67,11 @@ class Regions(nn.Module):
     def __init__(self, tolerance: float, classes: nn.Module | None = None) -> None:
         super().__init__()
         self.tolerance, self.classes = tolerance, classes
+        self.known: dict[tuple[int, int], Tensor] = {}  # regions of the image at hand, by click
 
     def embed(self, images: Tensor) -> Tensor:
         """Images (N, 3, H, W) in [0, 1] -> values (N, 3 or 1, H, W)."""
+        self.known = {}
         if self.classes is None:
             return images
         logits = self.classes(normalize(images, IMAGE_MEAN, IMAGE_STD))
@@ -86,14 +88,20 @@ class Regions(nn.Module):
     ) -> Masks:
         """One mask for each of P prompts on one image, as `segedu.models.sam.SAM.segment`."""
         found = [
-            region_of(embeddings[0], places, said, self.tolerance)
+            region_of(embeddings[0], places, said, self.tolerance, self.known)
             for places, said in zip(points[0], labels[0], strict=True)
         ]
         logits = torch.stack(found).float()[None, :, None] - 0.5  # (1, P, 1, H, W)
         return Masks(logits, logits.new_zeros(logits.shape[:3]), logits)
 
 
-def region_of(values: Tensor, points: Tensor, labels: Tensor, tolerance: float) -> Tensor:
+def region_of(
+    values: Tensor,
+    points: Tensor,
+    labels: Tensor,
+    tolerance: float,
+    known: dict[tuple[int, int], Tensor] | None = None,
+) -> Tensor:
     """What some clicks mean together.
 
     Args:
@@ -101,10 +109,12 @@ def region_of(values: Tensor, points: Tensor, labels: Tensor, tolerance: float) 
         points: (n, 2), x and y in pixels.
         labels: (n,), 1 on the object, 0 beside it, -1 no click.
         tolerance: of `Regions`.
+        known: regions around single clicks on the same values; new ones are added.
 
     Returns:
         bool (H, W).
     """
+    known = {} if known is None else known
     height, width = values.shape[1:]
     rows, columns = torch.meshgrid(torch.arange(height), torch.arange(width), indexing="ij")
     found = torch.zeros(height, width, dtype=torch.bool)
@@ -112,13 +122,20 @@ def region_of(values: Tensor, points: Tensor, labels: Tensor, tolerance: float) 
     for (x, y), label in zip(points.long().tolist(), labels.tolist(), strict=True):
         if label < 0:
             continue
-        alike = (values - values[:, y, x, None, None]).norm(dim=0) <= tolerance
-        numbers = torch.from_numpy(ndimage.label(alike.numpy())[0])
+        if (x, y) not in known:
+            known[x, y] = connected(values, x, y, tolerance)
         distance = torch.hypot((columns - x).float(), (rows - y).float())
-        closer = (numbers == numbers[y, x]) & (distance < nearest)
+        closer = known[x, y] & (distance < nearest)
         nearest = torch.where(closer, distance, nearest)
         found = torch.where(closer, bool(label), found)
     return found
+
+
+def connected(values: Tensor, x: int, y: int, tolerance: float) -> Tensor:
+    """What hangs together with a pixel, bool (H, W), in values (C, H, W)."""
+    alike = (values - values[:, y, x, None, None]).norm(dim=0) <= tolerance
+    numbers = torch.from_numpy(ndimage.label(alike.numpy())[0])
+    return numbers == numbers[y, x]
 
 
 def wanted(sample: Sample, smallest: int) -> Tensor:

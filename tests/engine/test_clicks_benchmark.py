@@ -52,6 +52,9 @@ def test_a_click_on_the_neighbour_parts_two_objects_that_touch():
     assert turns[1].labels.tolist() == [[1, 0], [1, 0]]  # the second click lies on the neighbour
     # half-way between the clicks: a column too few of the first, one too many of the second
     assert ious[1] == pytest.approx([16 / 20, 20 / 24])
+    assert len(model.known) == 2  # the second click on one object is the first on the other
+    model.embed(image[None])
+    assert not model.known
 
 
 def test_the_points_of_a_scribble_lie_on_the_object():

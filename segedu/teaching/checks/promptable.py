@@ -69,32 +69,6 @@ def clicks_and_failures(answer):
     expect_function(answer, _noc, cases)
 
 
-def _code(x: float, y: float, frequencies: Tensor, turn: float = 2 * torch.pi) -> Tensor:
-    place = torch.tensor([x, y], dtype=frequencies.dtype)
-    angle = turn * ((2 * place - 1) @ frequencies)
-    return torch.cat([angle.sin(), angle.cos()])
-
-
-@exercise(
-    3,
-    wrong=[
-        lambda x, y, frequencies: _code(x, y, frequencies, 1.0),
-        lambda x, y, frequencies: _code(x, y, frequencies, torch.pi),
-        lambda x, y, frequencies: _code((x + 1) / 2, (y + 1) / 2, frequencies),
-        lambda x, y, frequencies: _code(y, x, frequencies),
-        lambda x, y, frequencies: _code(x, y, frequencies).roll(frequencies.shape[1]),
-        lambda x, y, frequencies: _code(x, y, frequencies).view(2, -1).T.flatten(),
-        lambda x, y, frequencies: _code(x, y, frequencies)[: frequencies.shape[1]],
-        0.0,
-    ],
-)
-def code_of_a_place(answer):
-    """Sines, then cosines."""
-    frequencies = torch.randn(2, 2, 4, generator=drawn(2))
-    cases = [(0.75, 0.5, torch.eye(2)), (0.1, 0.8, frequencies[0]), (0.9, 0.35, frequencies[1])]
-    expect_function(answer, _code, cases, tolerance=1e-5)
-
-
 def _ious(masks: Tensor, wanted: Tensor) -> Tensor:
     return (masks & wanted).sum((1, 2)) / (masks | wanted).sum((1, 2))
 
@@ -105,7 +79,7 @@ def _lost(masks: Tensor, estimates: Tensor, wanted: Tensor) -> float:
 
 
 @exercise(
-    4,
+    3,
     wrong=[
         lambda masks, estimates, wanted: float(_ious(masks, wanted)[estimates.argmax()]),
         lambda masks, estimates, wanted: float(_ious(masks, wanted).max()),
@@ -157,7 +131,7 @@ def _in_turn(classes: Tensor, points: Points, labels: Sequence[int]) -> Tensor:
 
 
 @exercise(
-    5,
+    4,
     wrong=[
         _in_turn,
         lambda classes, points, labels: _meant(classes, points[:1], labels[:1]),

@@ -60,11 +60,11 @@ for (const figure of document.querySelectorAll(".segedu-live[data-files]")) {
   const says = (kind) => {
     for (const text of figure.querySelectorAll("[data-says]")) text.hidden = text.dataset.says !== kind;
   };
-  says("waiting");
+  button.disabled = window.location.protocol === "file:";
+  says(button.disabled ? "disk" : "waiting");
   button.hidden = false;
   figure.classList.add("is-ready");
   button.addEventListener("click", () => {
-    if (window.location.protocol === "file:") says("disk");
-    else import(live).then(({ start }) => start(figure, says), () => says("missing"));
+    import(live).then(({ start }) => start(figure, says), () => says("missing"));
   });
 }

@@ -54,28 +54,46 @@ function moved(picture, dx, dy) {
   return result;
 }
 
-// Of each place along a side the place that is seen there after scaling about the middle.
-function mirrored(side, scale) {
+// Of each place along a side what is seen there, scaled about the middle; -1 for nothing.
+function places(side, scale) {
   return Array.from({ length: side }, (_, i) => {
     const place = Math.floor((i + 0.5 - side / 2) / scale + side / 2);
-    const turned = ((place % (2 * side)) + 2 * side) % (2 * side);
-    return Math.min(turned, 2 * side - 1 - turned);
+    return place < 0 || place >= side ? -1 : place;
   });
 }
 
-function scaled({ rgb, truth }, width, height, scale) {
-  if (scale === 1) return { rgb, truth };
-  const rows = mirrored(height, scale);
-  const columns = mirrored(width, scale);
-  const result = { rgb: new Float32Array(rgb.length), truth: new Uint8Array(truth.length) };
-  for (let y = 0, to = 0; y < height; y++) {
-    for (let x = 0; x < width; x++, to++) {
-      const from = rows[y] * width + columns[x];
-      result.truth[to] = truth[from];
-      for (let c = 0; c < 3; c++) result.rgb[3 * to + c] = rgb[3 * from + c];
-    }
-  }
+// Of each pixel of the scaled picture which one of the picture it shows; -1 for none.
+function sources(width, height, scale) {
+  const columns = places(width, scale);
+  const result = new Int32Array(width * height);
+  places(height, scale).forEach((row, y) =>
+    columns.forEach((column, x) => {
+      result[y * width + x] = row < 0 || column < 0 ? -1 : row * width + column;
+    }),
+  );
   return result;
+}
+
+// A small picture lies on one colour, and what is outside of it has no truth.
+function scaled({ rgb, truth }, from, outside) {
+  const result = { rgb: new Float32Array(rgb.length), truth: new Uint8Array(truth.length) };
+  from.forEach((place, to) => {
+    result.truth[to] = place < 0 ? IGNORE : truth[place];
+    result.rgb.set(place < 0 ? outside : rgb.subarray(3 * place, 3 * place + 3), 3 * to);
+  });
+  return result;
+}
+
+// Where something lies less than `reach` pixels away, along rows and along columns.
+function widened(mask, width, height, reach) {
+  const along = (from, length, step, i, place) => {
+    for (let k = Math.max(0, place - reach); k <= Math.min(length - 1, place + reach); k++) {
+      if (from[i + (k - place) * step]) return 1;
+    }
+    return 0;
+  };
+  const wide = mask.map((_, i) => along(mask, width, 1, i, i % width));
+  return wide.map((_, i) => along(wide, height, width, i, Math.floor(i / width)));
 }
 
 // Light and hue: each pixel by a rotation about the axis of the greys.
@@ -151,6 +169,7 @@ class Figure extends live.Figure {
       this.values[slider.dataset.control] = Number(slider.value);
     }
     this.start = { ...this.values };
+    this.marks = true;
     this.choose(0);
     this.take(0);
     this.listen();
@@ -176,7 +195,10 @@ class Figure extends live.Figure {
   // Where nothing can be moved, the tool for it cannot be chosen.
   offer() {
     const brushes = [...this.root.querySelectorAll('[data-control="brush"]')];
-    brushes.forEach((radio, i) => (radio.disabled = this.patterns[i] === "move" && !this.picture.mask));
+    brushes.forEach((radio, i) => {
+      radio.disabled = this.patterns[i] === "move" && !this.picture.mask;
+      radio.parentElement.title = radio.disabled ? radio.nextElementSibling.dataset.off : "";
+    });
     if (!brushes[this.brush]?.disabled) return;
     brushes[0].checked = true;
     this.take(0);
@@ -190,25 +212,31 @@ class Figure extends live.Figure {
     this.say(this.moves ? "move" : "paint");
   }
 
-  // The object that can be moved has an outline while that tool is chosen.
-  outline({ data }) {
-    const { width, height, mask } = this.picture;
+  // Where the object that can be moved is seen.
+  get object() {
+    const { width, mask } = this.picture;
     const there = new Uint8Array(mask.length);
-    for (let i = 0; i < mask.length; i++) {
-      const x = (i % width) + this.dx;
-      const y = Math.floor(i / width) + this.dy;
-      if (mask[i]) there[y * width + x] = 1;
-    }
-    there.forEach((inside, i) => {
-      if (inside && isEdge(there, i, width, height)) data.set([255, 214, 10], 4 * i);
+    const shift = Math.round(this.dy) * width + Math.round(this.dx);
+    mask.forEach((inside, i) => inside && (there[i + shift] = 1));
+    return Uint8Array.from(this.from, (place) => place >= 0 && there[place]);
+  }
+
+  // It has an outline while that tool is chosen, white inside and black around it.
+  outline({ data }) {
+    const { width, height } = this.picture;
+    const { object } = this;
+    object.forEach((inside, i) => {
+      if (isEdge(object, i, width, height)) data.fill(inside ? 255 : 0, 4 * i, 4 * i + 3);
     });
   }
 
   // What the network sees, whole numbers 0..255, and the truth; kept in `seen` and `truth`.
   compose({ scale = 1, brightness = 1, hue = 0, blur = 0, noise = 0, ...window }) {
-    const { hounsfield } = this.about;
+    const { hounsfield, outside } = this.about;
     const { width, height } = this.picture;
-    const base = scaled(moved(this.picture, this.dx, this.dy), width, height, scale);
+    this.from = sources(width, height, scale);
+    const whole = moved(this.picture, Math.round(this.dx), Math.round(this.dy));
+    const base = scaled(whole, this.from, outside);
     let rgb = base.rgb.slice();
     for (let i = 0; i < this.painted.length; i++) {
       if (this.painted[i]) rgb.set(this.paint.subarray(3 * i, 3 * i + 3), 3 * i);
@@ -216,6 +244,7 @@ class Figure extends live.Figure {
     if (hounsfield) rgb = windowed(rgb, hounsfield, window.level, window.width);
     rgb = blurred(coloured(rgb, brightness, hue), width, height, blur);
     this.seen = Uint8ClampedArray.from(rgb, (value, i) => value + noise * this.noise[i]);
+    this.from.forEach((place, i) => place < 0 && this.seen.set(outside, 3 * i));
     this.base = base.rgb;
     this.truth = base.truth;
   }
@@ -284,6 +313,7 @@ class Figure extends live.Figure {
     const found = await answer.session.run({ image });
     answer.logits = found.logits.data;
     this.judge(answer, width * height);
+    this.count(answer);
     this.draw(answer);
   }
 
@@ -311,54 +341,80 @@ class Figure extends live.Figure {
 
   // The truth of a pixel, as labels are; 255 does not count.
   wanted(i) {
-    const { target } = this.about;
+    const { target, countPaint } = this.about;
     const label = this.truth[i];
-    return target === null || label === IGNORE ? label : Number(label === target);
+    if (label === IGNORE || (this.painted[i] && !countPaint)) return IGNORE;
+    return target === null ? label : Number(label === target);
   }
 
-  draw(answer) {
-    const { colors, errors, target } = this.about;
-    const all = target === null;
-    const shown = all ? answer.labels : answer.labels.map((label, i) => verdictOf(label, this.wanted(i)));
-    const palette = all ? colors : [null, ...errors];
-    const image = live.overlaid(this.seen, shown, palette, all ? ALPHA : ERROR_ALPHA, this.picture);
-    answer.canvas.getContext("2d").putImageData(image, 0, 0);
-    this.show(answer);
-  }
-
-  // The numbers; pixels under paint do not count.
-  show(answer) {
+  // The numbers, and where an answer is no longer that for the untouched picture.
+  count(answer) {
     const classes = this.about.target === null ? this.about.colors.length : 2;
     const [both, found, truth] = [0, 1, 2].map(() => new Float64Array(classes));
-    let changed = 0;
-    for (let i = 0; i < answer.labels.length; i++) {
+    answer.changed = answer.labels.map((label, i) => {
       const wanted = this.wanted(i);
-      if (this.painted[i] || wanted === IGNORE) continue;
-      const label = answer.labels[i];
+      if (wanted === IGNORE) return 0;
       found[label]++;
       truth[wanted]++;
       if (label === wanted) both[label]++;
-      if (label !== answer.before[i]) changed++;
-    }
+      return label !== answer.before[this.from[i]];
+    });
     const ious = Array.from(both, (hits, k) => hits / (found[k] + truth[k] - hits)).filter((x) => !isNaN(x));
-    const values = {
+    this.show(answer, {
       iou: ious.reduce((sum, iou) => sum + iou, 0) / ious.length,
       precision: both[1] / found[1],
       recall: both[1] / truth[1],
       "class-iou": both[1] / (found[1] + truth[1] - both[1]),
-    };
+      changed: answer.changed.reduce((sum, one) => sum + one),
+    });
+  }
+
+  show(answer, values) {
     for (const place of answer.panel.querySelectorAll("[data-shows]")) {
       const key = place.dataset.shows;
-      const text = key === "changed" ? `${changed}` : rounded(values[key]);
+      const text = key === "changed" ? `${values[key]}` : rounded(values[key]);
       const first = (answer.first[key] ??= text); // of the untouched picture
       place.textContent = key === "changed" || text === first ? text : `${first} → ${text}`;
     }
   }
 
+  draw(answer) {
+    const { colors, errors, target } = this.about;
+    const all = target === null;
+    const shown = answer.labels.map((label, i) => {
+      if (this.from[i] < 0) return IGNORE; // has no colour
+      return all ? label : this.verdict(label, i);
+    });
+    const palette = all ? colors : [null, ...errors];
+    const image = live.overlaid(this.seen, shown, palette, all ? ALPHA : ERROR_ALPHA, this.picture);
+    if (all && this.marks) this.mark(image, answer.changed);
+    answer.canvas.getContext("2d").putImageData(image, 0, 0);
+  }
+
+  // Hit, false alarm, miss, ignored: 1 to 4; 0 where both say no, or paint hides the truth.
+  verdict(found, i) {
+    if (this.truth[i] === IGNORE) return 4;
+    const wanted = this.wanted(i);
+    if (wanted === IGNORE) return 0;
+    if (found) return wanted ? 1 : 2;
+    return wanted ? 3 : 0;
+  }
+
+  // A dashed line around what changed, at a distance, so that it does not hide it.
+  mark({ data }, changed) {
+    const { width, height } = this.picture;
+    const around = widened(changed, width, height, 2);
+    around.forEach((inside, i) => {
+      if (!inside || !isEdge(around, i, width, height)) return;
+      const white = ((i % width) + Math.floor(i / width)) % 4 < 2;
+      data.fill(white ? 255 : 0, 4 * i, 4 * i + 3);
+    });
+  }
+
   // The picture, and where the brush is if the keyboard or a mouse moves it.
   drawPicture() {
     const image = live.overlaid(this.seen, this.painted, [], 0, this.picture);
-    if (this.moves && (this.values.scale ?? 1) === 1) this.outline(image);
+    if (this.moves) this.outline(image);
     const context = this.canvas.getContext("2d");
     context.putImageData(image, 0, 0);
     if (!this.cursor || this.moves) return;
@@ -376,8 +432,9 @@ class Figure extends live.Figure {
   act(from, to) {
     if (this.moves) {
       const { dx, dy } = this.picture.room;
-      this.dx = within(this.dx + Math.round(to.x) - Math.round(from.x), dx);
-      this.dy = within(this.dy + Math.round(to.y) - Math.round(from.y), dy);
+      const { scale = 1 } = this.values;
+      this.dx = within(this.dx + (Math.round(to.x) - Math.round(from.x)) / scale, dx);
+      this.dy = within(this.dy + (Math.round(to.y) - Math.round(from.y)) / scale, dy);
     } else {
       this.stroke(from.x, from.y, to.x, to.y);
     }
@@ -388,19 +445,23 @@ class Figure extends live.Figure {
     let last = null;
     this.canvas.addEventListener("pointerdown", (event) => {
       this.canvas.setPointerCapture(event.pointerId);
-      this.cursor = this.source = null;
+      this.source = null;
       last = this.place(event);
+      this.point(last);
       this.act(last, last);
     });
     this.canvas.addEventListener("pointermove", (event) => {
       const next = this.place(event);
-      if (event.pointerType === "mouse") this.point(next);
+      if (last || event.pointerType === "mouse") this.point(next);
       if (!last) return;
       this.act(last, next);
       last = next;
     });
     for (const end of ["pointerup", "pointercancel"]) {
-      this.canvas.addEventListener(end, () => (last = null));
+      this.canvas.addEventListener(end, ({ pointerType }) => {
+        last = null;
+        if (pointerType !== "mouse") this.point(null);
+      });
     }
     this.canvas.addEventListener("keydown", (event) => this.press(event));
     for (const end of ["blur", "pointerleave"]) this.canvas.addEventListener(end, () => this.point(null));
@@ -431,6 +492,11 @@ class Figure extends live.Figure {
       this.drawPicture(); // with an outline, or without
       return;
     }
+    if (name === "marks") {
+      this.marks = control.checked;
+      for (const answer of this.answers) this.draw(answer);
+      return;
+    }
     if (name === "picture") this.choose(Number(control.value));
     else this.values[name] = Number(control.value);
     if (control.type === "range") control.nextElementSibling.textContent = control.value;
@@ -448,14 +514,6 @@ class Figure extends live.Figure {
     this.ask();
   }
 }
-
-// Hit, false alarm, miss, ignored: 1 to 4; 0 where both say no.
-function verdictOf(found, wanted) {
-  if (wanted === IGNORE) return 4;
-  if (found) return wanted ? 1 : 2;
-  return wanted ? 3 : 0;
-}
-
 
 // The figure of a frame, once its networks are there.
 export async function build(root, pictures, network) {

@@ -145,6 +145,15 @@ export function isEdge(labels, i, width, height) {
   );
 }
 
+// On a phone the button stands below the picture; what one works on comes into view, once.
+function reveal(element) {
+  const hidden = parseFloat(getComputedStyle(document.documentElement).scrollPaddingTop) || 0;
+  const { top, bottom } = element.getBoundingClientRect();
+  if (top >= hidden && bottom <= innerHeight) return;
+  const calm = matchMedia("(prefers-reduced-motion: reduce)").matches;
+  element.scrollIntoView({ block: "start", behavior: calm ? "instant" : "smooth" });
+}
+
 export const within = (value, [low, high]) => Math.min(high, Math.max(low, value));
 export const rounded = (value) => (isNaN(value) ? "–" : value.toFixed(2));
 
@@ -251,6 +260,7 @@ export async function start(root, says) {
     root.querySelector(".segedu-live-stage").hidden = false;
     button.hidden = true;
     says("running");
+    reveal(figure.canvas);
   } catch (error) {
     button.disabled = false;
     bar.hidden = true;

@@ -26,6 +26,7 @@ from segedu.viz.live_frame import (
     Range,
     button,
     canvas,
+    check,
     choices,
     data_uri,
     frame,
@@ -74,6 +75,7 @@ SLIDERS = {
     "scale": Range("picture size ｜ 图片大小", 0.5, 2, 0.05, 1),
     "threshold": Range("threshold ｜ 阈值", 0.02, 0.98, 0.02, 0.5),
 }
+OUTSIDE = (124, 116, 104)  # what a small picture lies on: the mean of the networks' training
 BRUSH = Range("brush size ｜ 画笔大小", 4, 40, 1, 18)  # across, in percent of the height
 #: Brushes that are no pattern: they change what is there.
 TOOLS = {
@@ -82,20 +84,25 @@ TOOLS = {
     "erase": "take paint away ｜ 擦去涂抹",
     "move": "move the {} ｜ 移动{}",
 }
+_NOTHING_MOVES = "nothing in this picture can be moved ｜ 这幅图片里没有可以移动的物体"
 GREY = {"grey ｜ 灰色": np.full((8, 8, 3), 128, np.uint8)}
 
-_HELP = {
-    "paint": "Paint here. Painted pixels do not count in the numbers. ｜ "
+_PAINT = {
+    False: "Paint here. Painted pixels do not count in the numbers. ｜ "
     "在这里涂抹。涂过的像素不计入数字。",
-    "move": "Drag what has the yellow outline. Paint stays where it is. ｜ "
-    "拖动有黄色轮廓的物体。涂抹的颜色留在原处。",
+    True: "Paint here. Painted pixels count, too: their truth stays as it was. ｜ "
+    "在这里涂抹。涂过的像素同样计入数字：它们的真值不变。",
 }
+_MOVE = (
+    "Drag what has the white outline. Paint stays where it is. ｜ "
+    "拖动有白色轮廓的物体。涂抹的颜色留在原处。"
+)
 _NUMBERS = {
     "iou": "mean IoU ｜ 平均 IoU",
     "precision": "precision ｜ 精确率",
     "recall": "recall ｜ 召回率",
     "class-iou": "IoU",
-    "changed": "pixels changed ｜ 改变的像素",
+    "changed": "answers changed ｜ 改变的回答",
 }
 
 
@@ -109,6 +116,7 @@ def live(
     sliders: Sequence[str] = (),
     target: int | None = None,
     window: Hounsfield | None = None,
+    count_paint: bool = False,
 ) -> Any:
     """Return networks that answer in the page while the reader changes a picture.
 
@@ -129,6 +137,9 @@ def live(
             reaches the ``"threshold"``; all classes if not given.
         window: of a CT: its images and brushes are ``window.grey(hu)``, and two more sliders move
             the window through which all is seen.
+        count_paint: whether painted pixels count in the numbers, with the truth as it was: paint
+            is then another look of the same thing. Else it hides the thing, and what is hidden
+            has no truth.
 
     Raises:
         ValueError: if there is no network or more than two, they lack weights of the package or
@@ -142,22 +153,33 @@ def live(
     name, (image, truth, *_) = next(iter(images.items()))
     image, truth = changed(to_image(image), np.asarray(truth), window=window)
     drawn = [_drawn(model, image, truth, palette, target) for model in networks.values()]
-    still = pictures([image, *drawn], [name, *networks], columns=1 + len(networks)).html
-    about = {"colors": palette, "errors": [*BINARY_COLORS.values()], "target": target}
+    still = pictures([image, *drawn], [name, *networks], columns=2).html
+    about = {
+        "colors": palette,
+        "errors": [*BINARY_COLORS.values()],
+        "target": target,
+        "outside": OUTSIDE,
+        "countPaint": count_paint,
+    }
     if window:
         about["hounsfield"] = [window.low, window.high]
     stage = "".join(
         (
-            _panels(networks, target, truth.shape),
-            picture_choices(images),
-            _brushes(brushes, tools, _movable(images, [*colors])),
-            slider("size", BRUSH),
+            _panels(
+                _picture(truth.shape, count_paint),
+                picture_choices(images)
+                + _brushes(brushes, tools, _movable(images, [*colors]))
+                + slider("size", BRUSH),
+                _answers(networks, target, truth.shape),
+            ),
             "".join(slider(name, about) for name, about in ranges.items()),
+            check("marks", "outline what changed ｜ 勾出改变之处") if target is None else "",
             button("reset", "as it was ｜ 恢复原样"),
             "".join(_parts(*picture) for picture in images.values()),
         )
     )
-    legend = color_key(colors if target is None else BINARY_COLORS)
+    truths = [np.asarray(truth) for _, truth, *_ in images.values()]
+    legend = color_key(_legend(colors, target, truths, sliders))
     return LiveFigure(frame("brush", about, still, stage, legend), tuple(networks))
 
 
@@ -241,27 +263,62 @@ def _drawn(
 # --- HTML ---------------------------------------------------------------------------------------
 
 
-def _panels(networks: Mapping[str, nn.Module], target: int | None, size: tuple[int, int]) -> str:
-    shown = ("iou", "changed") if target is None else ("precision", "recall", "class-iou")
-    numbers = "".join(
-        f'<span class="segedu-live-number">{bilingual(_NUMBERS[key])} '
-        f'<b data-shows="{key}">–</b></span> '
-        for key in shown
+def _panels(picture: str, tools: str, answers: Sequence[str]) -> str:
+    """The picture, what changes it, and the answers, so that all can be seen at once on a phone."""
+    pair = " is-pair" if len(answers) == 2 else ""
+    return (
+        f'<div class="segedu-live-panels{pair}">{picture}'
+        f'<div class="segedu-live-tools">{tools}</div>{"".join(answers)}</div>'
     )
+
+
+def _picture(size: tuple[int, int], count_paint: bool) -> str:
     keys = (
         "a picture to paint on: arrow keys move the brush, space paints ｜ "
         "可以涂抹的图片：方向键移动画笔，空格键涂抹"
     )
     painted = f'data-panel="picture" tabindex="0" role="application" aria-label="{escape(keys)}"'
-    panels = [f"<figure>{canvas(size, painted)}{help_text(_HELP, 'paint')}</figure>"]
+    texts = {"paint": _PAINT[count_paint], "move": _MOVE}
+    return f"<figure>{canvas(size, painted)}{help_text(texts, 'paint')}</figure>"
+
+
+def _answers(
+    networks: Mapping[str, nn.Module], target: int | None, size: tuple[int, int]
+) -> list[str]:
+    shown = ("iou", "changed") if target is None else ("precision", "recall", "class-iou")
+    numbers = "".join(
+        f'<span class="segedu-live-number"><span>{bilingual(_NUMBERS[key])}</span> '
+        f'<b data-shows="{key}">–</b></span> '
+        for key in shown
+    )
+    panels = []
     for name, model in networks.items():
         trained, drawn = model.trained, f'role="img" aria-label="{escape(name)}"'
         panels.append(
             f'<figure data-network="{trained.file}" data-sha256="{trained.sha256}" '
             f'data-norm="{escape(json.dumps([trained.mean, trained.std]))}">'
-            f"{canvas(size, drawn)}<figcaption>{bilingual(name)}<br>{numbers}</figcaption></figure>"
+            f"{canvas(size, drawn)}<figcaption>{bilingual(name)} {numbers}</figcaption></figure>"
         )
-    return f'<div class="segedu-live-panels">{"".join(panels)}</div>'
+    return panels
+
+
+def _legend(
+    colors: Mapping[str, Color],
+    target: int | None,
+    truths: Sequence[NDArray],
+    sliders: Sequence[str],
+) -> dict[str, Color]:
+    """What the colours mean that can be seen."""
+    if target is None:
+        legend = dict(colors)
+    else:
+        *verdicts, ignored = BINARY_COLORS.items()
+        legend = dict(verdicts)
+        if any((truth == 255).any() for truth in truths):
+            legend |= [ignored]
+    if "scale" in sliders:
+        legend["outside the picture, not counted ｜ 图片之外，不计"] = OUTSIDE
+    return legend
 
 
 def _movable(images: Mapping[str, Sequence[Any]], names: Sequence[str]) -> list[str]:
@@ -273,14 +330,15 @@ def _movable(images: Mapping[str, Sequence[Any]], names: Sequence[str]) -> list[
 
 def _brushes(patterns: Mapping[str, Any], tools: Sequence[str], movable: Sequence[str]) -> str:
     """What one can paint with; the tools that are no pattern say so in their mark."""
-    mark = '<img alt="" data-pattern width="20" height="20" src="{}">'
+    mark = '<img class="dark-light" alt="" data-pattern width="20" height="20" src="{}">'
     chips = {name: mark.format(data_uri(to_image(colors))) for name, colors in patterns.items()}
     for tool in (*tools, "erase"):
         chips[TOOLS[tool]] = f'<i data-tool="{tool}"></i>'
     if movable:
         both = [name.split(" ｜ ") for name in movable]
         english, chinese = ("/".join(parts[place] for parts in both) for place in (0, -1))
-        chips[TOOLS["move"].format(english, chinese)] = '<i data-tool="move"></i>'
+        off = f'data-off="{escape(_NOTHING_MOVES)}"'
+        chips[TOOLS["move"].format(english, chinese)] = f'<i data-tool="move" {off}></i>'
     return choices("brush", "brush ｜ 画笔", chips)
 
 
@@ -330,7 +388,7 @@ def _widget(
         drawn = [
             _drawn(model, seen, wanted, palette, target, threshold) for model in networks.values()
         ]
-        display(pictures([seen, *drawn], [name, *networks], columns=1 + len(networks)))
+        display(pictures([seen, *drawn], [name, *networks], columns=2))
 
     chosen = {
         key: ipywidgets.FloatSlider(
@@ -362,16 +420,17 @@ def changed(
     Args:
         image: the image.
         truth: its labels.
-        scale: enlarges about the centre; what lies outside is mirrored.
+        scale: enlarges about the centre; a small picture lies on `OUTSIDE`, whose label is 255.
         hue: degrees, added to the hue of every pixel.
         brightness: factor of all values.
         blur: standard deviation in pixels.
         noise: standard deviation in grey levels, drawn with one seed.
         window: through which a CT is seen, before all that but ``scale``.
     """
-    height, width = truth.shape
-    rows, columns = (_mirrored(side, scale) for side in (height, width))
-    image, truth = image[np.ix_(rows, columns)], truth[np.ix_(rows, columns)]
+    rows, columns = (_places(side, scale) for side in truth.shape)
+    outside = (rows < 0)[:, None] | (columns < 0)
+    image = np.where(outside[..., None], np.uint8(OUTSIDE), image[np.ix_(rows, columns)])
+    truth = np.where(outside, np.uint8(255), truth[np.ix_(rows, columns)])
     values = image.astype(np.float64)
     if window:
         values = window.seen(values).clip(0, 255)
@@ -381,14 +440,14 @@ def changed(
 
         values = ndimage.gaussian_filter(values, (blur, blur, 0), mode="nearest")
     values += noise * np.random.default_rng(0).normal(size=values.shape)
+    values[outside] = OUTSIDE
     return np.rint(values.clip(0, 255)).astype(np.uint8), truth
 
 
-def _mirrored(side: int, scale: float) -> NDArray[np.int64]:
-    """Of each place along a side the place that is seen there after scaling about the middle."""
+def _places(side: int, scale: float) -> NDArray[np.int64]:
+    """Of each place along a side what is seen there, scaled about the middle; -1 for nothing."""
     place = np.floor((np.arange(side) + 0.5 - side / 2) / scale + side / 2).astype(int)
-    place %= 2 * side
-    return np.minimum(place, 2 * side - 1 - place)
+    return np.where((place < 0) | (place >= side), -1, place)
 
 
 def _turn(degrees: float) -> NDArray[np.float64]:

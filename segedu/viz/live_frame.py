@@ -43,9 +43,9 @@ _SAYS = {
     "服务器上没有网络的文件，图片保持原样。",
     "damaged": "A file of the network is damaged; the picture stays as it is. ｜ "
     "网络的文件已损坏，图片保持原样。",
-    "disk": "Browsers run no network in a page opened from disk: type make serve, and open the "
-    "address that it prints. ｜ 浏览器不让从磁盘打开的网页运行网络：请输入 make serve，"
-    "再打开它给出的地址。",
+    "disk": "A page opened from disk may not run a network: type python -m http.server in the "
+    "folder of the site, and open http://localhost:8000. ｜ 从磁盘打开的网页不能运行网络："
+    "请在网站所在的文件夹里输入 python -m http.server，再打开 http://localhost:8000。",
     "unable": "This browser is too old for it: it has no WebAssembly with SIMD. ｜ "
     "浏览器太旧，没有 WebAssembly SIMD，无法运行。",
 }
@@ -125,6 +125,14 @@ def slider(name: str, about: Range) -> str:
 def button(control: str, name: str) -> str:
     """A button that the script knows by ``control``."""
     return f'<button type="button" data-control="{control}">{bilingual(name)}</button>'
+
+
+def check(control: str, name: str) -> str:
+    """A box to tick, ticked at first."""
+    return (
+        f'<label class="segedu-live-check"><input type="checkbox" data-control="{control}" '
+        f"checked><span>{bilingual(name)}</span></label>"
+    )
 
 
 def data_uri(pixels: NDArray[np.uint8]) -> str:

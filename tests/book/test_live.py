@@ -3,6 +3,7 @@
 import base64
 import hashlib
 import io
+import json
 import re
 import shutil
 from collections.abc import Iterator
@@ -19,11 +20,12 @@ from PIL import Image
 from playwright.sync_api import Browser, Locator, Page
 
 from benchmarks.live import by_turns
+from benchmarks.weights import NETWORKS
 from book import front_picture
 from segedu import viz
 from segedu.data import scenes
 from segedu.models import get_model
-from segedu.viz.live import SLIDERS, Hounsfield, changed
+from segedu.viz.live import OUTSIDE, SLIDERS, Hounsfield, changed
 from tests.book.page_checks import OVERFLOW, Tab
 
 WINDOW = Hounsfield(-1350, 650, level=-600, width=1500)
@@ -50,7 +52,7 @@ def scene():
 
 @pytest.fixture(scope="module")
 def folder(network, scene, tmp_path_factory) -> Path:
-    """A site of three figures: one network, two, and a CT; each in light and dark."""
+    """A site of four figures: one network, two, a CT, and paint that counts; light and dark."""
     if problem := runtime.RUNTIME.fetch():
         pytest.skip(f"onnxruntime-web is not to be had: {problem}")
     site: Path = tmp_path_factory.mktemp("live")
@@ -77,6 +79,13 @@ def folder(network, scene, tmp_path_factory) -> Path:
             COLORS,
             sliders=("threshold",),
             target=8,
+        ),
+        "counted": viz.live(
+            {"U-Net": network},
+            {"a ｜ 甲": (scene.image, scene.semantic)},
+            COLORS,
+            target=8,
+            count_paint=True,
         ),
         "ct": viz.live(
             {"U-Net": network},
@@ -299,12 +308,12 @@ def test_an_object_is_moved(live, network, scene):
     np.testing.assert_array_equal(seen(live)[there], scene.image[rows, columns])
 
 
-YELLOW = """() => {
+WHITE = """() => {
     const canvas = document.querySelector('[data-panel="picture"]');
     const { data } = canvas.getContext("2d").getImageData(0, 0, canvas.width, canvas.height);
     let count = 0;
     for (let i = 0; i < data.length; i += 4) {
-        count += data[i] === 255 && data[i + 1] === 214 && data[i + 2] === 10;
+        count += data[i] === 255 && data[i + 1] === 255 && data[i + 2] === 255;
     }
     return count;
 }"""
@@ -312,20 +321,40 @@ YELLOW = """() => {
 
 def test_what_can_be_moved_is_outlined_and_where_nothing_can_the_tool_is_off(live):
     tool = live.locator("label", has_text="move the person")
-    assert live.evaluate(YELLOW) == 0
+    live.mouse.move(0, 0)  # no brush in the picture
+    none = live.evaluate(WHITE)
+    assert tool.get_attribute("title") == ""
     said = live.locator("[data-help]:visible")
     assert "Paint here" in said.inner_text()
     tool.click()
     settle(live)
-    assert live.evaluate(YELLOW) > 20
-    assert "yellow outline" in said.inner_text()
+    assert live.evaluate(WHITE) > none + 20
+    assert "white outline" in said.inner_text()
+    looks = "(label) => getComputedStyle(label).opacity"
+    assert tool.evaluate(looks) == "1"
     live.locator("label", has_text="b 乙").click()
     settle(live)
     assert tool.locator("input").is_disabled()
-    assert live.evaluate(YELLOW) == 0
+    assert float(tool.evaluate(looks)) < 1
+    assert "nothing in this picture can be moved" in tool.get_attribute("title")
     assert "Paint here" in said.inner_text()
     drag(live, (0.3, 0.6), (0.6, 0.6))  # the first brush paints again
     assert array(live, "painted").any()
+
+
+def test_an_object_is_moved_and_outlined_in_a_picture_of_another_size(live, scene):
+    person = next(s for s in reversed(scene.segments_info) if s["category_id"] == 9)
+    rows, columns = np.nonzero(scene.panoptic == person["id"])
+    live.locator("label", has_text="move the person").click()
+    live.locator('input[data-control="scale"]').fill("0.5")
+    drag(live, (0.5, 0.5), (0.5, 0.4))
+    moved = np.unique(np.nonzero(array(live, "object"))[0])
+    shift = round(0.1 * 128) / 0.5  # a pixel on the screen is two of the picture
+    up = min(shift, rows.min())
+    wanted = (rows[[0, -1]] - up - 64) * 0.5 + 64
+    assert np.abs(moved[[0, -1]] - wanted).max() <= 2
+    truth = array(live, "truth")
+    assert (truth[array(live, "object") > 0] == 9).all()
 
 
 @pytest.mark.parametrize(
@@ -334,10 +363,95 @@ def test_what_can_be_moved_is_outlined_and_where_nothing_can_the_tool_is_off(liv
 )
 def test_sliders_do_what_python_does(live, network, scene, name, value):
     live.locator(f'input[data-control="{name}"]').fill(str(value))
-    wanted, _ = changed(scene.image, scene.semantic, **{name: value})
+    wanted, truth = changed(scene.image, scene.semantic, **{name: value})
     assert np.abs(seen(live).astype(int) - wanted).max() <= 1
+    np.testing.assert_array_equal(array(live, "truth"), truth)
     agree(live, network)
     assert live.locator(f'input[data-control="{name}"] + output').inner_text() == str(value)
+
+
+def test_outside_of_a_small_picture_nothing_counts(live, network, scene):
+    live.locator('input[data-control="scale"]').fill("0.5")
+    image, (height, width) = seen(live), scene.semantic.shape
+    inside = np.zeros((height, width), bool)
+    inside[32:96, 48:144] = True
+    assert (image[~inside] == OUTSIDE).all()
+    labels = logits(network, image).argmax(0).numpy()
+    truth, before = (
+        array.repeat(1, 0)[1::2, 1::2]
+        for array in (scene.semantic, logits(network, scene.image).argmax(0).numpy())
+    )
+    small = labels[inside].reshape(truth.shape)
+    assert number(live, "changed") == pytest.approx((small != before).sum(), abs=3)
+    ious = [
+        ((small == k) & (truth == k)).sum() / union
+        for k in range(12)
+        if (union := ((small == k) | (truth == k)).sum())
+    ]
+    assert number(live, "iou") == pytest.approx(np.mean(ious), abs=0.0061)
+    live.click('label:has([data-control="marks"])')
+    [(_, picture)] = drawn(live, (height, width))
+    assert (picture[~inside] == OUTSIDE).all()  # no class has its colour there
+    live.click('label:has([data-control="marks"])')
+
+
+def test_what_changed_is_outlined(live, scene):
+    drag(live, (0.3, 0.6), (0.6, 0.6))
+    assert number(live, "changed") > 20
+    [(labels, marked)] = drawn(live, scene.semantic.shape)
+    box = live.locator('label:has([data-control="marks"])')
+    box.click()
+    [(_, plain)] = drawn(live, scene.semantic.shape)
+    wanted = viz.overlay(seen(live), labels, [*COLORS.values()])
+    assert np.abs(plain - wanted).max() <= 1
+    line = (marked != plain).any(-1)
+    assert np.isin(marked[line], (0, 255)).all() and line.sum() > 50
+    box.click()
+    [(_, again)] = drawn(live, scene.semantic.shape)
+    np.testing.assert_array_equal(again, marked)
+    live.click('[data-control="reset"]')
+    [(labels, untouched)] = drawn(live, scene.semantic.shape)
+    wanted = viz.overlay(scene.image, labels, [*COLORS.values()])
+    assert np.abs(untouched - wanted).max() <= 1
+
+
+def paint_over(page: Page, mask: np.ndarray) -> None:
+    """Paint with the first brush where a class is."""
+    rows, columns = np.nonzero(mask)
+    page.evaluate(
+        """(places) => {
+        const figure = document.querySelector(".segedu-live").segeduLive;
+        figure.values.size = 6;
+        for (const [x, y] of places) figure.stroke(x, y, x, y);
+        return figure.ask();
+    }""",
+        [[int(x), int(y)] for x, y in zip(columns, rows, strict=True)],
+    )
+
+
+@pytest.mark.parametrize("name", ["counted", "two"])
+def test_painted_pixels_count_where_the_figure_says_so(page, address, scene, name):
+    page.goto(f"{address}{name}-light.html")
+    press(page)
+    truth = scene.semantic == 8
+    before = number(page, "recall")
+    columns = np.arange(truth.shape[1])
+    half = truth & (columns < np.median(np.nonzero(truth)[1]))
+    paint_over(page, half)
+    painted = array(page, "painted").astype(bool)
+    (labels, picture), *_ = drawn(page, truth.shape)
+    counts = np.ones_like(truth) if name == "counted" else ~painted
+    hits = (labels == 1) & truth & counts
+    assert number(page, "recall") == pytest.approx(hits.sum() / (truth & counts).sum(), abs=0.0051)
+    said = page.locator("[data-help]:visible").inner_text()
+    if name == "counted":
+        assert "Painted pixels count" in said
+        assert number(page, "recall") < before - 0.2  # grey is no car: it was lost
+        wanted = viz.binary_errors(seen(page), labels, truth)
+    else:
+        assert "do not count" in said
+        picture, wanted = picture[painted], seen(page)[painted]  # no miss has its colour there
+    assert np.abs(picture - wanted).max() <= 1
 
 
 def test_what_is_loaded_is_shown_until_it_is_there(page, address):
@@ -371,6 +485,27 @@ def test_nothing_below_moves_when_it_starts(browser, address, name, width):
     before = page.evaluate(ROOM)
     assert page.locator('[data-control="start"]').is_visible()
     press(page)
+    assert page.evaluate(ROOM) == before
+    context.close()
+
+
+@pytest.mark.parametrize("width", [390, 900])
+@pytest.mark.parametrize("name", ["one", "two"])
+def test_long_numbers_move_nothing(browser, address, name, width):
+    context = browser.new_context(viewport={"width": width, "height": 900})
+    page = context.new_page()
+    page.goto(f"{address}{name}-light.html")
+    press(page)
+    before = page.evaluate(ROOM)
+    fits = page.evaluate(
+        """() => [...document.querySelectorAll("[data-shows]")].map((place) => {
+            place.textContent = place.dataset.shows === "changed" ? "65536" : "0.79 → 0.08";
+            const text = document.createRange();
+            text.selectNodeContents(place);
+            return text.getBoundingClientRect().width <= place.getBoundingClientRect().width;
+        })"""
+    )
+    assert all(fits)
     assert page.evaluate(ROOM) == before
     context.close()
 
@@ -476,14 +611,46 @@ def test_the_network_is_asked_when_the_picture_changes_and_not_else(live):
     live.evaluate("delete document.querySelector('.segedu-live').segeduLive.answer")
 
 
+IN_SIGHT = """() => {
+    const box = document.querySelector('[data-panel="picture"]').getBoundingClientRect();
+    return box.top >= 0 && box.bottom <= innerHeight;
+}"""
+
+
+def test_a_finger_shows_what_the_brush_covers(browser, address):
+    context = browser.new_context(viewport={"width": 390, "height": 844}, has_touch=True)
+    page = context.new_page()
+    page.goto(f"{address}one-light.html")
+    press(page)
+    finger = """(kind) => {
+        const canvas = document.querySelector('[data-panel="picture"]');
+        const box = canvas.getBoundingClientRect();
+        canvas.setPointerCapture = () => {}; // of a finger that is none
+        canvas.dispatchEvent(new PointerEvent(kind, {
+            pointerId: 5, pointerType: "touch", clientX: box.left + 100, clientY: box.top + 100,
+        }));
+        return document.querySelector(".segedu-live").segeduLive.cursor !== null;
+    }"""
+    assert page.evaluate(finger, "pointerdown")
+    assert page.evaluate(finger, "pointermove")
+    assert not page.evaluate(finger, "pointerup")
+    context.close()
+
+
 def test_a_finger_paints(browser, address, scene):
     context = browser.new_context(viewport={"width": 390, "height": 844}, has_touch=True)
     page = context.new_page()
     page.goto(f"{address}one-light.html")
+    page.locator("h1").evaluate("(title) => (title.style.height = '1200px')")  # a long page
     page.tap('[data-control="start"]')
     page.wait_for_selector(".segedu-live-stage:not([hidden])", timeout=60_000)
+    page.wait_for_function(IN_SIGHT)  # the button was below it
     page.locator('[data-panel="picture"]').tap(position={"x": 100, "y": 100})
     assert (seen(page) != scene.image).any(-1).sum() > 200
+    for control in page.locator(".segedu-live-stage :is(input[type=range], label)").all():
+        assert control.bounding_box()["height"] >= 24
+    tools = page.locator(".segedu-live-tools").bounding_box()
+    assert tools["y"] >= 0 and tools["y"] + tools["height"] <= 844
     needed, available = page.evaluate(OVERFLOW)
     assert needed <= available
     canvases = [canvas.bounding_box() for canvas in page.locator("canvas").all()]
@@ -538,8 +705,9 @@ def test_a_browser_that_cannot_do_it_is_told_so(page, address, lack):
 
 def test_opened_from_disk_it_says_what_to_do(page, folder):
     page.goto((folder / "one-light.html").as_uri())
-    page.click('[data-control="start"]')
-    assert "make serve" in page.inner_text('[role="status"]')
+    assert page.locator('[data-control="start"]').is_disabled()
+    said = page.inner_text('[role="status"]')
+    assert "python -m http.server" in said and "http://localhost:8000" in said
     assert page.locator(".segedu-live-still").is_visible()
 
 
@@ -584,6 +752,12 @@ def test_an_answer_takes_little_more_than_pytorchs(live, network, record_propert
     assert ratio < 12  # about 3 on a quiet machine
 
 
+SWATCH = """(image) => {
+    const { padding, filter } = getComputedStyle(image);
+    return [image.clientWidth, image.clientHeight, padding, filter];
+}"""
+
+
 @pytest.mark.slow  # the book is built
 @pytest.mark.parametrize("folder", ["", "en", "zh"])
 def test_it_runs_in_every_edition_of_the_book(site, page, folder):
@@ -607,6 +781,9 @@ def test_it_runs_in_every_edition_of_the_book(site, page, folder):
             if figure.get_attribute("data-kind") == "clicks":
                 figure.locator('[data-panel="picture"]').click()
             settle(page)
+            page.evaluate("document.documentElement.dataset.theme = 'dark'")
+            for swatch in figure.locator("[role=radiogroup] img").all():
+                assert swatch.evaluate(SWATCH) == [20, 20, "0px", "none"], name
             shown = figure.locator("[data-shows]").all_inner_texts()
             assert shown[0][0].isdigit(), (name, shown)
             assert tab.faults == [], name
@@ -621,6 +798,20 @@ def test_the_files_are_small_and_licensed(folder):
     assert "MIT License" in (live / "LICENSE.txt").read_text()
     program = live / runtime.RUNTIME.kept()[0].name
     assert f"v{runtime.RUNTIME.version}" in program.read_text()[:200]
+
+
+def test_no_network_was_trained_on_what_it_is_shown():
+    learnt = max(recipe.scenes for recipe in NETWORKS.values())
+    cells = [
+        "".join(cell["source"])
+        for path in (ROOT / "chapters").glob("*/*.ipynb")
+        for cell in json.loads(path.read_text(encoding="utf-8"))["cells"]
+        if cell["cell_type"] == "code"
+    ]
+    figures = [code for code in cells if "viz.live(" in code]
+    seeds = [int(seed) for code in figures for seed in re.findall(r"scenes\.generate\((\d+)", code)]
+    assert len(figures) >= 6 and len(seeds) >= 5
+    assert min(*seeds, front_picture.LIVE_SEED) >= learnt
 
 
 def test_the_front_page_shows_a_scene_as_it_is_painted(network):

@@ -3,6 +3,7 @@ import json
 import re
 from base64 import b64decode
 from html import unescape
+from typing import Any
 
 import numpy as np
 import pytest
@@ -13,7 +14,7 @@ from segedu import viz
 from segedu.data import scenes
 from segedu.models import get_model
 from segedu.viz.explorers import LIVE
-from segedu.viz.live import BRUSH, SLIDERS, Hounsfield, changed
+from segedu.viz.live import BRUSH, OUTSIDE, SLIDERS, Hounsfield, changed
 
 COLORS = {f"{c.name} ｜ {c.name_zh}": c.color for c in scenes.CLASSES}
 CONFIG = scenes.SceneConfig(size=(64, 96), noise=0.0)
@@ -118,6 +119,39 @@ def test_what_can_be_moved_is_named(network, pictures):
     assert 'data-tool="move"' not in alone
 
 
+def test_it_says_whether_painted_pixels_count(network, pictures):
+    hidden = viz.live({"U-Net": network}, pictures, COLORS, target=8).html
+    counted = viz.live({"U-Net": network}, pictures, COLORS, target=8, count_paint=True).html
+    for html, counts, help_text in (
+        (hidden, False, "Painted pixels do not count"),
+        (counted, True, "Painted pixels count, too"),
+    ):
+        about = json.loads(unescape(re.search(r'data-about="([^"]+)"', html)[1]))
+        assert about["countPaint"] is counts
+        assert html.count("Painted pixels") == 1 and help_text in html
+
+
+def test_the_legend_names_what_can_be_seen(network, pictures):
+    def legend(**options: Any) -> str:
+        shown = options.pop("pictures", pictures)
+        html = viz.live({"U-Net": network}, shown, COLORS, **options).html
+        return html[html.index("segedu-live-start") :]
+
+    assert "ignored" not in legend(target=8)  # else grey paint would be taken for it
+    image, truth = pictures["second ｜ 乙"]
+    border = truth.copy()
+    border[0] = 255
+    assert "ignored" in legend(target=8, pictures={"a": (image, border)})
+    assert "outside the picture" not in legend()
+    assert "outside the picture" in legend(sliders=("scale",))
+
+
+def test_in_the_dark_a_brush_shows_its_colours_as_they_are(network, pictures):
+    html = viz.live({"U-Net": network}, pictures, COLORS).html
+    marks = re.findall("<img[^>]*data-pattern[^>]*>", html)
+    assert marks and all('class="dark-light"' in mark for mark in marks)
+
+
 def test_no_two_controls_have_one_name(network, pictures):
     html = viz.live(
         {"U-Net": network},
@@ -206,5 +240,9 @@ def test_sliders_do_what_they_are_called(pictures):
     large, labels = changed(image, truth, scale=2)
     np.testing.assert_array_equal(large[::2, ::2], image[16:48, 24:72])
     np.testing.assert_array_equal(labels[1::2, 1::2], truth[16:48, 24:72])
-    small, labels = changed(image, truth, scale=0.5)
+    small, labels = changed(image, truth, scale=0.5, brightness=0.5, noise=5, blur=1)
     np.testing.assert_array_equal(labels[16:48, 24:72], truth[1::2, 1::2])
+    outside = np.ones(truth.shape, bool)
+    outside[16:48, 24:72] = False
+    assert (labels[outside] == 255).all() and not (labels[~outside] == 255).any()
+    assert (small[outside] == OUTSIDE).all()  # whatever the other sliders do

@@ -8,13 +8,16 @@ Semantic networks are trained as `benchmarks/semantic.py` trains: its eight are 
 record, one of each other family is trained here, narrowed in the same way. Networks for objects are
 those with the weights in the package, with the scores recorded when these were made: each has a
 budget of its own, which stands beside them, and one seed. Costs are of one scene of 128 x 128 in
-inference. For the times, rounds go through all networks in turn.
+inference. For the times, rounds go through all networks in turn: on one thread the processor's
+time, on two the wall clock's, which is left out while the machine has other work. What chapters
+show of it is also written into the package, for `segedu.models.comparison`.
 """
 
 from __future__ import annotations
 
 import argparse
 import sys
+import time
 from collections.abc import Callable, Mapping
 from functools import partial
 from pathlib import Path
@@ -30,13 +33,13 @@ from benchmarks import race, semantic, weights
 from benchmarks.semantic import BLOCKS, Budget, Entry
 from segedu.data.scenes import CLASSES, SceneDataset
 from segedu.files import read_json, write_json
-from segedu.models import cost, get_model
+from segedu.models import comparison, cost, get_model
 
 FILE = race.RESULTS / "comparison.json"
 SIZE = 128  # of the scene that the costs are of
-THREADS = (1, 2)
 ROUNDS = 15
-BUSY = "The machine had other work to do meanwhile: compare the times within a column only."
+CLOCKS = {1: time.process_time, 2: time.perf_counter}
+BUSY = "The machine had other work to do: times on two threads are yet to be measured."
 #: Besides those of `benchmarks/semantic.py`, one of each family.
 OTHERS = {
     "unet_plus_plus": Entry("U-Net++", "unet_plus_plus", {"base_width": 5, "depth": 3}),
@@ -63,6 +66,15 @@ OTHERS = {
     ),
 }
 SCORES = {"instance": ("AP", "AP50"), "panoptic": ("pq", "pq_things", "pq_stuff")}
+TITLES = {
+    "mask_rcnn_tiny": "Mask R-CNN",
+    "yolact_tiny": "YOLACT",
+    "panoptic_fpn_tiny": "Panoptic FPN",
+    "panoptic_deeplab_tiny": "Panoptic-DeepLab",
+    "embedding_tiny": "Embedding",
+    "maskformer_tiny": "MaskFormer",
+    "mask2former_tiny": "Mask2Former",
+}
 OBJECTS = {name: recipe for name, recipe in weights.NETWORKS.items() if recipe.task in SCORES}
 
 
@@ -128,7 +140,7 @@ def object_rows() -> dict[str, dict[str, Any]]:
     for name, recipe in OBJECTS.items():
         record = records[name]
         rows[name] = {
-            "title": name,
+            "title": TITLES[name],
             "task": recipe.task,
             "model": name,
             "settings": record["training"]["settings"],
@@ -147,6 +159,7 @@ def runner(row: Mapping[str, Any]) -> tuple[nn.Module, Callable[[], object]]:
         ask = partial(model, torch.zeros(1, 3, SIZE, SIZE))
     else:
         model = get_model(row["model"], weights="scenes").eval()
+        model.requires_grad_(False)  # the count of the operations follows gradients otherwise
         (sample,) = SceneDataset(1, task="instance")
         image = sample["image"].as_subclass(torch.Tensor).float() / 255
         ask = partial(model, [image])
@@ -172,20 +185,38 @@ def price(row: Mapping[str, Any], model: nn.Module, run: Callable[[], object]) -
     return found | {"peak_bytes": race.allocated_peak(run, "cpu")}
 
 
-def measure(rows: dict[str, dict[str, Any]], rounds: int) -> None:
-    """Add the costs to the rows."""
+def measure(rows: dict[str, dict[str, Any]], rounds: int, is_quiet: bool) -> None:
+    """Add the costs to the rows; times on two threads only if the machine is quiet."""
     runs = {}
     for name, row in rows.items():
         model, runs[name] = runner(row)
         row |= price(row, model, runs[name]) | {"ms": {}}
     before = torch.get_num_threads()
-    for threads in THREADS:
+    for threads, clock in CLOCKS.items():
+        if threads > 1 and not is_quiet:
+            continue
         torch.set_num_threads(threads)
-        times = race.race(runs, rounds)
+        times = race.race(runs, rounds, clock)
         race.show(f"{threads} threads", times)
         for name, row in rows.items():
             row["ms"][str(threads)] = times[name]["median_ms"]
     torch.set_num_threads(before)
+
+
+def short(result: Mapping[str, Any]) -> dict[str, Any]:
+    """What `segedu.models.comparison` reads, of a whole record."""
+    rows = [
+        {
+            **{key: row[key] for key in ("title", "task", "parameters", "macs")},
+            "ms": round(row["ms"]["1"], 2),
+            "ms_two_threads": round(row["ms"]["2"], 2) if "2" in row["ms"] else None,
+            "megabytes": round(row["peak_bytes"] / 1e6, 2),
+            "scores": [round(score, 4) for score in row["scores"][comparison.METRIC[row["task"]]]],
+            "camvid": [round(score, 4) for score in row.get("camvid_mean_iou", [])],
+        }
+        for row in result["networks"].values()
+    ]
+    return {"machine": result["machine"], "networks": rows}
 
 
 def main() -> None:
@@ -199,7 +230,7 @@ def main() -> None:
         trained: dict[str, Any] = {}
         train_missing(trained, options.only or ["enet"], budget, lambda: None)
         objects = {"yolact_tiny": object_rows()["yolact_tiny"]}
-        measure(semantic_rows(trained, FILE.name) | objects, 1)
+        measure(semantic_rows(trained, FILE.name) | objects, 1, is_quiet=True)
         return
     budget = stored(Budget()._asdict())
     result = read_json(FILE) if FILE.exists() else {}
@@ -218,13 +249,14 @@ def main() -> None:
     machine = race.busy_machine()
     rows = semantic_rows(read_json(race.RESULTS / "semantic.json")["networks"], "semantic.json")
     rows |= semantic_rows(result["trained"], FILE.name) | object_rows()
-    measure(rows, ROUNDS)
+    is_quiet = machine["load"] <= 1
+    measure(rows, ROUNDS, is_quiet)
     result |= {
         "machine": machine,
-        "note": BUSY if machine["load"] > machine["threads"] else "",
+        "note": "" if is_quiet else BUSY,
         "networks": rows,
     }
-    print(write_json(FILE, result))
+    print(write_json(FILE, result), write_json(comparison.FILE, short(result)))
 
 
 if __name__ == "__main__":

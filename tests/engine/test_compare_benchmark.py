@@ -8,7 +8,7 @@ import torch
 
 from benchmarks import compare, race, semantic
 from segedu.files import read_json
-from segedu.models import cost, get_model, list_models
+from segedu.models import comparison, cost, get_model, list_models
 
 
 def test_each_semantic_network_is_of_another_family_and_costs_about_as_much():
@@ -59,8 +59,9 @@ def test_rows_hold_the_scores_of_the_records():
         assert all(value == [weights[name][key]] for key, value in row["scores"].items())
 
 
-def test_a_network_for_objects_is_asked_with_its_weights_and_priced():
-    row = compare.object_rows()["panoptic_fpn_tiny"]
+@pytest.mark.parametrize("name", ["panoptic_fpn_tiny", "maskformer_tiny", "mask2former_tiny"])
+def test_a_network_for_objects_is_asked_with_its_weights_and_priced(name):
+    row = compare.object_rows()[name]
     model, run = compare.runner(row)
     (found,) = run()
     assert found["panoptic_seg"].shape == (compare.SIZE, compare.SIZE)
@@ -80,7 +81,7 @@ def test_quick_measures_and_writes_no_file(monkeypatch, capsys):
     finally:
         torch.set_num_threads(threads)
     shown = capsys.readouterr().out
-    assert shown.startswith("enet [") and shown.count("yolact_tiny") == len(compare.THREADS)
+    assert shown.startswith("enet [") and shown.count("yolact_tiny") == len(compare.CLOCKS)
 
 
 @pytest.mark.skipif(not compare.FILE.exists(), reason="comparison.json is yet to be measured")
@@ -102,4 +103,24 @@ def test_what_was_measured_is_of_these_networks():
                 row["macs"],
                 row["activations"],
             )
-        assert set(row["ms"]) == {str(n) for n in compare.THREADS}
+        assert set(row["ms"]) == ({"1"} if result["note"] else {"1", "2"})
+
+
+@pytest.mark.skipif(not compare.FILE.exists(), reason="comparison.json is yet to be measured")
+def test_the_package_holds_what_was_recorded():
+    result = read_json(compare.FILE)
+    assert read_json(comparison.FILE) == compare.short(result)
+    assert comparison.machine() == result["machine"]
+    everyone = comparison.networks()
+    assert len(everyone) == len(result["networks"]) == len({one.title for one in everyone})
+    assert [one.task for one in everyone] == sorted(
+        (one.task for one in everyone), key=list(comparison.METRIC).index
+    )
+    record = result["networks"]["unet"]
+    (unet,) = (one for one in everyone if one.title == "U-Net")
+    assert unet.scores == tuple(record["scores"]["mean_iou"]) and len(unet.camvid) == 3
+    assert unet.megabytes == pytest.approx(record["peak_bytes"] / 1e6, abs=0.01)
+    best = comparison.networks("instance")
+    assert [one.score for one in best] == sorted((one.score for one in best), reverse=True)
+    with pytest.raises(ValueError, match="task must be one of .*, got 'volume'"):
+        comparison.networks("volume")

@@ -2,6 +2,7 @@
 
     python -m benchmarks.compare                # trains what is missing, then measures all costs
     python -m benchmarks.compare --only hrnet   # trains one again; the others stay as they are
+    python -m benchmarks.compare --measure      # trains none: measures those that are trained
     python -m benchmarks.compare --quick        # one short training, some costs, no file
 
 Semantic networks are trained as `benchmarks/semantic.py` trains: its eight are taken from its
@@ -222,6 +223,7 @@ def short(result: Mapping[str, Any]) -> dict[str, Any]:
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--quick", action="store_true", help="one short training, no file")
+    parser.add_argument("--measure", action="store_true", help="train none, measure what is there")
     parser.add_argument("--only", nargs="+", choices=OTHERS, default=[], metavar="NAME")
     options = parser.parse_args()
     torch.set_num_threads(1)  # the same sums in the same order on every machine of a kind
@@ -242,7 +244,8 @@ def main() -> None:
         "size": SIZE,
         "rounds": ROUNDS,
     }
-    train_missing(result["trained"], options.only, Budget(), lambda: write_json(FILE, result))
+    if not options.measure:
+        train_missing(result["trained"], options.only, Budget(), lambda: write_json(FILE, result))
     result["trained"] = {
         name: result["trained"][name] for name in OTHERS if name in result["trained"]
     }
@@ -252,6 +255,7 @@ def main() -> None:
     is_quiet = machine["load"] <= 1
     measure(rows, ROUNDS, is_quiet)
     result |= {
+        "missing": [name for name in OTHERS if name not in result["trained"]],
         "machine": machine,
         "note": "" if is_quiet else BUSY,
         "networks": rows,

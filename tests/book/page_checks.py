@@ -136,6 +136,7 @@ class Tab:
     faults: list[str] = field(default_factory=list)  # external and failed requests, errors
 
     def __post_init__(self) -> None:
+        self.browser = self.page.context.new_cdp_session(self.page)
         self.page.on("request", self._request)
         self.page.on("response", self._response)
         self.page.on("requestfailed", self._failed)
@@ -160,8 +161,14 @@ class Tab:
             self.faults.append(f"console {message.type}: {message.text}")
 
     def open(self, name: str) -> None:
-        """Open a page of the site, with its formulas set."""
+        """Open a page of the site, with its formulas set, as if no other had been open before.
+
+        Chromium asks for each declared font that it still holds in memory, whether the page uses it
+        or not; without its cache it forgets them.
+        """
         self.page.goto("about:blank")  # ends what an earlier page still asks for
+        for off in (True, False):
+            self.browser.send("Network.setCacheDisabled", {"cacheDisabled": off})
         self.requested.clear()
         self.faults.clear()
         self.page.goto(self.address + name, wait_until="load")
@@ -244,9 +251,8 @@ def names_in_its_language(visit: Visit) -> Iterator[str]:
 
 def is_light(visit: Visit) -> Iterator[str]:
     """A page with its scripts, styles and fonts is small, and so are its figures."""
+    visit.page.wait_for_load_state("networkidle")
     total, figures = weight(visit)
-    if total > MAX_PAGE:  # perhaps only with fonts that an earlier page left in memory
-        total, figures = weight_alone(visit)
     if total > MAX_PAGE:
         yield f"{total / 1000:.0f} kB, allowed {MAX_PAGE / 1000:.0f}"
     if figures > MAX_FIGURES:
@@ -263,21 +269,6 @@ def weight(visit: Visit) -> tuple[int, int]:
     pictures = {visit.edition / "_images" / name.decode() for name in PICTURE.findall(body)}
     total = sum(packed_size(file) for file in files if file.parent.name != "_images")
     return len(gzip.compress(body)) + total, sum(picture.stat().st_size for picture in pictures)
-
-
-def weight_alone(visit: Visit) -> tuple[int, int]:
-    """The weight of a page in a browser that has seen no other.
-
-    Chromium asks for each declared font that it still holds, whether the page uses it or not.
-    """
-    context = visit.page.context.browser.new_context(viewport={"width": 1360, "height": 900})
-    tab = Tab(context.new_page(), visit.tab.address)
-    tab.open(visit.name)
-    tab.page.set_viewport_size(visit.page.viewport_size)
-    tab.page.wait_for_load_state("networkidle")
-    alone = weight(Visit(tab, visit.site, visit.name, visit.language, set()))
-    context.close()
-    return alone
 
 
 PICTURE = re.compile(rb'_images/([^"#?]+)"')

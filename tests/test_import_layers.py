@@ -1,6 +1,8 @@
 """The layers of the package: a module imports from the layers below its own, never sideways."""
 
 import ast
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -19,6 +21,10 @@ LAYERS = (
     {"cli"},
     {"__main__"},
 )
+# Seconds each; torchvision brings torch._dynamo. Samples of `data` are of its types, and of the
+# networks that `tasks` know by name some have its layers.
+SLOW = {"torchvision", "torch._dynamo", "scipy", "skimage", "onnxruntime", "pydicom", "fastapi"}
+NEED_THEM = {"data", "clinic", "tasks"}
 LAYER = {name: number for number, layer in enumerate(LAYERS) for name in layer}
 
 
@@ -61,3 +67,11 @@ def test_relative_imports_are_refused():
     for text in ("from . import x", "from .x import y"):
         with pytest.raises(AssertionError, match="line 1: write a relative import"):
             imported(text)
+
+
+def test_what_takes_seconds_is_imported_where_it_is_used():
+    rooms = [f"segedu.{name}" for name in LAYER if name not in NEED_THEM]
+    code = f"import sys, {', '.join(rooms)}; print(*sys.modules, sep='\\n')"
+    run = subprocess.run([sys.executable, "-c", code], check=True, capture_output=True, text=True)
+    loaded = set(run.stdout.splitlines())
+    assert {*rooms, "torch"} <= loaded and not loaded & SLOW

@@ -110,8 +110,9 @@ CHECKS = {
         return found.map((text) => text.slice(0, 60));
     }""",
 }
-ICONS = """() => [...document.querySelectorAll("*:not(mjx-container *, pre *)")].flatMap((e) =>
-    ["::before", "::after"].map((part) => getComputedStyle(e, part))
+# Parts of a drawing have nothing before or after them.
+ICONS = """() => [...document.querySelectorAll("*:not(:is(mjx-container, pre, svg) *)")]
+    .flatMap((e) => ["::before", "::after"].map((part) => getComputedStyle(e, part))
         .filter((s) => s.fontFamily.includes("Font Awesome") && s.content.length === 3)
         .map((s) => [s.content.codePointAt(1), e.className.toString()]))"""
 

@@ -254,7 +254,7 @@ def test_a_bad_page_is_noticed(context, tmp_path):
             "figures 900 kB",
             "code is cut without a sign: 'xxx",
             'axe color-contrast: <span class="n"',
-            "only on white</p> (dark, 1360 px)",
+            "only on white</p> (dark, 1280 px)",
         ),
     ):
         assert complaint in problems, problems

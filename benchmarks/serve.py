@@ -72,8 +72,8 @@ def service(file: Path, *more: str) -> Iterator[tuple[int, int]]:
     arguments = [sys.executable, "-m", "segedu", "serve", str(file), "--port", "0", *more]
     process = subprocess.Popen(arguments, stdout=subprocess.PIPE, text=True)
     try:
-        line = process.stdout.readline()
-        yield int(re.search(r":(\d+)/", line)[1]), process.pid
+        found = next(filter(None, (re.search(r":(\d+)/", line) for line in process.stdout)))
+        yield int(found[1]), process.pid
     finally:
         process.terminate()
         status = process.wait(60)

@@ -10,6 +10,7 @@ most changes. A test tells that pictures are others, not whether the network is 
 
 from __future__ import annotations
 
+import json
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import NamedTuple
@@ -98,10 +99,54 @@ def collect(network: Deployed, pictures: Iterable[Tensor]) -> Numbers:
     Raises:
         ValueError: if there are fewer than `MIN_PICTURES`.
     """
-    rows = [numbers_of(network, picture) for picture in pictures]
+    return _columns([numbers_of(network, picture) for picture in pictures])
+
+
+def _columns(rows: Sequence[Mapping[str, float]]) -> Numbers:
     if len(rows) < MIN_PICTURES:
         raise ValueError(f"{MIN_PICTURES} pictures are needed at least, got {len(rows)}")
     return {name: [row[name] for row in rows] for name in rows[0]}
+
+
+def append(file: str | Path, picture: str, numbers: Mapping[str, float]) -> None:
+    """Add the numbers of one picture to a file, as a line of JSON; see `read_numbers`.
+
+    Args:
+        file: it is made if it is not there.
+        picture: its name, or when it came.
+        numbers: of `numbers_of`.
+
+    Raises:
+        OSError: if the file cannot be written to.
+    """
+    line = json.dumps({"picture": picture, "numbers": numbers}, ensure_ascii=False)
+    with Path(file).open("a", encoding="utf-8") as lines:
+        lines.write(f"{line}\n")
+
+
+def read_numbers(file: str | Path) -> tuple[list[str], Numbers]:
+    """What `append` wrote: the names of the pictures, and their numbers as of `collect`.
+
+    Raises:
+        FileNotFoundError: if there is no such file.
+        ValueError: if a line is another, or there are fewer than `MIN_PICTURES`.
+    """
+    names: list[str] = []
+    rows: list[dict[str, float]] = []
+    if not Path(file).is_file():
+        raise FileNotFoundError(f"{file}: no such file")
+    text = Path(file).read_text(encoding="utf-8")
+    for place, line in enumerate(text.splitlines(), start=1):
+        try:
+            entry = json.loads(line)
+            row = {name: float(value) for name, value in entry["numbers"].items()}
+            names.append(str(entry["picture"]))
+        except (AttributeError, KeyError, TypeError, ValueError):
+            raise ValueError(f"{file}, line {place}: not the numbers of a picture") from None
+        if rows and row.keys() != rows[0].keys():
+            raise ValueError(f"{file}, line {place}: other numbers than before, of another network")
+        rows.append(row)
+    return names, _columns(rows)
 
 
 def record(file: str | Path, pictures: Iterable[Tensor]) -> int:

@@ -9,11 +9,22 @@ import shlex
 import sys
 from collections.abc import Sequence
 
-from segedu.cli import check, evaluate, export, models, monitor, predict, project, serve, train
+from segedu.cli import (
+    check,
+    evaluate,
+    export,
+    models,
+    monitor,
+    predict,
+    project,
+    quantize,
+    serve,
+    train,
+)
 from segedu.cli.datasets import as_options
 from segedu.cli.options import Parser
 
-COMMANDS = (project, check, train, evaluate, predict, export, serve, monitor, models)
+COMMANDS = (project, check, train, evaluate, predict, export, quantize, serve, monitor, models)
 
 
 def main(arguments: Sequence[str] | None = None) -> int:

@@ -3,17 +3,12 @@
 from __future__ import annotations
 
 import argparse
-from collections.abc import Iterator
-from itertools import chain, islice
 from pathlib import Path
-from typing import TYPE_CHECKING
 
+from segedu.cli.monitor import first_pictures, record
 from segedu.cli.networks import load_model
 from segedu.cli.options import Parser
 from segedu.files import user_path
-
-if TYPE_CHECKING:
-    from torch import Tensor
 
 EXAMPLES = (
     "export --checkpoint runs/unet/best.pt --out unet.onnx",
@@ -50,6 +45,13 @@ def add_options(parser: Parser) -> None:
         help="of the images, where the network allows no other (default: 256 320)",
     )
     parser.add_argument(
+        "--image-size",
+        type=int,
+        nargs=2,
+        metavar=("H", "W"),
+        help="the file says: scale pictures into this (default: as trained)",
+    )
+    parser.add_argument(
         "--reference",
         metavar="INPUT",
         help="pictures whose statistics the file keeps, for `python -m segedu monitor`",
@@ -72,7 +74,9 @@ def run(options: argparse.Namespace) -> None:
         raise ValueError(f"--out: {out} must end in .onnx")
     if min(options.size) < 64:
         raise ValueError(f"--size must be 64 at least, got {options.size}")
-    model, state = load_model(options.checkpoint, "cpu")
+    if options.image_size and min(options.image_size) <= 0:
+        raise ValueError(f"--image-size must be positive, got {options.image_size}")
+    model, state = load_model(options.checkpoint, "cpu", None, options.image_size)
     name = state["network"]["name"]
     kind = list_models()[name].task
     is_rcnn = isinstance(model, MaskRCNN)
@@ -84,16 +88,18 @@ def run(options: argparse.Namespace) -> None:
     if kind == "promptable":
         if options.reference:
             raise ValueError("--reference: `python -m segedu monitor` knows no promptable networks")
+        if options.image_size:
+            raise ValueError(f"--image-size: {name} always sees {model.image_size} pixels")
         about = {"task": kind, "network": name, "segedu": segedu.__version__}
         files, difference = export_clicks(model, out, about | CLICKS)
-        sizes = " and ".join(f"{file} ({_size(file)})" for file in files)
+        sizes = " and ".join(f"{file} ({size_of(file)})" for file in files)
         print(
             f"{sizes}: images whose longer side is {model.image_size} pixels, any number of "
             f"clicks; they differ from PyTorch by {difference:.1e} of the largest value at most"
         )
         return
     known = network_input(state)
-    reference = _reference(options.reference, known.channels) if options.reference else None
+    reference = first_pictures(options.reference, known.channels) if options.reference else None
     metadata = {
         "task": known.task,
         "network": name,
@@ -116,10 +122,10 @@ def run(options: argparse.Namespace) -> None:
         sizes = [size, (size[0] + 32, size[1]), (size[0], size[1] + 64)]
         share = export_detector(model, out, metadata, sizes)
         print(
-            f"{out}: one image of any size, {_size(out)}; it agrees with PyTorch on {share:.1%} of "
-            "the objects"
+            f"{out}: one image of any size, {size_of(out)}; it agrees with PyTorch on {share:.1%} "
+            "of the objects"
         )
-        _record(out, reference)
+        record(out, reference)
         return
     metadata |= {
         "preprocessing": f"{INPUT} = (pixels / 255 - mean) / std, per channel, RGB for colours",
@@ -130,36 +136,13 @@ def run(options: argparse.Namespace) -> None:
     what = "images of any size" if written.dynamic else f"images of {size[0]} x {size[1]} pixels"
     what += "" if written.several else ", one at a time"
     print(
-        f"{out}: {what}, {_size(out)}; the logits differ from PyTorch's by "
+        f"{out}: {what}, {size_of(out)}; the logits differ from PyTorch's by "
         f"{written.difference:.1e} of the largest at most"
     )
-    _record(out, reference)
+    record(out, reference)
 
 
-def _reference(text: str, channels: int) -> Iterator[Tensor]:
-    """The pictures of ``--reference``; too few are found out before the work, not after it."""
-    from segedu.cli.monitor import read
-    from segedu.monitor import MIN_PICTURES
-
-    pictures = read(text, channels, [])
-    first = list(islice(pictures, MIN_PICTURES))
-    if len(first) < MIN_PICTURES:
-        raise ValueError(
-            f"--reference: {MIN_PICTURES} pictures are needed at least, got {len(first)}"
-        )
-    return chain(first, pictures)
-
-
-def _record(out: Path, reference: Iterator[Tensor] | None) -> None:
-    """Keep the statistics of the pictures of ``--reference`` in the file, if it was given."""
-    from segedu import monitor
-
-    if reference is not None:
-        count = monitor.record(out, reference)
-        print(f"it keeps the statistics of {count} pictures, for `python -m segedu monitor`")
-
-
-def _size(file: Path) -> str:
+def size_of(file: Path) -> str:
     """How large a file is, for people."""
     size = file.stat().st_size
     return f"{size / 2**20:.1f} MiB" if size >= 2**20 else f"{size / 2**10:.0f} KiB"

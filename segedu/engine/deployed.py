@@ -18,6 +18,8 @@ from segedu.engine.export import INPUT, OUTPUT, import_extra
 from segedu.ops import resize_labels
 
 MIN_SCORE = 0.5  # of the objects that count
+#: Device -> what onnxruntime calls the part of it that computes there.
+PROVIDERS = {"cpu": "CPUExecutionProvider", "cuda": "CUDAExecutionProvider"}
 
 
 class Contract(NamedTuple):
@@ -123,11 +125,12 @@ class Found(NamedTuple):
 
 
 class Deployed:
-    """A network in an ONNX file, run by onnxruntime on the CPU as `segedu predict` runs it.
+    """A network in an ONNX file, run by onnxruntime as `segedu predict` runs it.
 
     Args:
         path: a file of ``segedu export``.
         threads: that one run may use; 0 leaves it to onnxruntime, which takes every core.
+        device: one of `PROVIDERS`; ``cuda`` needs the package onnxruntime-gpu.
 
     Attributes:
         contract: what the file says of itself.
@@ -135,12 +138,21 @@ class Deployed:
 
     Raises:
         FileNotFoundError: if there is no such file.
-        ValueError: if onnxruntime cannot load it, or it does not say what it takes.
+        ValueError: if onnxruntime cannot load it, or has no such device, or the file does not say
+            what it takes.
         ImportError: if onnxruntime is missing.
     """
 
-    def __init__(self, path: str | Path, threads: int = 0) -> None:
+    def __init__(self, path: str | Path, threads: int = 0, device: str = "cpu") -> None:
         runtime = import_extra("onnxruntime")
+        if device not in PROVIDERS:
+            raise ValueError(f"device must be {' or '.join(PROVIDERS)}, got {device!r}")
+        provider = PROVIDERS[device]
+        if provider not in runtime.get_available_providers():
+            raise ValueError(
+                f"device {device}: this onnxruntime has no {provider}; pip uninstall onnxruntime, "
+                "then pip install onnxruntime-gpu"
+            )
         if not Path(path).is_file():
             raise FileNotFoundError(f"{path}: no such file")
         options = runtime.SessionOptions()
@@ -150,10 +162,15 @@ class Deployed:
         options.add_session_config_entry("session.intra_op.allow_spinning", "0")
         try:
             self.session = runtime.InferenceSession(
-                str(path), options, providers=["CPUExecutionProvider"]
+                str(path), options, providers=list(dict.fromkeys([provider, PROVIDERS["cpu"]]))
             )
         except Exception as error:  # onnxruntime has a class for each kind
             raise ValueError(f"{path}: not an ONNX file that can be run ({error})") from None
+        if self.session.get_providers()[0] != provider:  # it falls back without an error
+            raise ValueError(
+                f"device {device}: onnxruntime could not use it; its CUDA and cuDNN must be those "
+                "that onnxruntime-gpu asks for"
+            )
         self.about: dict[str, str] = dict(self.session.get_modelmeta().custom_metadata_map)
         self.contract = read_contract(self.about, Path(path).name)
         self._outputs = [output.name for output in self.session.get_outputs()]

@@ -2,6 +2,10 @@
 
 from dataclasses import dataclass
 
+#: Pixels of a picture, for networks that see it scaled to one size: it is decoded, not more. The
+#: photographs of a phone have 12 million.
+SCALED_PIXELS = 4096 * 4096
+
 
 @dataclass(frozen=True)
 class Limits:

@@ -66,7 +66,10 @@ def _opened(data: bytes, max_pixels: int) -> Image.Image:
         raise Refused(415, f"not a picture of {' or '.join(FORMATS.values())}") from None
     width, height = image.size
     if width * height > max_pixels:
-        raise Refused(413, f"{width} x {height} pixels are too many; allowed are {max_pixels}")
+        raise Refused(
+            413,
+            f"{width} x {height} pixels are too many; allowed are {max_pixels}: send it smaller",
+        )
     if frames > 1:
         raise Refused(415, f"an animation of {frames} frames; send one picture")
     if image.mode.startswith("I"):

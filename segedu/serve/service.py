@@ -6,12 +6,14 @@ import asyncio
 import contextlib
 import io
 import json
+import sys
 import time
 from collections.abc import AsyncIterator
-from typing import Any, Literal
+from typing import Any, Literal, get_args
 
 import fastapi
 import numpy as np
+from fastapi.exceptions import RequestValidationError
 from fastapi.responses import JSONResponse
 from PIL import Image
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, ProcessCollector
@@ -26,6 +28,7 @@ from segedu.serve.batches import Batches
 from segedu.serve.limits import Limits
 from segedu.serve.page import CONTENT_POLICY, page
 from segedu.serve.pictures import FORMATS, MODES, Refused, read_picture
+from segedu.serve.sample import Sample
 from segedu.viz import overlay, overlay_instances
 
 Answer = Literal["mask", "rle", "overlay"]
@@ -37,19 +40,21 @@ class Service:
     Args:
         network: in its file.
         limits: of the requests.
+        sample: is shown some of the pictures, after their answers.
 
     Raises:
         ValueError: if pictures do not have the channels that the network takes.
     """
 
-    def __init__(self, network: Deployed, limits: Limits) -> None:
+    def __init__(self, network: Deployed, limits: Limits, sample: Sample | None = None) -> None:
         contract = network.contract
         if contract.channels not in MODES:
             raise ValueError(
                 f"{contract.network} takes {contract.channels} channels; the pictures that are "
                 f"sent to a service have {', '.join(map(str, MODES))}"
             )
-        self.network, self.limits = network, limits
+        self.network, self.limits, self.sample = network, limits, sample
+        self._watching: asyncio.Task[None] | None = None  # else it could be collected
         self.open = 0
         self.registry = CollectorRegistry()
         ProcessCollector(registry=self.registry)
@@ -67,6 +72,9 @@ class Service:
             "Pictures that the network saw at once.",
             registry=self.registry,
             buckets=(1, 2, 4, 8, 16, 32),
+        )
+        self.sampled = Counter(
+            "segedu_sampled", "Pictures of the sample.", ["result"], registry=self.registry
         )
         Gauge("segedu_open_requests", "In work or waiting.", registry=self.registry).set_function(
             lambda: self.open
@@ -91,11 +99,23 @@ class Service:
             self.open -= 1
         elapsed = time.perf_counter() - start
         self.seconds.observe(elapsed)
+        if self.sample is not None and self.sample.due():
+            self._watching = asyncio.create_task(self._watch(picture))
         headers = {
             "Server-Timing": f"predict;dur={1000 * elapsed:.1f}",
             "X-Segedu-Found": json.dumps(self._summary(found)),
         }
         return fastapi.Response(body, media_type=media_type, headers=headers)
+
+    async def _watch(self, picture: Tensor) -> None:
+        """Show a picture to the sample; a failure is counted and told."""
+        try:
+            await asyncio.to_thread(self.sample, picture)
+        except (OSError, ValueError) as error:
+            self.sampled.labels("failed").inc()
+            print(f"segedu: a picture of the sample: {error}", file=sys.stderr, flush=True)
+        else:
+            self.sampled.labels("kept").inc()
 
     async def _body(self, request: fastapi.Request) -> bytes:
         """The file that was sent."""
@@ -217,6 +237,13 @@ def application(service: Service) -> fastapi.FastAPI:
         finally:
             service.requests.labels(status).inc()
         return response
+
+    @app.exception_handler(RequestValidationError)
+    async def unknown(request: fastapi.Request, error: RequestValidationError) -> JSONResponse:
+        service.requests.labels(422).inc()
+        (name,), got = error.errors()[0]["loc"][-1:], error.errors()[0]["input"]
+        reason = f"{name} must be one of {', '.join(get_args(Answer))}, got {str(got)[:40]!r}"
+        return JSONResponse({"detail": reason}, 422, {"Connection": "close"})
 
     @app.get("/health")
     async def health() -> dict[str, Any]:

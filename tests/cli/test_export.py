@@ -1,6 +1,7 @@
 """``export``: the file, what it says of itself, and what cannot be exported."""
 
 import json
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -56,6 +57,50 @@ def test_mistakes(tmp_path, capsys):
     assert export(tmp_path) == 0
     assert "is there already: --force replaces it" in refused()
     assert export(tmp_path, "--force") == 0
+    assert "--image-size must be positive" in refused("--force", "--image-size", "0", "64")
+
+
+def test_the_file_says_into_which_size_pictures_are_scaled(tmp_path):
+    checkpoint(tmp_path, config={"image_size": [48, 64]})
+    for more, size in (([], (48, 64)), (["--image-size", "24", "32", "--force"], (24, 32))):
+        assert export(tmp_path, *more) == 0
+        network = Deployed(tmp_path / "network.onnx", 1)
+        assert network.contract.image_size == size
+        picture = torch.zeros(3, 480, 640, dtype=torch.uint8)
+        assert network.prepared(picture).shape[1:] == size
+        assert network(picture).labels.shape == (480, 640)
+
+
+class Runtime:
+    """An onnxruntime for GPUs, on a machine that may have none."""
+
+    def __init__(self, falls_back):
+        self.falls_back = falls_back
+
+    def __getattr__(self, name):
+        return getattr(runtime, name)
+
+    def get_available_providers(self):
+        return ["CUDAExecutionProvider", "CPUExecutionProvider"]
+
+    def InferenceSession(self, path, options, providers):  # noqa: N802
+        session = runtime.InferenceSession(path, options, providers=["CPUExecutionProvider"])
+        real = SimpleNamespace(**{name: getattr(session, name) for name in dir(session)})
+        real.get_providers = lambda: providers[self.falls_back :]
+        return real
+
+
+def test_a_gpu_is_asked_for_and_never_silently_replaced(tmp_path, monkeypatch):
+    checkpoint(tmp_path)
+    assert export(tmp_path) == 0
+    file = tmp_path / "network.onnx"
+    with pytest.raises(ValueError, match="pip install onnxruntime-gpu"):
+        Deployed(file, device="cuda")
+    monkeypatch.setattr("segedu.engine.deployed.import_extra", lambda name: Runtime(False))
+    assert Deployed(file, device="cuda").contract.network == "unet"
+    monkeypatch.setattr("segedu.engine.deployed.import_extra", lambda name: Runtime(True))
+    with pytest.raises(ValueError, match="onnxruntime could not use it"):
+        Deployed(file, device="cuda")
 
 
 def test_a_detector_is_exported_by_way_of_torchvision(tmp_path, capsys):

@@ -12,6 +12,7 @@ pytest.importorskip("onnx")
 pytest.importorskip("onnxruntime")
 
 from segedu import monitor  # noqa: E402
+from segedu.cli.monitor import read  # noqa: E402
 from segedu.engine.deployed import Deployed  # noqa: E402
 
 
@@ -198,3 +199,44 @@ def test_a_file_that_is_no_picture_is_left_out_and_said(folder, tmp_path, capsys
     (now / "broken.png").write_bytes(b"no picture")
     status, _ = watched(folder, now)
     assert status == 0 and "1 files left out" in capsys.readouterr().err
+
+
+def test_numbers_in_a_file_are_compared_as_pictures_are(folder, tmp_path, capsys):
+    network, now = Deployed(folder / "n.onnx"), clouds(tmp_path / "now", 12, 1, gain=0.5)
+    status, page = watched(folder, now)
+    said = capsys.readouterr().out.splitlines()[0]
+    file = tmp_path / "today.jsonl"
+    for place, picture in enumerate(read(str(now), 3, [])):
+        monitor.append(file, f"noon {place}", monitor.numbers_of(network, picture))
+    again, other = watched(folder, file)
+    assert (status, said) == (again, capsys.readouterr().out.splitlines()[0]) and status == 1
+    assert "noon 0" in other and "noon 0" not in page
+
+
+@pytest.mark.parametrize(
+    "line, reason",
+    [
+        ("no numbers", "line 11: not the numbers of a picture"),
+        ('{"picture": "a"}', "line 11: not the numbers of a picture"),
+        ('{"picture": "a", "numbers": {"a": "many"}}', "line 11: not the numbers of a picture"),
+        ('{"picture": "a", "numbers": {"b": 1}}', "line 11: other numbers than before"),
+        ("", "the reference holds other numbers: a"),
+    ],
+)
+def test_a_file_that_holds_something_else_is_refused(folder, tmp_path, capsys, line, reason):
+    file = tmp_path / "today.jsonl"
+    for place in range(10):
+        monitor.append(file, str(place), {"a": float(place)})
+    with file.open("a") as lines:
+        lines.write(line and f"{line}\n")
+    page = tmp_path / "drift.html"
+    assert main(["monitor", str(folder / "n.onnx"), str(file), "--out", str(page)]) == 2
+    text = capsys.readouterr().err
+    assert reason in text and text.count("\n") == 1 and not page.exists()
+
+
+def test_of_many_files_some_are_read_evenly(tmp_path):
+    clouds(tmp_path, 10, 0)
+    names = []
+    assert len(list(read(str(tmp_path), 3, names, most=4))) == 4
+    assert names == ["000", "003", "006", "009"]

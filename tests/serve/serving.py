@@ -3,6 +3,7 @@
 import asyncio
 import contextlib
 import http.client
+import re
 import socket
 import threading
 import time
@@ -14,9 +15,9 @@ from segedu.serve.service import Service, application
 
 
 @contextlib.contextmanager
-def running(network, limits=None, idle=30.0):
+def running(network, limits=None, idle=30.0, sample=None):
     """A service of a network; yields its port and the service."""
-    service = Service(network, limits or Limits())
+    service = Service(network, limits or Limits(), sample)
     listening = listen("127.0.0.1", 0)
     running = server(application(service), idle)
     thread = threading.Thread(target=running.run, kwargs={"sockets": [listening]})
@@ -55,6 +56,14 @@ def answered(port, request):
         except ConnectionResetError:
             return 0
     return int(start.split()[1]) if start else 0
+
+
+def port_of(process):
+    """The port that ``segedu serve`` prints when it is ready."""
+    for line in process.stdout:
+        if found := re.search(r"http://[\d.]+:(\d+)/", line):
+            return int(found[1])
+    raise AssertionError(f"it ended with status {process.wait(60)}")
 
 
 def result(coroutine):

@@ -13,7 +13,7 @@ import yaml
 
 from segedu.serve.limits import Limits
 from tests.serve.hostile import image
-from tests.serve.serving import ask, predict, until
+from tests.serve.serving import ask, port_of, predict, until
 from tests.serve.test_service import exported
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -50,11 +50,11 @@ def test_the_commands_of_the_container_work_outside_of_one(tmp_path):
     process = subprocess.Popen(command, stdout=subprocess.PIPE, text=True, cwd=ROOT)
     check = json.loads(step("HEALTHCHECK").partition("CMD ")[2])
     try:
-        port = re.search(r"http://0\.0\.0\.0:(\d+)/", process.stdout.readline())[1]
-        until(lambda: ask(int(port), "GET", "/health")[0] == 200, 60)
+        port = port_of(process)
+        until(lambda: ask(port, "GET", "/health")[0] == 200, 60)
         healthy = [sys.executable, *(part.replace(":8000/", f":{port}/") for part in check[1:])]
         assert healthy[1:] != check[1:] and subprocess.run(healthy, check=False).returncode == 0
-        assert predict(int(port), image(), answer="overlay")[0] == 200
+        assert predict(port, image(), answer="overlay")[0] == 200
     finally:
         process.terminate()
         process.wait(60)

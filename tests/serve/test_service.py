@@ -6,7 +6,6 @@ import contextlib
 import hashlib
 import io
 import json
-import re
 import signal
 import socket
 import subprocess
@@ -15,21 +14,25 @@ import threading
 
 import numpy as np
 import pytest
+import torch
 from PIL import ExifTags, Image
 
 from segedu.cli import main
 from segedu.ops import rle
 from tests.cli.test_predict import CLASSES, COLORS, checkpoint, picture
 from tests.serve import hostile
-from tests.serve.serving import answered, ask, predict, result, running, until
+from tests.serve.serving import answered, ask, port_of, predict, result, running, until
 
 for package in ("onnx", "onnxruntime", "fastapi", "uvicorn", "prometheus_client"):
     pytest.importorskip(package)
 
+from segedu import monitor  # noqa: E402
+from segedu.cli.serve import writer  # noqa: E402
 from segedu.engine.deployed import Deployed  # noqa: E402
 from segedu.serve.batches import Batches  # noqa: E402
-from segedu.serve.limits import Limits  # noqa: E402
+from segedu.serve.limits import SCALED_PIXELS, Limits  # noqa: E402
 from segedu.serve.pictures import MAX_SCANS  # noqa: E402
+from segedu.serve.sample import Sample  # noqa: E402
 
 
 def exported(folder, *more, **settings):
@@ -136,6 +139,15 @@ def test_other_contracts_are_kept_as_well(tmp_path, settings, mode):
     assert plain[0] == (422 if mode == "RGBA" else 200)
 
 
+@pytest.mark.parametrize("answer", ["xyz", "", "9" * 1000])
+def test_an_unknown_answer_is_refused_in_one_line(small, answer):
+    status, headers, body = predict(small[0], hostile.image(), answer=answer)
+    assert status == 422 and headers["connection"] == "close"
+    wanted = f"answer must be one of mask, rle, overlay, got {answer[:40]!r}"
+    assert json.loads(body) == {"detail": wanted}
+    assert 'segedu_requests_total{status="422"}' in ask(small[0], "GET", "/metrics")[2].decode()
+
+
 @pytest.mark.slow  # exports a detector
 def test_objects_are_those_of_predict(tmp_path):
     narrow = {"base_width": 4, "channels": 8, "box_width": 8, "mask_width": 8}
@@ -215,6 +227,46 @@ def test_a_client_that_goes_away_leaves_nothing(small):
     until(lambda: counted(200, 400) == ended + 10)
     assert counted(400) >= gone + 5 and service.open == 0
     assert predict(port, hostile.image())[0] == 200
+
+
+def test_of_every_second_picture_the_numbers_are_kept_and_nothing_else(folder, tmp_path):
+    network, file = Deployed(folder / "network.onnx", 1), tmp_path / "numbers.jsonl"
+    with running(network, sample=Sample(writer(network, file), 2)) as (port, service):
+        for number in range(25):
+            assert predict(port, hostile.image(seed=number))[0] == 200
+            until(lambda: not service.sample._busy)
+        text = ask(port, "GET", "/metrics")[2].decode()
+    names, now = monitor.read_numbers(file)
+    pictures = [torch.from_numpy(as_array(hostile.image(seed=i)).copy()) for i in range(1, 25, 2)]
+    wanted = monitor.collect(network, [picture.permute(2, 0, 1) for picture in pictures])
+    assert now == wanted and names == sorted(names) and len(names) == 12
+    assert 'segedu_sampled_total{result="kept"} 12.0' in text
+
+
+def test_pictures_that_come_too_fast_are_left_out():
+    seen = []
+    sample = Sample(seen.append, 2)
+    assert [sample.due() for _ in range(6)] == [False, True, False, False, False, False]
+    sample("a picture")
+    assert [sample.due() for _ in range(2)] == [False, True] and seen == ["a picture"]
+    broken = Sample({}.__getitem__, 1)
+    assert broken.due()
+    with pytest.raises(KeyError):
+        broken("a picture")
+    assert broken.due()  # the next one is tried again
+
+
+def test_a_full_disk_is_told_and_pictures_are_answered(folder, capfd):
+    network = Deployed(folder / "network.onnx", 1)
+
+    def refuse(picture):
+        raise OSError("no space left")
+
+    with running(network, sample=Sample(refuse, 1)) as (port, _):
+        assert predict(port, hostile.image())[0] == 200
+        failed = 'segedu_sampled_total{result="failed"} 1.0'
+        until(lambda: failed in ask(port, "GET", "/metrics")[2].decode())
+    assert capfd.readouterr().err == "segedu: a picture of the sample: no space left\n"
 
 
 class Held(Deployed):
@@ -339,8 +391,7 @@ def test_a_signal_lets_what_has_begun_end(folder):
     command = [sys.executable, "-m", "segedu", "serve", str(folder / "network.onnx")]
     process = subprocess.Popen([*command, "--port", "0"], stdout=subprocess.PIPE, text=True)
     try:
-        line = process.stdout.readline()
-        port = int(re.search(r"http://127.0.0.1:(\d+)/", line)[1])
+        port = port_of(process)
         body = hostile.post(hostile.image())
         with socket.create_connection(("127.0.0.1", port), timeout=60) as client:
             client.sendall(body[:-10])
@@ -385,6 +436,13 @@ def test_mistakes(folder, tmp_path, capsys, monkeypatch):
     assert "not an ONNX file that can be run" in refused(capsys, tmp_path / "broken.onnx")
     assert "--port must be in" in refused(capsys, file, "--port", 70000)
     assert "queue must be positive, got 0" in refused(capsys, file, "--queue", 0)
+    kept = tmp_path / "numbers.jsonl"
+    text = refused(capsys, file, "--keep-numbers", kept, "--every", 0)
+    assert "every must be positive, got 0" in text
+    text = refused(capsys, file, "--keep-numbers", tmp_path / "numbers.txt")
+    assert "must end in .jsonl" in text
+    assert "No such file" in refused(capsys, file, "--keep-numbers", tmp_path / "no" / "n.jsonl")
+    assert "device must be cpu or cuda, got 'tpu'" in refused(capsys, file, "--device", "tpu")
 
     def changed(key, value):
         network = onnx.load(file)
@@ -421,3 +479,21 @@ def test_a_short_load_is_answered_rightly(tmp_path):
     with service(file) as (port, pid):
         seen = summary(load(port, pid, bodies, masks, 3.0))
     assert set(seen["statuses"]) == {"200"} and seen["requests"] >= 8 and seen["wrong"] == 0
+
+
+@pytest.mark.parametrize(
+    "image_size, pixels", [(None, Limits.pixels), ([48, 64], SCALED_PIXELS), ([48, 64], 5000)]
+)
+def test_photographs_are_larger_where_the_network_scales_them(
+    tmp_path, monkeypatch, image_size, pixels
+):
+    """12 megapixels are taken where the network sees 48 x 64 of them."""
+    more = ["--image-size", *map(str, image_size)] if image_size else []
+    file = exported(tmp_path, *more)
+    taken = []
+    monkeypatch.setattr("segedu.serve.server.serve", lambda app, *_: taken.append(app))
+    monkeypatch.setattr("segedu.serve.service.application", lambda service: service.limits)
+    few = ["--max-pixels", "5000"] if pixels == 5000 else []
+    assert main(["serve", str(file), "--port", "0", "--threads", "1", *few]) == 0
+    assert taken[0].pixels == pixels
+    assert (taken[0].pixels > 4032 * 3024) == (pixels == SCALED_PIXELS)

@@ -85,3 +85,26 @@ def test_the_container_has_no_more_than_it_needs():
 def test_what_has_begun_may_end_before_the_container_is_killed():
     seconds = int(CONTAINER["stop_grace_period"].removesuffix("s"))
     assert seconds > Limits().upload + Limits().answer + 1
+
+
+class WithReset(yaml.SafeLoader):
+    """YAML in which Compose's ``!reset`` takes away what another file says."""
+
+
+WithReset.add_constructor("!reset", lambda loader, node: loader.construct_sequence(node))
+
+
+def test_the_proxy_and_the_services_behind_it_agree():
+    text = (RECIPE / "replicas.yaml").read_text(encoding="utf-8")
+    services = yaml.load(text, WithReset)["services"]
+    assert services["segedu"] == {"ports": []}  # only the proxy can be reached
+    proxy = services["proxy"]
+    assert proxy["ports"] == CONTAINER["ports"]
+    source, target, mode = proxy["volumes"][0].split(":")
+    assert (RECIPE / source).is_file() and target.endswith("default.conf") and mode == "ro"
+    rules = (RECIPE / source).read_text(encoding="utf-8")
+    port = step("EXPOSE")
+    assert f"server segedu:{port} " in rules and f"listen {port};" in rules
+    assert int(re.search(r"client_max_body_size (\d+)m;", rules)[1]) * 2**20 == Limits().body
+    assert int(re.search(r"proxy_read_timeout (\d+)s;", rules)[1]) > Limits().answer
+    assert "http_429 non_idempotent" in rules

@@ -234,6 +234,6 @@ def _result(options: Sequence[Option]) -> str:
     name = f"<b data-best>{escape(best.name)}</b>"
     return (
         '<div style="text-align:center" aria-live="polite">'
-        f"{bilingual('within the limits ｜ 满足限制')}: {count} · "
-        f"{bilingual('best score ｜ 得分最高')}: {name}</div>"
+        f"{bilingual('within the limits: ｜ 满足限制：')} {count} · "
+        f"{bilingual('best score: ｜ 得分最高：')} {name}</div>"
     )

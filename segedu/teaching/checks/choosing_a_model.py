@@ -112,13 +112,16 @@ def same_winner(answer):
         ([0.5, 0.6, 0.7], [0.5, 0.4, 0.3]),
         ([0.4], [0.3]),
     ]
-    expect_function(answer, _winner, cases)
+    some = torch.rand(4, 3, generator=drawn(5)).tolist()
+    better = [[score + 1 for score in scores] for scores in some]
+    drawn_cases = [(some[0], some[1]), (better[2], some[2]), (some[3], better[3])]
+    expect_function(answer, _winner, [*cases, *drawn_cases])
 
 
-TREE = {
-    "class": {"photographs": "X", "scans": {"few": "Y", "many": "Z"}},
-    "object": "W",
-}
+def _tree() -> dict[str, Any]:
+    """A tree whose leaves are texts of drawn numbers."""
+    x, y, z, w = (f"network {n}" for n in torch.randperm(1000, generator=drawn(6))[:4].tolist())
+    return {"class": {"photographs": x, "scans": {"few": y, "many": z}}, "object": w}
 
 
 def _walk(tree: Mapping[str, Any], replies: Sequence[str]) -> Any:
@@ -141,15 +144,16 @@ def _walk(tree: Mapping[str, Any], replies: Sequence[str]) -> Any:
 def walk(answer):
     """What stands at the end of a path through a tree."""
     expect(callable(answer), "a function is wanted ｜ 需要一个函数")
+    tree = _tree()
     paths = (["class", "photographs"], ["class", "scans", "many"], ["object"])
     for path in paths:
         try:
-            found = answer(TREE, list(path))
+            found = answer(tree, list(path))
         except (KeyError, IndexError, TypeError, AttributeError):
             found = "?"
         expect(found is not None, "the function returns nothing ｜ 函数没有返回结果")
         shown = "/".join(path)
         expect(
-            found == _walk(TREE, path),
+            found == _walk(tree, path),
             f"the path {shown} ends elsewhere ｜ 路径 {shown} 的终点不对",
         )

@@ -111,3 +111,16 @@ def test_a_picture_grows_on_click_and_shrinks_again(browser, miniature):
             widths.append(picture.bounding_box()["width"])
     page.close()
     assert widths[0] == widths[2] >= 200 and widths[1] > 2 * widths[0]
+
+
+def test_on_a_phone_two_pictures_can_be_compared_and_one_enlarged(browser, miniature):
+    page = browser.new_page(viewport={"width": 390, "height": 844})
+    with serve(miniature) as address:
+        page.goto(address + "en/chapters/01-part/02-second.html")
+        first, second = (page.locator(".segedu-pictures img").nth(i) for i in range(2))
+        before = [picture.bounding_box() for picture in (first, second)]
+        first.click()
+        after = [picture.bounding_box() for picture in (first, second)]
+    page.close()
+    assert before[0]["y"] == before[1]["y"] and before[0]["width"] == before[1]["width"] > 150
+    assert after[0]["width"] > 300 and after[1]["y"] > after[0]["y"] + after[0]["height"]

@@ -315,5 +315,8 @@ def test_what_lies_beyond_the_image_was_measured_by_the_script():
             settings["seeds"] = list(budget.seeds)
         assert record[name]["budget"] == settings
         assert record[name]["command"] == f"python benchmarks/beyond.py --part {name}"
+    for followed in record["video"]["followed"].values():
+        assert len(followed["clips"]) == beyond.Video().clips
+    assert record["text"]["unseen"] == [" ".join(pair) for pair in beyond.UNSEEN]
     for runs in record["points"]["scores"].values():
         assert len(runs) == len(beyond.Points().seeds)

@@ -18,6 +18,7 @@ from benchmarks import (
     leak,
     loading,
     panoptic,
+    real_time,
     region_losses,
     scales,
     semantic,
@@ -320,3 +321,19 @@ def test_what_lies_beyond_the_image_was_measured_by_the_script():
     assert record["text"]["unseen"] == [" ".join(pair) for pair in beyond.UNSEEN]
     for runs in record["points"]["scores"].values():
         assert len(runs) == len(beyond.Points().seeds)
+
+
+def test_the_networks_made_for_speed_were_measured_by_the_script():
+    record = result("real_time")
+    budget = real_time.Budget()
+    assert record["budget"] == budget._asdict() | {"seeds": list(budget.seeds)}
+    assert record["command"] == "python benchmarks/real_time.py"
+    assert list(record["runs"]) == list(real_time.TRAINED)
+    for runs in record["runs"].values():
+        assert [found["seed"] for found in runs] == list(budget.seeds)
+    entries = real_time.TRAINED | real_time.WIDE
+    assert list(record["networks"]) == list(entries)
+    for key, row in record["networks"].items():
+        price = real_time.prices(entries[key], budget.size)
+        assert {name: row[name] for name in price} == price
+    assert record["rank_correlation"] == real_time.predictions(record["networks"])

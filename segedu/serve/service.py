@@ -8,8 +8,8 @@ import io
 import json
 import sys
 import time
-from collections.abc import AsyncIterator
-from typing import Any, Literal, get_args
+from collections.abc import AsyncIterator, Callable
+from typing import Any, Literal, TypeVar, get_args
 
 import fastapi
 import numpy as np
@@ -32,6 +32,7 @@ from segedu.serve.sample import Sample
 from segedu.viz import overlay, overlay_instances
 
 Answer = Literal["mask", "rle", "overlay"]
+T = TypeVar("T")
 
 
 class Service:
@@ -92,7 +93,7 @@ class Service:
         try:
             async with asyncio.timeout(self.limits.answer):
                 picture, found = await self._found(data)
-                body, media_type = await asyncio.to_thread(self._encoded, picture, found, answer)
+                body, media_type = await self._thread(self._encoded, picture, found, answer)
         except TimeoutError:
             raise Refused(503, f"no answer within {self.limits.answer:g} seconds") from None
         finally:
@@ -106,6 +107,22 @@ class Service:
             "X-Segedu-Found": json.dumps(self._summary(found)),
         }
         return fastapi.Response(body, media_type=media_type, headers=headers)
+
+    async def _thread(self, function: Callable[..., T], *arguments: Any) -> T:
+        """Work in a thread; it goes on when nobody waits any more, and keeps its place so long."""
+        work = asyncio.ensure_future(asyncio.to_thread(function, *arguments))
+        try:
+            return await asyncio.shield(work)
+        except asyncio.CancelledError:
+            if not work.done():
+                self.open += 1
+                work.add_done_callback(self._ended)
+            raise
+
+    def _ended(self, work: asyncio.Future[Any]) -> None:
+        self.open -= 1
+        if not work.cancelled():
+            work.exception()  # of a request that was answered already; nobody else asks for it
 
     async def _watch(self, picture: Tensor) -> None:
         """Show a picture to the sample; a failure is counted and told."""
@@ -142,14 +159,14 @@ class Service:
 
     async def _found(self, data: bytes) -> tuple[Tensor, Found]:
         contract = self.network.contract
-        picture = await asyncio.to_thread(read_picture, data, contract.channels, self.limits.pixels)
+        picture = await self._thread(read_picture, data, contract.channels, self.limits.pixels)
         try:
-            seen = await asyncio.to_thread(self.network.prepared, picture)
+            seen = await self._thread(self.network.prepared, picture)
             inferred = await self.batches(seen)
         except ValueError as error:
             raise Refused(422, str(error)) from error
         size = (picture.shape[1], picture.shape[2])
-        return picture, await asyncio.to_thread(self.network.finished, inferred, size)
+        return picture, await self._thread(self.network.finished, inferred, size)
 
     def _encoded(self, picture: Tensor, found: Found, answer: Answer) -> tuple[bytes, str]:
         """The body of an answer, and its media type."""

@@ -31,7 +31,7 @@ from segedu.cli.serve import writer  # noqa: E402
 from segedu.engine.deployed import Deployed  # noqa: E402
 from segedu.serve.batches import Batches  # noqa: E402
 from segedu.serve.limits import SCALED_PIXELS, Limits  # noqa: E402
-from segedu.serve.pictures import MAX_SCANS  # noqa: E402
+from segedu.serve.pictures import MAX_SCANS, read_picture  # noqa: E402
 from segedu.serve.sample import Sample  # noqa: E402
 
 
@@ -323,6 +323,23 @@ def test_who_waits_too_long_is_told_so(folder):
         assert status == 503 and b"no answer within 0.3 seconds" in body
         assert service.open == 0
         network.gate.set()
+
+
+def test_a_picture_that_is_still_read_keeps_its_place_after_the_answer(folder, monkeypatch):
+    """Else pictures that nobody waits for would fill the memory beside those in the queue."""
+    gate = threading.Event()
+
+    def slowly(data, channels, most):
+        gate.wait(20)
+        return read_picture(data, channels, most)
+
+    monkeypatch.setattr("segedu.serve.service.read_picture", slowly)
+    with running(Deployed(folder / "network.onnx"), Limits(answer=0.3, queue=1)) as (port, service):
+        assert predict(port, hostile.image())[0] == 503
+        assert service.open == 1
+        assert predict(port, hostile.image())[0] == 429
+        gate.set()
+        until(lambda: service.open == 0)
 
 
 def test_batches_hold_one_shape_and_few_pixels_and_skip_who_left():

@@ -2,8 +2,17 @@
 
 import re
 
+import torch
+
 from segedu.data.catalogue import data_sets
-from segedu.teaching.checking import exercise, expect, expect_function, expect_number
+from segedu.teaching.checking import drawn, exercise, expect, expect_function, expect_number
+
+FIELDS, TASKS = ("general", "driving", "medical"), ("semantic", "instance", "panoptic")
+
+
+def _number(seed: int, below: int) -> int:
+    return int(torch.randint(below, (), generator=drawn(seed)))
+
 
 BIBLIOGRAPHY = """@inproceedings{one2017net,
   author    = {One, Ann},
@@ -28,7 +37,8 @@ BIBLIOGRAPHY = """@inproceedings{one2017net,
 )
 def may(answer):
     """What a licence of Creative Commons allows and asks."""
-    names = ("CC BY 4.0", "CC BY-NC-SA 4.0", "CC0", "CC BY-SA 4.0", "CC BY-NC 4.0")
+    forms = ("CC BY", "CC BY-NC-SA", "CC BY-SA", "CC BY-NC")
+    names = ["CC0", *(f"{form} {1 + _number(seed, 4)}.0" for seed, form in enumerate(forms))]
     expect_function(
         answer,
         lambda licence: ("NC" not in licence, "BY" in licence, "SA" in licence),
@@ -61,7 +71,8 @@ def _years(text):
 )
 def years(answer):
     """The years of a small bibliography."""
-    expect_function(answer, _years, [(BIBLIOGRAPHY,), (BIBLIOGRAPHY.replace("1999", "2021"),)])
+    other = BIBLIOGRAPHY.replace("1999", str(2018 + _number(4, 9)))
+    expect_function(answer, _years, [(BIBLIOGRAPHY,), (other.replace("2000", "1950"),)])
 
 
 def _fitting(sets, field, task, uses):
@@ -92,6 +103,7 @@ def fitting(answer):
         ("industry", "semantic", True),
         ("general", "instance", True),
         ("driving", "panoptic", False),
+        *((FIELDS[_number(k, 3)], TASKS[_number(9 + k, 3)], k > 7) for k in range(5, 9)),
     ):
         names = answer(data_sets(), field, task, to_sell)
         expect(

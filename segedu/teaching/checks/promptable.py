@@ -161,6 +161,6 @@ def nearest_click_decides(answer):
         others = torch.randint(3, (4, 6), generator=drawn(seed))
         x, y = torch.randint(4, (2,), generator=drawn(9 + seed)).tolist()
         cases.append((others, [(x, y), (5 - x % 2, y)], [1, seed % 2]))
-    # A pixel as near to two clicks belongs to either: no such pixel is in these cases. In those that
-    # are drawn y is the same and one x odd, the other even, so the distances always differ.
+    # A pixel as near to two clicks belongs to either: no such pixel is in these cases. In those
+    # that are drawn y is the same and one x odd, the other even, so the distances always differ.
     expect_function(answer, _meant, cases)

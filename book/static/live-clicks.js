@@ -5,12 +5,15 @@ import * as live from "./live.js";
 const { firstChannel, isArrow, rounded } = live;
 const ALPHA = 0.5; // of the mask, as segedu.viz.overlay_instances has it
 const RGB = [[0, 0, 0], [1, 1, 1]]; // the network itself takes off mean and deviation
+const TRIES = 3; // clicks, after which the true outline is shown
+const NOTHING = { en: "No object is here: take it back.", "zh-CN": "这里没有物体：请撤销。" };
 
 class Figure extends live.Figure {
   constructor(root, pictures, encoder, decoder) {
     super(root, pictures);
     Object.assign(this, { encoder, decoder });
     this.masks = [...root.querySelectorAll('[data-control="mask"]')];
+    this.find(".segedu-live-help").append(helpText("nothing", NOTHING));
     this.choose(0);
     this.listen();
   }
@@ -25,9 +28,11 @@ class Figure extends live.Figure {
     this.clear();
   }
 
+  // No clicks, and the next one is on an object.
   clear() {
     this.clicks = [];
     this.answers = [];
+    this.find('[data-sign="1"]').previousElementSibling.checked = true;
   }
 
   // --- answers
@@ -80,11 +85,17 @@ class Figure extends live.Figure {
     return Uint8Array.from(logits[number], (value) => value > 0);
   }
 
-  // IoU of a mask with the object that was clicked on first.
-  iou(mask) {
+  // Number of the object that was clicked on first, or 0.
+  get object() {
     const { objects, width } = this.picture;
-    const [{ x, y }] = this.clicks;
-    const object = objects[y * width + x];
+    const [first] = this.clicks;
+    return first ? objects[first.y * width + first.x] : 0;
+  }
+
+  // IoU of a mask with that object.
+  iou(mask) {
+    const { object } = this;
+    const { objects } = this.picture;
     if (!object) return NaN;
     let [both, either] = [0, 0];
     for (let i = 0; i < mask.length; i++) {
@@ -93,6 +104,21 @@ class Figure extends live.Figure {
       either += mask[i] || wanted;
     }
     return both / either;
+  }
+
+  // The sides of pixels where that object ends, [x, y, x, y] from corner to corner.
+  outline() {
+    const { object } = this;
+    const { objects, width, height } = this.picture;
+    const inside = (x, y) => x >= 0 && x < width && y >= 0 && y < height && objects[y * width + x] === object;
+    const sides = [];
+    for (let y = 0; object && y <= height; y++) {
+      for (let x = 0; x <= width; x++) {
+        if (inside(x, y) !== inside(x - 1, y)) sides.push([x, y, x, y + 1]);
+        if (inside(x, y) !== inside(x, y - 1)) sides.push([x, y, x + 1, y]);
+      }
+    }
+    return sides;
   }
 
   // --- what is shown
@@ -106,13 +132,14 @@ class Figure extends live.Figure {
     this.image = live.overlaid(rgb, mask, [null, color], ALPHA, this.picture);
     this.drawPicture();
     const shown = {
-      estimate: answer ? rounded(answer.ious[answer.chosen]) : "–",
+      estimate: answer ? expected(answer.ious[answer.chosen]) : "–",
       iou: answer ? rounded(this.iou(mask)) : "–",
       clicks: `${count}`,
     };
     for (const place of this.root.querySelectorAll("[data-shows]")) place.textContent = shown[place.dataset.shows];
     this.offer(count === 1 ? answer : null);
-    this.say(count === 0 ? "first" : count === 1 ? "choose" : count < limit ? "more" : "full");
+    const next = count >= limit ? "full" : !this.object ? "nothing" : count === 1 ? "choose" : "more";
+    this.say(count ? next : "first");
     for (const name of ["undo", "reset"]) this.find(`[data-control="${name}"]`).disabled = !count;
   }
 
@@ -124,11 +151,11 @@ class Figure extends live.Figure {
       const image = live.overlaid(this.picture.rgb, this.maskOf(answer, number), [null, this.about.color], ALPHA, this.picture);
       radio.nextElementSibling.getContext("2d").putImageData(image, 0, 0);
       radio.checked = number === answer.chosen;
-      radio.parentElement.querySelector("b").textContent = rounded(answer.ious[number]);
+      radio.parentElement.querySelector("b").textContent = expected(answer.ious[number]);
     });
   }
 
-  // The picture under its mask, the clicks, and the cross of the keyboard.
+  // The picture under its mask, the true outline, the clicks, and the cross of the keyboard.
   drawPicture() {
     const { width, height } = this.picture;
     const { zoom, signs } = this.about;
@@ -147,6 +174,8 @@ class Figure extends live.Figure {
       }
       context.stroke();
     };
+    const outline = this.answers.length < TRIES ? [] : this.outline().map((side) => side.map((place) => zoom * place));
+    for (const [colour, wide] of [["#000", 4], ["#fff", 2]]) line(colour, wide, ...outline);
     for (const { x: column, y: row, label } of this.clicks) {
       const [x, y] = [zoom * (column + 0.5), zoom * (row + 0.5)];
       context.fillStyle = `rgb(${signs[label]})`;
@@ -225,6 +254,20 @@ class Figure extends live.Figure {
     if (dataset.control === "mask") this.answers[0].chosen = Number(value) - 1;
     if (dataset.control !== "sign") this.ask();
   }
+}
+
+// An IoU that the network expects: it may guess one below 0, where none is.
+const expected = (iou) => rounded(Math.max(0, iou));
+
+// One text more for the help, in both languages.
+function helpText(key, texts) {
+  const text = Object.assign(document.createElement("span"), { hidden: true });
+  text.dataset.help = key;
+  for (const [lang, textContent] of Object.entries(texts)) {
+    const className = `lang-${lang.slice(0, 2)}`;
+    text.append(Object.assign(document.createElement("span"), { lang, className, textContent }), " ");
+  }
+  return text;
 }
 
 // The upper left part of a square map.

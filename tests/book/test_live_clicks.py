@@ -168,7 +168,7 @@ def test_clicks_are_answered_as_pytorch_answers_them(live, network, scene):
     first = clicking.click(x, y)
     agree(live, clicking)
     texts = live.locator(".segedu-live-masks b").all_inner_texts()
-    assert texts == [f"{iou:.2f}" for iou in first.ious]
+    assert texts == [f"{max(iou, 0):.2f}" for iou in first.ious]
     other = (first.chosen + 1) % 3
     live.locator(".segedu-live-masks label").nth(other).click()
     settle(live)
@@ -176,7 +176,7 @@ def test_clicks_are_answered_as_pytorch_answers_them(live, network, scene):
     agree(live, clicking)
     iou = clicking.iou(masks)
     assert shown(live) == {
-        "estimate": f"{first.ious[other]:.2f}",
+        "estimate": f"{max(first.ious[other], 0):.2f}",
         "iou": "–" if np.isnan(iou) else f"{iou:.2f}",
         "clicks": "1",
     }
@@ -212,6 +212,74 @@ def test_the_mask_is_drawn_as_in_the_book(live, network, scene):
     )
     wanted = viz.overlay_instances(scene.image, clicking.mask[None], [COLOR])
     assert np.abs(np.reshape(pixels, (*SIZE, 4))[..., :3] - wanted.astype(int)).max() <= 1
+
+
+def helped(page: Page) -> str:
+    return page.locator("[data-help]:visible").inner_text()
+
+
+def test_a_first_click_beside_all_objects_is_named(live, scene):
+    nothing = ~scene.instances.masks.any(0)
+    y, x = map(int, np.argwhere(nothing)[0])
+    click(live, x, y)
+    assert "No object is here" in helped(live) and "这里没有物体" in helped(live)
+    assert shown(live)["iou"] == "–"
+    live.click('[data-control="undo"]')
+    settle(live)
+    assert "No object" not in helped(live)
+    y, x = map(int, np.argwhere(~nothing)[0])
+    click(live, x, y)
+    assert "Which of the three" in helped(live)
+
+
+@pytest.mark.parametrize("control", ["reset", "picture"])
+def test_a_new_beginning_clicks_on_the_object(live, control):
+    live.locator("label", has_text="beside it").click()
+    click(live, 64, 48)
+    if control == "reset":
+        live.click('[data-control="reset"]')
+    else:
+        live.locator("label", has_text="b 乙").click()
+    settle(live)
+    assert live.locator('[data-control="sign"]').first.is_checked()
+
+
+def test_no_expected_iou_is_shown_below_zero(live):
+    live.evaluate(
+        """() => {
+        const figure = document.querySelector(".segedu-live").segeduLive;
+        const { decode } = figure;
+        figure.decode = async (...given) => {
+            const answer = await decode.apply(figure, given);
+            return { ...answer, ious: [-0.04, -0.001, -0.2], chosen: 1 };
+        };
+    }"""
+    )
+    try:
+        click(live, 64, 48)
+        assert shown(live)["estimate"] == "0.00"
+        assert live.locator(".segedu-live-masks b").all_inner_texts() == ["0.00"] * 3
+    finally:
+        live.evaluate("delete document.querySelector('.segedu-live').segeduLive.decode")
+
+
+def test_the_true_outline_is_drawn_from_the_third_click_on(live, scene):
+    top = scene.instances.masks[-1]  # nothing lies on it
+    y, x = map(int, np.argwhere(top)[len(np.argwhere(top)) // 2])
+    drawn = """() => {
+        const { canvas } = document.querySelector(".segedu-live").segeduLive;
+        return [...canvas.getContext("2d").getImageData(0, 0, canvas.width, canvas.height).data];
+    }"""
+    edge = np.argwhere(top & ~np.roll(top, 1, 1))  # their left side is outside
+    edge = edge[(np.abs(edge - (y, x)).max(1) > 4) & (edge[:, 1] > 0)]  # no click hides it
+    assert len(edge) > 3
+    white = []
+    for count in (1, 2, 3):
+        click(live, x, y)
+        assert shown(live)["clicks"] == f"{count}"
+        pixels = np.reshape(live.evaluate(drawn), (3 * SIZE[0], 3 * SIZE[1], 4))
+        white.append((pixels[3 * edge[:, 0] + 1, 3 * edge[:, 1], :3] == 255).all(1).mean())
+    assert white[0] < 0.5 and white[1] < 0.5 and white[2] == 1
 
 
 def test_another_picture_of_other_sides(live, network, other):
@@ -287,7 +355,7 @@ def test_many_clicks_leave_nothing_behind(live):
         return figure.clicks.length;
     }"""
     assert live.evaluate(many, 1) == MAX_CLICKS  # more are refused
-    assert "Twenty clicks" in live.locator("[data-help]:visible").inner_text()
+    assert "Twenty clicks" in helped(live)
     before = heap(live)
     live.evaluate(many, 4)
     assert heap(live) < before + 10  # MB; the answers to twenty clicks are 2

@@ -266,19 +266,21 @@ def test_no_expected_iou_is_shown_below_zero(live):
 def test_the_true_outline_is_drawn_from_the_third_click_on(live, scene):
     top = scene.instances.masks[-1]  # nothing lies on it
     y, x = map(int, np.argwhere(top)[len(np.argwhere(top)) // 2])
-    drawn = """() => {
+    drawn = """(places) => {
         const { canvas } = document.querySelector(".segedu-live").segeduLive;
-        return [...canvas.getContext("2d").getImageData(0, 0, canvas.width, canvas.height).data];
+        const context = canvas.getContext("2d");
+        return places.map(([y, x]) => [...context.getImageData(3 * x, 3 * y + 1, 1, 1).data]);
     }"""
     edge = np.argwhere(top & ~np.roll(top, 1, 1))  # their left side is outside
     edge = edge[(np.abs(edge - (y, x)).max(1) > 4) & (edge[:, 1] > 0)]  # no click hides it
     assert len(edge) > 3
+    edge = edge[:8]
     white = []
     for count in (1, 2, 3):
         click(live, x, y)
         assert shown(live)["clicks"] == f"{count}"
-        pixels = np.reshape(live.evaluate(drawn), (3 * SIZE[0], 3 * SIZE[1], 4))
-        white.append((pixels[3 * edge[:, 0] + 1, 3 * edge[:, 1], :3] == 255).all(1).mean())
+        pixels = np.array(live.evaluate(drawn, edge.tolist()))
+        white.append((pixels[:, :3] == 255).all(1).mean())
     assert white[0] < 0.5 and white[1] < 0.5 and white[2] == 1
 
 

@@ -6,6 +6,7 @@ import shlex
 import pytest
 
 from benchmarks import (
+    active_learning,
     batch_sizes,
     beyond,
     camvid,
@@ -287,6 +288,23 @@ def test_the_clicks_were_given_by_the_script_to_three_answers():
             assert 1 <= found["noc_85"] <= found["noc_90"] <= budget.clicks
             areas = found["areas"].values()
             assert sum(area["objects"] for area in areas) == found["objects"]
+
+
+def test_what_to_label_next_was_chosen_by_the_script():
+    record = result("active_learning")
+    budget = active_learning.Budget()
+    lists = {"labelled": list(budget.labelled), "seeds": list(budget.seeds)}
+    assert record["budget"] == budget._asdict() | lists
+    assert record["knobs"]["crowded"] == active_learning.CROWDED
+    for pool in ("alike", "mixed"):
+        assert len(record[pool]) == len(budget.seeds)
+        for run in record[pool]:
+            assert list(run) == list(active_learning.WAYS)
+            starts = {way: found["mean_iou"]["4"] for way, found in run.items()}
+            assert len(set(starts.values())) == 1  # all ways begin with the same network
+            for found in run.values():
+                assert list(found["mean_iou"]) == [str(count) for count in budget.labelled]
+                assert 0 <= found["from_the_end"] <= budget.labelled[-1]
 
 
 def test_the_weak_labels_were_compared_by_the_script_at_equal_minutes():

@@ -40,7 +40,7 @@ class Budget(NamedTuple):
     pool: int = 160
     crowded: int = 16  # of the mixed pool
     labelled: tuple[int, ...] = (4, 8, 16, 32)
-    seeds: tuple[int, ...] = (0, 1, 2, 3, 4)
+    seeds: tuple[int, ...] = (0, 1, 2)
 
 
 WAYS = ("chance", "entropy", "farthest")

@@ -611,6 +611,10 @@ def test_the_network_is_asked_when_the_picture_changes_and_not_else(live):
     live.evaluate("delete document.querySelector('.segedu-live').segeduLive.answer")
 
 
+TOOLS_IN_SIGHT = """() => {
+    const box = document.querySelector(".segedu-live-tools").getBoundingClientRect();
+    return box.top >= 0 && box.bottom <= innerHeight;
+}"""
 IN_SIGHT = """() => {
     const box = document.querySelector('[data-panel="picture"]').getBoundingClientRect();
     return box.top >= 0 && box.bottom <= innerHeight;
@@ -649,8 +653,7 @@ def test_a_finger_paints(browser, address, scene):
     assert (seen(page) != scene.image).any(-1).sum() > 200
     for control in page.locator(".segedu-live-stage :is(input[type=range], label)").all():
         assert control.bounding_box()["height"] >= 24
-    tools = page.locator(".segedu-live-tools").bounding_box()
-    assert tools["y"] >= 0 and tools["y"] + tools["height"] <= 844
+    page.wait_for_function(TOOLS_IN_SIGHT)  # the page may still be on its way
     needed, available = page.evaluate(OVERFLOW)
     assert needed <= available
     canvases = [canvas.bounding_box() for canvas in page.locator("canvas").all()]

@@ -5,7 +5,7 @@ import re
 
 import pytest
 import slides
-from browser import FLAGS, find_chromium, serve
+from browser import serve
 
 from tests.book.conftest import ROOT
 
@@ -87,16 +87,13 @@ def test_nothing_comes_from_elsewhere(deck):
 
 
 @pytest.mark.browser
-def test_a_browser_shows_all_slides(deck):
-    from playwright.sync_api import sync_playwright
-
+def test_a_browser_shows_all_slides(deck, browser):
     headings = [
         "".join(cell["source"])
         for cell in json.loads(CHAPTER.read_text(encoding="utf-8"))["cells"]
         if cell["cell_type"] == "markdown" and "".join(cell["source"]).startswith("#")
     ]
-    with serve(deck) as address, sync_playwright() as playwright:
-        browser = playwright.chromium.launch(executable_path=find_chromium(), args=list(FLAGS))
+    with serve(deck) as address:
         page = browser.new_page(viewport={"width": 1280, "height": 800})
         problems = []
         page.on("pageerror", lambda error: problems.append(str(error)))
@@ -112,7 +109,7 @@ def test_a_browser_shows_all_slides(deck):
             """[...document.querySelectorAll(".slides section:not(.stack)")].filter(
               (slide) => slide.scrollWidth > Reveal.getConfig().width + 4).length"""
         )
-        browser.close()
+        page.close()
     assert not problems
     assert len(notes) > 100
     assert wide == 0

@@ -642,7 +642,9 @@ def test_a_finger_shows_what_the_brush_covers(browser, address):
 
 
 def test_a_finger_paints(browser, address, scene):
-    context = browser.new_context(viewport={"width": 390, "height": 844}, has_touch=True)
+    # Without motion: a tap of playwright's would stop the page on its way.
+    size = {"width": 390, "height": 844}
+    context = browser.new_context(viewport=size, has_touch=True, reduced_motion="reduce")
     page = context.new_page()
     page.goto(f"{address}one-light.html")
     page.locator("h1").evaluate("(title) => (title.style.height = '1200px')")  # a long page

@@ -1,6 +1,7 @@
 """What pytest does for all tests."""
 
 import gc
+import os
 import sys
 from collections.abc import Iterator
 
@@ -25,3 +26,30 @@ def pytest_collection() -> Iterator[None]:
         gc.collect()
         gc.freeze()
         gc.enable()
+
+
+@pytest.fixture(scope="session")
+def chromium() -> str:
+    """The browser; without one the check is skipped, but never in CI."""
+    from book.browser import find_chromium
+
+    found = find_chromium()
+    if found is None:
+        message = "no Chromium on the PATH or in the environment variable CHROMIUM"
+        if os.environ.get("CI", "").lower() in ("", "0", "false"):
+            pytest.skip(message)
+        pytest.fail(message)
+    return found
+
+
+@pytest.fixture(scope="session")
+def browser(chromium: str) -> Iterator:
+    """One for all tests of a process: playwright does not start a second one beside it."""
+    from playwright.sync_api import sync_playwright
+
+    from book.browser import FLAGS
+
+    with sync_playwright() as playwright:
+        running = playwright.chromium.launch(executable_path=chromium, args=list(FLAGS))
+        yield running
+        running.close()

@@ -3,7 +3,7 @@
 import io
 import os
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -14,7 +14,6 @@ from sphinx.util.docutils import docutils_namespace, patch_docutils
 ROOT = Path(__file__).resolve().parents[2]
 sys.path[:0] = [str(ROOT / "book"), str(ROOT / "book" / "ext")]
 
-from browser import FLAGS, find_chromium  # noqa: E402
 from editions import build_edition, build_site  # noqa: E402
 
 from tests.once import once  # noqa: E402
@@ -55,28 +54,6 @@ def read(tmp_path: Path) -> Callable[[str, str], tuple[nodes.document, str]]:
             return app.env.get_doctree("index"), warnings.getvalue()
 
     return read_page
-
-
-@pytest.fixture(scope="session")
-def chromium() -> str:
-    """The browser; without one the check is skipped, but never in CI."""
-    found = find_chromium()
-    if found is None:
-        message = "no Chromium on the PATH or in the environment variable CHROMIUM"
-        if os.environ.get("CI", "").lower() in ("", "0", "false"):
-            pytest.skip(message)
-        pytest.fail(message)
-    return found
-
-
-@pytest.fixture(scope="session")
-def browser(chromium: str) -> Iterator:
-    from playwright.sync_api import sync_playwright
-
-    with sync_playwright() as playwright:
-        running = playwright.chromium.launch(executable_path=chromium, args=list(FLAGS))
-        yield running
-        running.close()
 
 
 @pytest.fixture(scope="session")

@@ -12,7 +12,6 @@ from segedu.medical.report import CUT_SHORT, SUBSETS, WARNING, write_report
 from segedu.medical.scans import write_decathlon
 from segedu.medical.volume import Volume
 
-CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser")
 CLASSES = ("background", "lung <left> ｜ 左肺", "nodule ｜ 结节")
 RUN = {
     "subset": "test",
@@ -115,23 +114,18 @@ def test_planes_are_named_and_numbered(whole):
 
 
 @pytest.mark.browser
-def test_nothing_is_cut_off(whole):
+def test_nothing_is_cut_off(whole, browser):
     """No table at 1280 pixels; on a phone tables scroll by themselves and the page does not."""
-    playwright = pytest.importorskip("playwright.sync_api")
-    if CHROMIUM is None:
-        pytest.skip("no Chromium")
     hidden = "all => all.map(e => e.scrollWidth - e.clientWidth)"
-    with playwright.sync_playwright() as session:
-        browser = session.chromium.launch(executable_path=CHROMIUM, args=["--no-sandbox"])
-        for theme in ("light", "dark"):
-            page = browser.new_page(color_scheme=theme, viewport={"width": 1280, "height": 900})
-            page.goto(whole[-1].as_uri())
-            assert set(page.locator(".wide").evaluate_all(hidden)) == {0}
-            page.set_viewport_size({"width": 390, "height": 900})
-            assert page.locator("html").evaluate_all(hidden) == [0]
-            narrow = page.locator("img").evaluate_all("all => all.map(e => e.clientWidth)")
-            assert min(narrow) > 300
-        browser.close()
+    for theme in ("light", "dark"):
+        page = browser.new_page(color_scheme=theme, viewport={"width": 1280, "height": 900})
+        page.goto(whole[-1].as_uri())
+        assert set(page.locator(".wide").evaluate_all(hidden)) == {0}
+        page.set_viewport_size({"width": 390, "height": 900})
+        assert page.locator("html").evaluate_all(hidden) == [0]
+        narrow = page.locator("img").evaluate_all("all => all.map(e => e.clientWidth)")
+        assert min(narrow) > 300
+        page.close()
 
 
 def test_scans_of_the_training_and_a_cut_are_warned_of(evaluation):

@@ -6,14 +6,13 @@ for package in ("onnx", "onnxruntime", "fastapi", "uvicorn", "prometheus_client"
     pytest.importorskip(package)
 
 from segedu.engine.deployed import Deployed  # noqa: E402
-from tests.book.conftest import browser, chromium  # noqa: E402, F401
 from tests.cli.test_predict import CLASSES, picture  # noqa: E402
 from tests.serve.serving import running  # noqa: E402
 from tests.serve.test_service import exported  # noqa: E402
 
 
 @pytest.fixture(scope="module")
-def shown(tmp_path_factory, browser):  # noqa: F811
+def shown(tmp_path_factory, browser):
     """A page of a service, the folder of its network, and what went wrong in it."""
     folder = tmp_path_factory.mktemp("page")
     file = exported(folder)

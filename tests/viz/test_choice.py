@@ -1,13 +1,11 @@
 """The chart that a reader filters: what it shows without scripts, and what its controls do."""
 
 import re
-import shutil
 
 import pytest
 
 from segedu.viz.choice import Option, choice, front
 
-CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser")
 KINDS = {"a": ("class ｜ 类别", "IoU ｜ 交并比"), "b": ("object ｜ 物体", "AP ｜ 平均精度")}
 COSTS = {"ms": "time, ms ｜ 时间（ms）", "mb": "memory, MB ｜ 内存（MB）"}
 OPTIONS = [
@@ -53,37 +51,34 @@ def test_faults_are_named(options, complaint):
         choice(options, KINDS, COSTS)
 
 
-@pytest.mark.skipif(CHROMIUM is None, reason="no chromium")
-def test_a_reader_filters_in_the_page():
-    playwright = pytest.importorskip("playwright.sync_api")
+@pytest.mark.browser
+def test_a_reader_filters_in_the_page(browser):
     html = choice(OPTIONS, KINDS, COSTS).html
-    with playwright.sync_playwright() as session:
-        browser = session.chromium.launch(executable_path=CHROMIUM, args=["--no-sandbox"])
-        page, errors = browser.new_page(viewport={"width": 390, "height": 900}), []
-        page.on("pageerror", lambda error: errors.append(str(error)))
-        page.set_content(f"<!doctype html><body>{html}{html}")
-        first, second = page.locator(".segedu-choice").all()
+    page, errors = browser.new_page(viewport={"width": 390, "height": 900}), []
+    page.on("pageerror", lambda error: errors.append(str(error)))
+    page.set_content(f"<!doctype html><body>{html}{html}")
+    first, second = page.locator(".segedu-choice").all()
 
-        def names(chart):
-            dots = chart.locator("[data-kind=a] text").all()
-            return [dot.text_content() for dot in dots if dot.is_visible()]
+    def names(chart):
+        dots = chart.locator("[data-kind=a] text").all()
+        return [dot.text_content() for dot in dots if dot.is_visible()]
 
-        assert names(first) == ["Slow", "Middle", "Quick"]
-        limit = first.locator("[data-limit=ms]")
-        limit.focus()
-        while float(limit.get_attribute("aria-valuetext")) > 30:
-            limit.press("ArrowLeft")
-        assert names(first) == ["Middle", "Quick"]
-        assert first.locator("[data-count]").text_content() == "3"
-        assert first.locator("[data-best]").text_content() == "Middle"
-        memory = first.locator("[data-limit=mb]")
-        memory.focus()
-        while float(memory.get_attribute("aria-valuetext")) > 3:
-            memory.press("ArrowLeft")
-        assert names(first) == ["Beaten", "Quick"]  # what beat it no longer fits
-        first.locator("select").select_option("b")
-        assert first.locator("[data-panel=a]").is_hidden()
-        assert first.locator("[data-best]").text_content() == "–"  # 5 MB are too much
-        assert names(second) == ["Slow", "Middle", "Quick"]  # the other chart stays as it was
-        assert not errors and page.evaluate("document.documentElement.scrollWidth") <= 390
-        browser.close()
+    assert names(first) == ["Slow", "Middle", "Quick"]
+    limit = first.locator("[data-limit=ms]")
+    limit.focus()
+    while float(limit.get_attribute("aria-valuetext")) > 30:
+        limit.press("ArrowLeft")
+    assert names(first) == ["Middle", "Quick"]
+    assert first.locator("[data-count]").text_content() == "3"
+    assert first.locator("[data-best]").text_content() == "Middle"
+    memory = first.locator("[data-limit=mb]")
+    memory.focus()
+    while float(memory.get_attribute("aria-valuetext")) > 3:
+        memory.press("ArrowLeft")
+    assert names(first) == ["Beaten", "Quick"]  # what beat it no longer fits
+    first.locator("select").select_option("b")
+    assert first.locator("[data-panel=a]").is_hidden()
+    assert first.locator("[data-best]").text_content() == "–"  # 5 MB are too much
+    assert names(second) == ["Slow", "Middle", "Quick"]  # the other chart stays as it was
+    assert not errors and page.evaluate("document.documentElement.scrollWidth") <= 390
+    page.close()

@@ -2,7 +2,6 @@ import ast
 import base64
 import functools
 import re
-import shutil
 
 import matplotlib.pyplot as plt
 import numpy as np
@@ -11,7 +10,6 @@ import pytest
 from segedu import viz
 from segedu.viz import explorers
 
-CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser")
 RAMP = np.broadcast_to(np.arange(60, dtype=np.uint8)[None, :, None] * 4, (40, 60, 3))
 
 
@@ -220,14 +218,10 @@ def test_source_refuses_what_has_none():
 
 
 @pytest.fixture
-def page():
-    if CHROMIUM is None:
-        pytest.skip("needs a Chromium")
-    playwright = pytest.importorskip("playwright.sync_api")
-    with playwright.sync_playwright() as session:
-        browser = session.chromium.launch(executable_path=CHROMIUM, args=["--no-sandbox"])
-        yield browser.new_page(viewport={"width": 390, "height": 900})
-        browser.close()
+def page(browser):
+    page = browser.new_page(viewport={"width": 390, "height": 900})
+    yield page
+    page.close()
 
 
 @pytest.mark.browser

@@ -19,7 +19,7 @@ unexport PYTHONDONTWRITEBYTECODE
 unexport MPLBACKEND
 
 .DEFAULT_GOAL := help
-.PHONY: help venv book serve pdf student test lint unit slow weekly other-machine spread notebooks gates check-notebooks notebooks-elsewhere \
+.PHONY: help venv book serve pdf student test lint unit slow weekly other-machine spread notebooks gates check-notebooks notebooks-elsewhere pages \
   smoke check-book bench clean
 
 help: ## list these targets
@@ -55,12 +55,12 @@ student: $(STAMP) ## write the chapters without solutions into _build/student (L
 	@$(BIN)/python -m segedu.teaching student --language $(LANGUAGE)
 
 # Every part of the test runs, whatever the others say; the summary stands at the end.
-PARTS = lint unit slow other-machine gates check-notebooks smoke check-book
+PARTS = lint unit slow other-machine gates check-notebooks smoke pages check-book
 ifeq ($(CHAPTERS),changed)
 PARTS += notebooks-elsewhere
 endif
 
-test: $(STAMP) ## run everything: lint, unit, slow, other machine, gates, notebooks, book
+test: $(STAMP) ## run everything: lint, unit, slow, other machine, gates, notebooks, pages, book
 	@rm -rf $(REPORTS); mkdir -p $(REPORTS); summary=""; failed=0; \
 	for part in $(PARTS); do \
 	  start=$$(date +%s); \
@@ -126,6 +126,10 @@ check-notebooks: $(STAMP) ## execute the notebooks again and compare with what i
 notebooks-elsewhere: $(STAMP) ## an eighth of the notebooks as another processor would run them
 	@echo "== Notebooks without the newer instructions of this processor: results compared =="
 	@export $(OTHER_MACHINE) && $(call execute,eighth,--nbval-lax)
+
+pages: $(STAMP) ## open what the package itself shows in a browser: charts, reports, the service
+	@echo "== Pages of the package =="
+	@$(UNIT) -m browser
 
 check-book: $(STAMP) ## build the book with warnings as errors; open every page in a browser
 	@echo "== Book =="

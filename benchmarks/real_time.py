@@ -16,18 +16,17 @@ timed, but not trained. A network that the file holds already is not trained aga
 from __future__ import annotations
 
 import argparse
-import functools
-import statistics
 import sys
 import time
 from collections.abc import Callable, Mapping, Sequence
-from functools import partial
+from functools import cache, partial
 from pathlib import Path
 from typing import Any, NamedTuple
 
 sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 
 import torch
+from scipy.stats import spearmanr
 from torch import Tensor, nn
 from torch.optim.swa_utils import update_bn
 
@@ -70,10 +69,6 @@ class CoarseOnly(nn.Module):
         return self.coarse(self.depthwise(resize(coarse, fine, align_corners=True))).relu()
 
 
-def half_side(model: nn.Module) -> nn.Module:
-    return HalfSide(model)
-
-
 def without_detail(model: nn.Module) -> nn.Module:
     """Fast-SCNN whose fusion receives the coarse map only."""
     model.fusion = CoarseOnly(model.fusion)
@@ -108,7 +103,7 @@ SMALL = {
 #: Trained and timed; each differs from another network in one thing.
 VARIANTS = {
     "no_detail": Entry("Fast-SCNN without detail", "fast_scnn", change=without_detail),
-    "half_side": Entry("Fast-SCNN, half side", "fast_scnn", change=half_side),
+    "half_side": Entry("Fast-SCNN, half side", "fast_scnn", change=HalfSide),
 }
 #: Only timed.
 WIDE = {
@@ -142,7 +137,7 @@ def build(entry: Entry, num_classes: int = len(scenes.CLASSES)) -> nn.Module:
     return entry.change(model) if entry.change else model
 
 
-@functools.cache
+@cache
 def data(budget: Budget, seed: int) -> tuple[scenes.SceneDataset, scenes.SceneDataset]:
     """Scenes of which crops are learnt, and whole scenes."""
     crops = transforms.training(budget.crop, scale=(1, 1), color=False)
@@ -199,24 +194,16 @@ def times(entries: Mapping[str, Entry], size: int, rounds: int) -> dict[str, dic
     }
 
 
-def rank_correlation(first: Sequence[float], second: Sequence[float]) -> float:
-    """Spearman's: the correlation of the ranks; equal values share their mean rank."""
-
-    def ranks(values: Sequence[float]) -> list[float]:
-        return [
-            sum(other < value for other in values) + sum(other == value for other in values) / 2
-            for value in values
-        ]
-
-    return round(statistics.correlation(ranks(first), ranks(second)), 3)
-
-
 def predictions(rows: Mapping[str, Mapping[str, Any]]) -> dict[str, dict[str, float]]:
-    """How well each price ranks the times of networks, in PyTorch's usual order of memory."""
+    """How well each price ranks the times of networks, in PyTorch's usual order of memory.
+
+    Spearman's rank correlation, from -1 to 1.
+    """
 
     def trust(keys: Sequence[str], price: str) -> float:
         spent = [rows[key]["times"]["channels_first"]["median_ms"] for key in keys]
-        return rank_correlation([rows[key][price] for key in keys], spent)
+        found = spearmanr([rows[key][price] for key in keys], spent)
+        return round(float(found.statistic), 3)
 
     groups = {"all": [*SMALL, *WIDE], "small": [*SMALL]}
     return {

@@ -7,7 +7,7 @@ from pathlib import Path
 
 from segedu.cli.monitor import first_pictures, record
 from segedu.cli.networks import load_model
-from segedu.cli.options import Parser
+from segedu.cli.options import Parser, add_image_size
 from segedu.files import user_path
 
 EXAMPLES = (
@@ -44,12 +44,8 @@ def add_options(parser: Parser) -> None:
         metavar=("HEIGHT", "WIDTH"),
         help="of the images, where the network allows no other (default: 256 320)",
     )
-    parser.add_argument(
-        "--image-size",
-        type=int,
-        nargs=2,
-        metavar=("H", "W"),
-        help="the file says: scale pictures into this (default: as trained)",
+    add_image_size(
+        parser.add_argument, "the file says: scale pictures into this (default: as trained)"
     )
     parser.add_argument(
         "--reference",
@@ -74,8 +70,6 @@ def run(options: argparse.Namespace) -> None:
         raise ValueError(f"--out: {out} must end in .onnx")
     if min(options.size) < 64:
         raise ValueError(f"--size must be 64 at least, got {options.size}")
-    if options.image_size and min(options.image_size) <= 0:
-        raise ValueError(f"--image-size must be positive, got {options.image_size}")
     model, state = load_model(options.checkpoint, "cpu", None, options.image_size)
     name = state["network"]["name"]
     kind = list_models()[name].task

@@ -236,16 +236,22 @@ def load_model(
         checkpoint: the file.
         device: where the network goes.
         settings: of ``--set``, instead of those of the training.
-        image_size: instead of that of the training.
+        image_size: of ``--image-size``, instead of that of the training.
 
     Returns:
         The network, and the checkpoint with ``task`` and ``isthing`` in its configuration; where a
         call of ``fit`` did not name them they are the network's own.
+
+    Raises:
+        FileNotFoundError: if there is no such file.
+        ValueError: if it does not hold what is needed, or settings and size do not suit it.
     """
     from segedu.engine import load_checkpoint
     from segedu.engine.checkpoint import network_of
     from segedu.models import list_models
 
+    if image_size and min(image_size) <= 0:
+        raise ValueError(f"--image-size must be positive, got {image_size}")
     if user_path(checkpoint).is_dir():
         raise FileNotFoundError(f"{checkpoint} is a folder: name a file in it, such as best.pt")
     state = load_checkpoint(user_path(checkpoint))

@@ -6,7 +6,7 @@ import argparse
 import ast
 import shutil
 import sys
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -109,6 +109,11 @@ def literal(value: str) -> Any:
         return value
 
 
+def add_image_size(add: Callable[..., object], help: str) -> None:
+    """``--image-size``, by ``add_argument`` or ``add_rare`` of a parser."""
+    add("--image-size", type=int, nargs=2, metavar=("H", "W"), help=help)
+
+
 def add_device(parser: Parser) -> None:
     """Where to compute."""
     parser.add_argument("--device", default="", help="cpu, cuda, cuda:1 (default: a GPU if any)")
@@ -143,13 +148,7 @@ def add_prediction(parser: Parser, *, required: bool) -> None:
         default=[1.0],
         help="with --tta also average over these scales",
     )
-    parser.add_rare(
-        "--image-size",
-        type=int,
-        nargs=2,
-        metavar=("H", "W"),
-        help="scale pictures into this (default: as trained)",
-    )
+    add_image_size(parser.add_rare, "scale pictures into this (default: as trained)")
     add_settings(parser, "a setting that holds no weights, such as min_size=512; may be repeated")
     add_device(parser)
 

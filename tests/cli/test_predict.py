@@ -192,6 +192,13 @@ def test_nothing_is_overwritten_without_force(work, capsys):
     assert len(written(work / "out")) == 4
 
 
+def test_a_size_that_no_picture_has_is_refused(work, capsys):
+    checkpoint(work)
+    picture(work, "a.png")
+    text = refused(capsys, "a.png", "--image-size", "0", "64")
+    assert "--image-size must be positive, got [0, 64]" in text
+
+
 def test_unreadable_files_are_counted_and_change_the_exit_status(work, capsys):
     checkpoint(work)
     picture(work, "in/a.png")

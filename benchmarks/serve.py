@@ -72,13 +72,24 @@ def service(file: Path, *more: str) -> Iterator[tuple[int, int]]:
     arguments = [sys.executable, "-m", "segedu", "serve", str(file), "--port", "0", *more]
     process = subprocess.Popen(arguments, stdout=subprocess.PIPE, text=True)
     try:
-        found = next(filter(None, (re.search(r":(\d+)/", line) for line in process.stdout)))
-        yield int(found[1]), process.pid
+        yield port_of(process), process.pid
     finally:
         process.terminate()
         status = process.wait(60)
     if status:
         raise RuntimeError(f"the service ended with status {status}")
+
+
+def port_of(process: subprocess.Popen[str]) -> int:
+    """The port that ``segedu serve`` prints when it is ready.
+
+    Raises:
+        RuntimeError: if it ended before that.
+    """
+    for line in process.stdout:
+        if found := re.search(r"http://[\d.]+:(\d+)/", line):
+            return int(found[1])
+    raise RuntimeError(f"the service ended with status {process.wait(60)}")
 
 
 def load(

@@ -3,7 +3,6 @@
 import asyncio
 import contextlib
 import http.client
-import re
 import socket
 import threading
 import time
@@ -56,14 +55,6 @@ def answered(port, request):
         except ConnectionResetError:
             return 0
     return int(start.split()[1]) if start else 0
-
-
-def port_of(process):
-    """The port that ``segedu serve`` prints when it is ready."""
-    for line in process.stdout:
-        if found := re.search(r"http://[\d.]+:(\d+)/", line):
-            return int(found[1])
-    raise AssertionError(f"it ended with status {process.wait(60)}")
 
 
 def result(coroutine):

@@ -11,9 +11,10 @@ from pathlib import Path
 import pytest
 import yaml
 
+from benchmarks.serve import port_of
 from segedu.serve.limits import Limits
 from tests.serve.hostile import image
-from tests.serve.serving import ask, port_of, predict, until
+from tests.serve.serving import ask, predict, until
 from tests.serve.test_service import exported
 
 ROOT = Path(__file__).resolve().parents[2]

@@ -17,11 +17,12 @@ import pytest
 import torch
 from PIL import ExifTags, Image
 
+from benchmarks.serve import port_of
 from segedu.cli import main
 from segedu.ops import rle
 from tests.cli.test_predict import CLASSES, COLORS, checkpoint, picture
 from tests.serve import hostile
-from tests.serve.serving import answered, ask, port_of, predict, result, running, until
+from tests.serve.serving import answered, ask, predict, result, running, until
 
 for package in ("onnx", "onnxruntime", "fastapi", "uvicorn", "prometheus_client"):
     pytest.importorskip(package)

@@ -38,9 +38,8 @@ REVEAL = NpmPackage(
 THEME = BOOK / "templates/slides/theme.css"
 SHOWN = ("text/html", "image/svg+xml", "image/png")  # figures and tables; printed text is not
 FORMULA = re.compile(r"\$\$.+?\$\$|\\begin\{(align\*?)\}.+?\\end\{\1\}", re.DOTALL)
-LINK = re.compile(
-    r"\[([^\]\n]+)\]\((?!https?:)[^)\s]*\)"
-)  # to other pages, which slides leave behind
+# To other pages, which slides leave behind.
+LINK = re.compile(r"\[([^\]\n]+)\]\((?!https?:)[^)\s]*\)")
 COMMENT = re.compile(r"<!--.*?-->", re.DOTALL)
 ASIDE = {"Objectives", "学习目标", "Exercises", "练习", "Further reading", "延伸阅读"}
 

@@ -18,13 +18,13 @@ from html import escape
 from pathlib import Path
 from typing import Any, NamedTuple
 
-import yaml
+from contents import note_notebooks, notebooks
 from docutils import nodes
+from mistakes import short_title
 from sphinx.application import Sphinx
 from sphinx.util.docutils import SphinxDirective
-from yaml_file import LOADER
 
-from segedu.languages import BAR, halves
+from segedu.languages import BAR, LANGUAGES, halves
 
 LINK = re.compile(r"\]\(([^)#\s]+\.ipynb)")
 NAME = {"en": "Chapters and what they need", "zh": "各章与所需的前置章节"}
@@ -48,15 +48,10 @@ def chapters(root: Path) -> list[Chapter]:
     Raises:
         ValueError: a notebook has no title, or no section after it.
     """
-    contents = yaml.load((root / "_toc.yml").read_text(encoding="utf-8"), LOADER)
     found: list[Chapter] = []
-    for part in contents["parts"]:
-        for entry in part["chapters"]:
-            notebook = root / f"{entry['file']}.ipynb"
-            if notebook.is_file():
-                title, links = read(entry["file"], notebook.read_text(encoding="utf-8"))
-                needs = tuple(one.page for one in found if one.page in links)
-                found.append(Chapter(entry["file"], title, part["caption"], needs))
+    for page, part, file in notebooks(root):
+        title, links = read(page, file.read_text(encoding="utf-8"))
+        found.append(Chapter(page, title, part, tuple(c.page for c in found if c.page in links)))
     return found
 
 
@@ -72,7 +67,8 @@ def read(page: str, text: str) -> tuple[str, frozenset[str]]:
     folder = posixpath.dirname(page)
     targets = (posixpath.join(folder, link) for link in LINK.findall(sections[0]))
     pages = (posixpath.normpath(target).removesuffix(".ipynb") for target in targets)
-    return re.sub(f" *[:：][^{BAR}]*?(?= {BAR}|$)", "", title[1]), frozenset(pages)
+    short = f" {BAR} ".join(short_title(title[1], language) for language in LANGUAGES)
+    return short, frozenset(pages)
 
 
 def direct(all_chapters: Sequence[Chapter]) -> dict[str, list[str]]:
@@ -169,10 +165,7 @@ class ChapterMap(SphinxDirective):
 
     def run(self) -> list[nodes.Node]:
         """A place for the drawing, whose links depend on what is built."""
-        root = Path(self.env.srcdir)
-        self.env.note_dependency(str(root / "_toc.yml"))
-        for chapter in chapters(root):
-            self.env.note_dependency(str(root / f"{chapter.page}.ipynb"))
+        note_notebooks(self.env)
         return [nodes.raw("", "", format="html", chapter_map=True)]
 
 

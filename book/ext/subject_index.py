@@ -19,6 +19,7 @@ from typing import Any, NamedTuple
 
 import yaml
 from bilingual import classes_of
+from contents import note_notebooks, notebooks
 from docutils import nodes
 from docutils.parsers.rst import directives
 from glossary import first_letter, letter_links, sort_key
@@ -57,14 +58,10 @@ class Section(NamedTuple):
 
 def sections(root: Path) -> list[Section]:
     """The sections of all chapters that stand in ``_toc.yml``, in its order."""
-    contents = yaml.load((root / "_toc.yml").read_text(encoding="utf-8"), LOADER)
-    pages = [entry["file"] for part in contents["parts"] for entry in part["chapters"]]
-    notebooks = {page: root / f"{page}.ipynb" for page in pages}
     return [
         section
-        for page, notebook in notebooks.items()
-        if notebook.is_file()
-        for section in read(page, notebook.read_text(encoding="utf-8"))
+        for page, _, file in notebooks(root)
+        for section in read(page, file.read_text(encoding="utf-8"))
     ]
 
 
@@ -112,12 +109,11 @@ def weights(book: Sequence[Section], entries: Sequence[Entry], *, code: bool) ->
 
 def places(book: Sequence[Section], score: Sequence[int]) -> list[Section]:
     """The sections with the highest scores: at most one of a chapter, in the book's order."""
-    best: dict[str, int] = {}
-    for number, section in enumerate(book):
-        if score[number] > score[best[section.page]] if section.page in best else score[number]:
-            best[section.page] = number
-    chosen = sorted(best.values(), key=lambda number: -score[number])[:MOST]
-    return [book[number] for number in sorted(chosen)]
+    best: dict[str, int] = {}  # of each chapter
+    for number in sorted(range(len(book)), key=lambda number: -score[number]):
+        if score[number]:
+            best.setdefault(book[number].page, number)
+    return [book[number] for number in sorted([*best.values()][:MOST])]
 
 
 class SubjectIndex(SphinxDirective):
@@ -136,8 +132,7 @@ class SubjectIndex(SphinxDirective):
             raise self.error(f"subject-index: no kind {kind!r}; there are: {', '.join(content)}")
         entries: list[Entry] = content[kind] if kind else content
         book = sections(Path(self.env.srcdir))
-        for section in book:
-            self.env.note_dependency(f"{section.page}.ipynb")
+        note_notebooks(self.env)
         weight = weights(book, entries, code=kind is not None)
         found = [(e, places(book, [counts[e["en"]] for counts in weight])) for e in entries]
         return [self._list(found)] if kind else list(self._by_letter(found))

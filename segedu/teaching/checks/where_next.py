@@ -1,11 +1,19 @@
 """Checks of the exercises of *Where next*."""
 
+import contextlib
 import re
 
 import torch
 
 from segedu.data.catalogue import data_sets
-from segedu.teaching.checking import drawn, exercise, expect, expect_function, expect_number
+from segedu.teaching.checking import (
+    WrongAnswerError,
+    drawn,
+    exercise,
+    expect,
+    expect_function,
+    expect_number,
+)
 
 FIELDS, TASKS = ("general", "driving", "medical"), ("semantic", "instance", "panoptic")
 
@@ -27,23 +35,33 @@ BIBLIOGRAPHY = """@inproceedings{one2017net,
 """
 
 
+def _may(licence):
+    if not licence.startswith("CC"):
+        raise ValueError(licence)
+    return "NC" not in licence, "BY" in licence, "SA" in licence
+
+
 @exercise(
     1,
     wrong=[
         lambda licence: ("NC" in licence, "BY" in licence, "SA" in licence),
         lambda licence: (licence == "CC0", "BY" in licence, "SA" in licence),
         lambda licence: ("NC" not in licence, True, "SA" in licence),
+        lambda licence: ("NC" not in licence, "BY" in licence, "SA" in licence),
     ],
 )
 def may(answer):
-    """What a licence of Creative Commons allows and asks."""
+    """What a licence of Creative Commons allows and asks; other names are refused."""
     forms = ("CC BY", "CC BY-NC-SA", "CC BY-SA", "CC BY-NC")
     names = ["CC0", *(f"{form} {1 + _number(seed, 4)}.0" for seed, form in enumerate(forms))]
-    expect_function(
-        answer,
-        lambda licence: ("NC" not in licence, "BY" in licence, "SA" in licence),
-        [(name,) for name in names],
-    )
+    expect_function(answer, _may, [(name,) for name in names])
+    for name in ("not found", "SA-1B Research License"):
+        with contextlib.suppress(ValueError):
+            found = answer(name)
+            raise WrongAnswerError(
+                f"{name!r} is no licence of Creative Commons: raise a ValueError, got {found} ｜ "
+                f"{name!r} 不是知识共享许可证：应抛出 ValueError，得到的是 {found}"
+            )
 
 
 @exercise(2, wrong=[0.6, 0.2, -0.8, 0.9])

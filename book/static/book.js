@@ -43,6 +43,9 @@ const near = new IntersectionObserver(
 );
 for (const explorer of document.querySelectorAll(".segedu-frames")) near.observe(explorer);
 
+// The theme looks which code and tables scroll, for the keyboard; fonts that come later are wider.
+document.fonts.addEventListener("loadingdone", () => window.dispatchEvent(new Event("resize")));
+
 // A drawing of a network that is wider than the page says that it can be moved.
 const widths = new ResizeObserver((entries) => {
   for (const { target } of entries) {

@@ -129,6 +129,24 @@ def test_the_switcher_at_the_top_adds_nothing(built, page):
     assert page.url == f"{built.address}en/{built.chapter}"
 
 
+LATE_FONT = """async () => {
+    const [script] = document.querySelectorAll("script[src*='book.js']");
+    const font = new FontFace("Late", `url(${new URL("fonts/BookMono.woff2", script.src)})`);
+    document.fonts.add(font);
+    const code = document.querySelector("article pre");
+    code.style.width = "20px";
+    await font.load();
+    return code.tabIndex;
+}"""
+
+
+def test_code_that_a_late_font_makes_wider_is_reached_by_the_keyboard(built, page):
+    page.goto(built.address + built.chapter, wait_until="networkidle")
+    page.wait_for_timeout(500)  # the theme looks again 0.3 s after the last change
+    assert page.evaluate(LATE_FONT) == -1
+    page.wait_for_function("document.querySelector('article pre').tabIndex === 0")
+
+
 @pytest.mark.parametrize("folder", EDITIONS)
 @pytest.mark.parametrize("word", ["概率", "掩膜", "mask"])
 def test_search_finds_words(built, page, folder, word):

@@ -279,7 +279,9 @@ def judge_text(nets: list[ReferringNet], told: list[Told], per_scene: int) -> di
             group = rows["unseen" if (phrase.name, phrase.place) in UNSEEN else "seen"]
             words = torch.from_numpy(encode([phrase.english(), phrase.chinese()]))
             images = one.image.expand(2, -1, -1, -1)
+            number = next(c.id for c in CLASSES if c.name == phrase.name)
             answers = {
+                "class": torch.from_numpy(labels == number),
                 "class, exact": torch.from_numpy(meaning(Phrase(phrase.name), one.scene)),
                 "parser": torch.from_numpy(by_parser(phrase.chinese(), labels, one.scene.image)),
                 "parser, exact classes": torch.from_numpy(

@@ -22,28 +22,33 @@ def a_strip(answer):
     expect_number(answer, 0.95, tolerance=1e-6, near=near)
 
 
-def _carry(before: Tensor, labels: Tensor, after: Tensor) -> Tensor:
-    return labels[torch.cdist(after, before).argmin(1)]
+def _carry(before: Tensor, labels: Tensor, after: Tensor, radius: int) -> Tensor:
+    place = torch.arange(len(before))
+    far = (place[:, None] - place).abs() > radius
+    return labels[torch.cdist(after, before).masked_fill(far, torch.inf).argmin(1)]
 
 
 @exercise(
     2,
     wrong=[
-        lambda before, labels, after: labels,
-        lambda before, labels, after: labels[torch.cdist(before, after).argmin(1)],
-        lambda before, labels, after: torch.cdist(after, before).argmin(1),
-        lambda before, labels, after: labels[(after @ before.T).argmax(1)],
+        lambda before, labels, after, radius: labels,
+        lambda before, labels, after, radius: labels[torch.cdist(after, before).argmin(1)],
+        lambda before, labels, after, radius: _carry(before, labels, after, radius - 1),
+        lambda before, labels, after, radius: _carry(after, labels, before, radius),
+        lambda before, labels, after, radius: _carry(
+            before, torch.arange(len(labels)), after, radius
+        ),
         3,
     ],
 )
 def nearest_match(answer):
-    """Labels of the nearest features."""
+    """Labels of the nearest features within a radius, in a picture of one row."""
     cases = []
-    for count, width in ((6, 1), (9, 3)):
+    for count, width, radius in ((8, 1, 1), (12, 3, 2), (6, 2, 0)):
         before = 3 * torch.rand(count, width, generator=drawn(count))
-        after = before[torch.randperm(count, generator=drawn(1))[: count - 1]] + 0.01
+        after = before[torch.randperm(count, generator=drawn(1))] + 0.01
         labels = torch.randint(0, 50, (count,), generator=drawn(2)) + 7
-        cases.append((before, labels, after))
+        cases.append((before, labels, after, radius))
     expect_function(answer, _carry, cases)
 
 

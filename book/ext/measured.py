@@ -1,8 +1,11 @@
-"""Sphinx extension: the tables of times, from the records in ``book/results``.
+"""Sphinx extension: the tables of times and scores, from the records in ``book/results``.
 
 ``{measured} results/losses.json`` is a table of all races in that record, with the machine below.
 A race is the same work done by ``segedu`` and by others, in rounds that went through all in turn.
 Words of the records are said in both languages by ``book/measured.yml``.
+
+``{compared} semantic`` is a table of the networks for that task, as `segedu.models.comparison`
+tells of them.
 """
 
 from __future__ import annotations
@@ -19,6 +22,7 @@ from sphinx.util.docutils import SphinxDirective
 from yaml_file import LOADER
 
 from segedu.languages import BAR, LANGUAGES, halves
+from segedu.models import comparison
 
 WORDS = "book/measured.yml"
 OURS = "segedu"
@@ -101,6 +105,57 @@ class Measured(SphinxDirective):
         return self.words.get(key, f"`{key}`" if "_" in key else key)
 
 
+HEAD = (
+    "network ｜ 网络",
+    "weights, M ｜ 参数，M",
+    "MACs, M ｜ MAC，M",
+    "ms, one thread ｜ 毫秒，单线程",
+    "ms, two ｜ 毫秒，双线程",
+    "peak, MB ｜ 峰值，MB",
+)
+SCORE = {
+    "semantic": "mean IoU, % ｜ 平均 IoU，%",
+    "instance": "AP, % ｜ AP，%",
+    "panoptic": "PQ, % ｜ PQ，%",
+}
+RANGE = "lowest, highest ｜ 最低、最高"
+
+
+class Compared(SphinxDirective):
+    """``{compared} TASK``: what the networks for a task cost and reach, the best first."""
+
+    required_arguments = 1
+
+    def run(self) -> list[nodes.Node]:
+        """Builds the table; with the range of the scores where there were several trainings."""
+        task = self.arguments[0]
+        self.env.note_dependency(str(comparison.FILE))
+        try:
+            found = comparison.networks(task)
+        except ValueError as error:
+            raise self.error(f"compared: {error}") from error
+        head = [*HEAD, SCORE[task], RANGE]
+        rows = [[network.title, *numbers(network)] for network in found]
+        full = [place for place in range(len(head)) if any(cells[place] for cells in rows)]
+        lines = [row(cells[place] for place in full) for cells in (head, *rows)]
+        lines.insert(1, "|---" + "|--:" * (len(full) - 1) + "|")
+        return self.parse_text_to_nodes("\n".join(lines))
+
+
+def numbers(network: comparison.Measured) -> list[str]:
+    """The cells beside its name; empty where nothing was measured."""
+    two, scores = network.ms_two_threads, network.scores
+    return [
+        f"{network.parameters / 1e6:.2f}",
+        f"{network.macs / 1e6:,.0f}",
+        f"{network.ms:.1f}",
+        "" if two is None else f"{two:.1f}",
+        f"{network.megabytes:.1f}",
+        f"{100 * network.score:.1f}",
+        f"{100 * min(scores):.1f}, {100 * max(scores):.1f}" if len(scores) > 1 else "",
+    ]
+
+
 def row(cells: Iterable[str]) -> str:
     """A row of a Markdown table."""
     return f"| {' | '.join(cells)} |"
@@ -116,4 +171,5 @@ def joined(texts: Iterable[str]) -> str:
 def setup(app: Sphinx) -> dict[str, Any]:
     """Registers the extension."""
     app.add_directive("measured", Measured)
+    app.add_directive("compared", Compared)
     return {"version": "1", "parallel_read_safe": True, "parallel_write_safe": True}

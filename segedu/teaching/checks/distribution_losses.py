@@ -1,4 +1,4 @@
-"""Checks of the exercises of *Distribution losses: how hard each pixel pulls*."""
+"""Checks of the exercises of *Distribution losses*."""
 
 import math
 

@@ -1,4 +1,4 @@
-"""Checks of the exercises of *Patches, attention, and the need for data*."""
+"""Checks of the exercises of *Transformers*."""
 
 import torch
 from torch.nn import functional as F

@@ -21,6 +21,7 @@ FOOTER = (
     '<div style="width:100%;font-size:8px;color:#666;text-align:center">'
     '<span class="pageNumber"></span></div>'
 )
+PATIENCE = 600_000  # milliseconds to load the page, which is the whole book
 # Hints and solutions are open, formulas set and pictures loaded before the pages are printed.
 READY = """async () => {
   const folds = document.querySelectorAll("details:not(.hide), .tag_solution > details");
@@ -36,6 +37,7 @@ def print_pdf(folder: Path, page_name: str, target: Path, chromium: str) -> None
     with serve(folder) as address, sync_playwright() as playwright:
         browser = playwright.chromium.launch(executable_path=chromium, args=list(FLAGS))
         page = browser.new_page(color_scheme="light")
+        page.set_default_timeout(PATIENCE)
         missing: list[str] = []
         page.on("response", lambda r: missing.append(r.url) if r.status >= 400 else None)
         page.goto(address + page_name, wait_until="load")

@@ -110,6 +110,7 @@ CHECKS = {
         return found.map((text) => text.slice(0, 60));
     }""",
 }
+ALL_CHECKS = "() => [" + ", ".join(f"({check})()" for check in CHECKS.values()) + "]"
 # Parts of a drawing have nothing before or after them.
 ICONS = """() => [...document.querySelectorAll("*:not(:is(mjx-container, pre, svg) *)")]
     .flatMap((e) => ["::before", "::after"].map((part) => getComputedStyle(e, part))
@@ -125,7 +126,8 @@ def known_icons(font: bytes) -> frozenset[int]:
 
 def complaints(page: Page, address: str) -> list[str]:
     """What is wrong with the layout of the page as it is open now."""
-    found = [f"{what}: {text!r}" for what, check in CHECKS.items() for text in page.evaluate(check)]
+    every = zip(CHECKS, page.evaluate(ALL_CHECKS), strict=True)
+    found = [f"{what}: {text!r}" for what, texts in every for text in texts]
     if icons := page.evaluate(ICONS):
         known = known_icons(page.request.get(address + ICON_FONT).body())
         blank = {(code, owner) for code, owner in icons if code not in known}

@@ -218,6 +218,32 @@ def test_a_kind_of_element_is_judged_on_the_first_page_that_has_it(context, tmp_
     assert judged == before
 
 
+@pytest.mark.parametrize(
+    ("article", "fault"),
+    [
+        (
+            "<style>p:nth-child(4) { color: #eee }</style><p>dark</p><p>dark</p><p>pale</p>",
+            "axe color-contrast: <p",
+        ),
+        (
+            "<p><em>dark</em> <a href='#x'>blue</a></p><p><em>dark words beside</em> "
+            "<a href='#x' style='color:#333; text-decoration:none'>dark</a></p>",
+            "axe link-in-text-block: <a",
+        ),
+    ],
+)
+def test_colours_are_judged_where_they_stand(context, tmp_path, article, fault):
+    """Axe-core looks at a page of which most is left out, but nothing moves or loses its like."""
+    (tmp_path / "page.html").write_text(
+        "<!doctype html><html lang=en><link rel=icon href=data:,><title>x</title>"
+        "<style>body { color: #111; background: white }</style>"
+        f"<main id=x><h1>x</h1><article>{article}</article></main></html>"
+    )
+    with serve(tmp_path) as address:
+        found = look_at(Tab(context.new_page(), address), tmp_path, "page.html", "en", set())
+    assert found and all(problem.startswith(fault) for problem in found)
+
+
 def test_a_page_weighs_the_same_after_others(context, tmp_path):
     """A font that only an earlier page uses is not among what a page needs."""
     face = (ROOT / "book/static/fonts/BookSans.woff2").read_bytes()

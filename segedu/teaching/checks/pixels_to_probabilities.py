@@ -129,28 +129,29 @@ def stable_softmax(answer):
 @exercise(
     5,
     wrong=[
-        [0.0031, 0.0150],
-        [0.0181, 0.0],
-        [0.0300, 0.0062],
-        [-0.0150, -0.0031],
-        [0.08, 0.0165],
-        [0.015, 0.015],
+        [-0.0054, -0.0037],
+        [-0.0092, 0.0],
+        [-0.0037, 0.0],
+        [-0.0075, -0.0108],
+        [0.0037, 0.0054],
+        [-0.02, -0.0289],
+        [0.0150, 0.0031],
     ],
 )
 def two_pulls(answer):
-    """Parts of the pull of Dice loss in an object pixel: of the object, of the background."""
+    """Parts of the pull of Dice loss in a background pixel: of the object, of the background."""
     # p (1 - p) / 2 times the slopes (2 g - D) / (P + G) of both classes (the chapter's example)
     factor = 0.75 * 0.25 / 2
-    parts = torch.tensor([factor * (2 - 0.4) / 10, factor * (8 / 11) / 22]).double()
+    parts = torch.tensor([-factor * 0.4 / 10, -factor * (2 - 8 / 11) / 22]).double()
     found = torch.as_tensor(answer, dtype=torch.float64)
     if found.shape == (2,):
         messages = {
             "the order is object, background ｜ 顺序是物体、背景": parts.flip(0),
-            "the signs are turned round: the pull goes up ｜ 符号反了：拉力是向上的": -parts,
+            "the signs are turned round: the pull goes down ｜ 符号反了：拉力是向下的": -parts,
             "the loss has the factor 1/2: it is a mean over two classes ｜ "
             "损失里有因子 1/2：它是两个类别的平均": 2 * parts,
             "the background has a part, too: where object gets more probable, it gets less ｜ "
-            "背景也有一份：物体的概率升高，背景的概率就降低": torch.tensor([0.0181, 0.0]).double(),
+            "背景也有一份：物体的概率升高，背景的概率就降低": parts * torch.tensor([1, 0]),
             "multiply the slope by p (1 - p), the slope of softmax ｜ "
             "还要乘以 p (1 - p)，即 softmax 函数的导数": parts / (0.75 * 0.25),
         }

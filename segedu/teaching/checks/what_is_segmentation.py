@@ -238,17 +238,17 @@ def _paste_without_background(masks, scores):
     ],
 )
 def paste(answer):
-    """Ids of overlapping masks, the higher score on top."""
+    """Ids of overlapping masks, the higher confidence on top."""
     masks = np.zeros((3, 4, 6), dtype=bool)
     masks[0, :3, :3], masks[1, 1:, 1:5], masks[2, 2, 2:] = True, True, True
     cases = [(masks, np.array(scores)) for scores in ([0.9, 0.4, 0.6], [0.2, 0.8, 0.5])]
     mistakes = {
-        "where masks overlap, the object of the lower score covers that of the higher ｜ "
-        "掩膜重叠处，得分高的物体被得分低的盖住了": _paste_lowest_last,
-        "where masks overlap, the score decides, not the order of the list ｜ "
-        "掩膜重叠处由得分决定，不是由列表里的顺序决定": _paste_in_order_of_list,
-        "the id is k + 1, where k is the place in the list, not the rank of the score ｜ "
-        "id 是 k + 1，k 是列表里的序号，不是得分的名次": _paste_ranks,
+        "where masks overlap, the object of the lower confidence covers that of the higher ｜ "
+        "掩膜重叠处，置信度高的物体被置信度低的盖住了": _paste_lowest_last,
+        "where masks overlap, the confidence decides, not the order of the list ｜ "
+        "掩膜重叠处由置信度决定，不是由列表里的顺序决定": _paste_in_order_of_list,
+        "the id is k + 1, where k is the place in the list, not the rank of the confidence ｜ "
+        "id 是 k + 1，k 是列表里的序号，不是置信度的名次": _paste_ranks,
         "object k has the id k + 1, not k ｜ 物体 k 的 id 是 k + 1，不是 k": _paste_from_0,
         "where there is no object, the id is 0 ｜ 没有物体处，id 应为 0": _paste_without_background,
     }

@@ -1,4 +1,4 @@
-"""Begin a project: a folder that runs at once on painted scenes, from the check to acceptance."""
+"""Begin a project: a folder that runs at once on painted scenes, in ten stages."""
 
 import argparse
 
@@ -24,4 +24,4 @@ def add_options(parser: Parser) -> None:
 def run(options: argparse.Namespace) -> None:
     """Write the folder, and say what comes next."""
     folder = new_project(user_path(options.name), source=options.source)
-    print(f"{folder}: cd {folder}; python run.py; python -m pytest -q")
+    print(f"{folder}: cd {folder}; python paint.py; python run.py")

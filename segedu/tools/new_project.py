@@ -1,7 +1,7 @@
 """Begin a project: a folder that runs at once on painted scenes, to be filled with your own data.
 
-``python -m segedu project new NAME`` writes settings, the stages from the check of the data
-to data sheet and model card, an acceptance test, a workflow and a README in both languages.
+``python -m segedu project new NAME`` writes settings, the ten stages from requirements to drift, a
+test of the limits, a workflow and a README in both languages.
 """
 
 import os
@@ -18,10 +18,11 @@ from segedu.files import write_text
 FILES = {
     "README.md": "README.md.txt",
     "config.toml": "config.toml.txt",
+    "paint.py": "paint.py.txt",
     "run.py": "run.py.txt",
-    "Makefile": "Makefile.txt",
+    "common.py": "common.py.txt",
     "requirements.txt": "requirements.txt.txt",
-    "tests/test_acceptance.py": "test_acceptance.py.txt",
+    "tests/test_limits.py": "test_limits.py.txt",
     ".github/workflows/project.yml": "workflow.yml.txt",
     ".gitignore": "gitignore.txt",
 }

@@ -1,6 +1,9 @@
-"""A new project runs as it is written, and is held to its own limits."""
+"""A new project runs as it is written, is held to its own limits, and spends its test once."""
 
+import json
 import os
+import re
+import shutil
 import subprocess
 import sys
 import tomllib
@@ -8,6 +11,7 @@ from pathlib import Path
 
 import pytest
 import yaml
+from PIL import Image
 
 from segedu.cli import main
 from segedu.clinic.cards import DATA_QUESTIONS, MODEL_QUESTIONS
@@ -32,7 +36,7 @@ def test_every_file_is_there_and_named(project):
     written = {p.relative_to(project).as_posix() for p in project.rglob("*") if p.is_file()}
     assert written == set(FILES) and [p.name for p in project.parent.iterdir()] == ["my_cars"]
     readme = (project / "README.md").read_text(encoding="utf-8")
-    assert readme.startswith("# my_cars\n") and "验收测试" in readme
+    assert readme.startswith("# my_cars\n") and "在 test 上验收" in readme
     assert (project / "requirements.txt").read_text().endswith("-py3-none-any.whl\n")
     for file in FILES:
         text = (project / file).read_text(encoding="utf-8")
@@ -41,7 +45,9 @@ def test_every_file_is_there_and_named(project):
     assert set(settings["data-sheet"]) == set(DATA_QUESTIONS)
     assert set(settings["model-card"]) == set(MODEL_QUESTIONS)
     workflow = yaml.safe_load((project / ".github/workflows/project.yml").read_text())
-    assert "python run.py" in [step.get("run") for step in workflow["jobs"]["acceptance"]["steps"]]
+    steps = [step.get("run", "") for step in workflow["jobs"]["stages"]["steps"]]
+    assert any(step.startswith("rm -r data/test") for step in steps) and "python run.py" in steps
+    assert not any("acceptance" in step for step in steps)
 
 
 def test_an_empty_folder_is_filled_and_a_full_one_is_left_alone(tmp_path, capsys):
@@ -68,21 +74,103 @@ def test_nothing_is_left_of_a_project_that_could_not_be_written(tmp_path, monkey
     assert list(tmp_path.iterdir()) == []
 
 
-@pytest.mark.slow  # a network trains
-def test_it_runs_as_written_and_passes_its_acceptance_test_only_then(project):
-    config = project / "config.toml"
-    text = config.read_text(encoding="utf-8")
-    done = run(project, "run.py", "tain")
-    assert (done.returncode, done.stderr) == (
-        2,
-        "run.py: no stage 'tain'; stages: check, baseline, train, evaluate, cards\n",
-    )
-    done = run(project, "run.py")
+STAGES = (
+    ["requirements", "labels", "leakage", "baseline", "train"]
+    + ["errors", "ablation", "cards", "acceptance", "drift"]
+)  # fmt: skip
+
+
+@pytest.fixture(scope="module")
+def finished(tmp_path_factory) -> tuple[Path, str]:
+    """A painted project after ``python run.py``, and what that printed; its test is not there."""
+    folder = new_project(tmp_path_factory.mktemp("projects") / "my_cars")
+    done = run(folder, "run.py")
+    said = "run.py: there are no data yet: python paint.py paints those of the example\n"
+    assert (done.returncode, done.stderr) == (1, said)
+    assert run(folder, "paint.py").returncode == 0
+    (folder / "data" / "test").rename(folder.parent / "test")
+    done = run(folder, "run.py")
     assert done.returncode == 0, done.stderr
-    done = run(project, "-m", "pytest", "-q", "-p", "no:cacheprovider")
-    assert done.returncode == 0, done.stdout
-    config.write_text(text.replace("times_baseline = 3.0", "times_baseline = 30.0"))
-    done = run(project, "-m", "pytest", "-q", "-p", "no:cacheprovider")
-    assert done.returncode == 1 and "1 failed, 5 passed" in done.stdout
-    card = (project / "cards" / "model-card.md").read_text(encoding="utf-8")
-    assert "| network ｜ 网络 | unet (base_width=8, depth=3) |" in card
+    return folder, done.stdout
+
+
+@pytest.fixture
+def ready(finished, tmp_path) -> Path:
+    """A copy of it with its test."""
+    folder = tmp_path / "my_cars"
+    shutil.copytree(finished[0], folder)
+    shutil.copytree(finished[0].parent / "test", folder / "data" / "test")
+    return folder
+
+
+def limits(folder: Path, **values: float) -> None:
+    """Change limits in config.toml."""
+    text = (folder / "config.toml").read_text(encoding="utf-8")
+    for name, value in values.items():
+        text = re.sub(rf"^{name} = [\d.]+", f"{name} = {value}", text, flags=re.M)
+    (folder / "config.toml").write_text(text, encoding="utf-8")
+
+
+def lines(file: Path) -> list[dict]:
+    return [json.loads(line) for line in file.read_text(encoding="utf-8").splitlines()]
+
+
+@pytest.mark.slow  # networks train
+def test_every_stage_but_acceptance_runs_without_the_test_split(finished):
+    folder, printed = finished
+    assert re.findall(r"^== (\w+)$", printed, re.M) == [s for s in STAGES if s != "acceptance"]
+    assert not (folder / "test-log.jsonl").exists()
+    log = lines(folder / "runs" / "log.jsonl")
+    assert len(log) == 6 and {run["train"]["loss"] for run in log} == {"ce", "ce+dice"}
+    assert all(set(run["scores"]) == {"all", "noon", "dusk"} for run in log)
+    assert "run again from this line: scores 0.000000 apart" in printed
+    assert "have drifted: input: sharpness" in printed
+    sheet, card = ((folder / "cards" / f"{name}.md").read_text(encoding="utf-8")
+                   for name in ("data-sheet", "model-card"))  # fmt: skip
+    assert "**val**" in sheet and "**test**" not in sheet
+    assert re.search(r"mean score, dusk, of 10 \| 0\.\d{4} \| 0\.\d{4} – 0\.\d{4} ", card)
+    done = run(folder, "-m", "pytest", "-q", "-p", "no:cacheprovider")
+    assert done.returncode == 0 and "4 passed" in done.stdout
+
+
+@pytest.mark.slow
+def test_what_a_stage_must_not_pass_ends_the_run(ready):
+    done = run(ready, "run.py", "tain")
+    assert (done.returncode, done.stderr) == (
+        1,
+        f"run.py: no stage 'tain'; stages: {', '.join(STAGES)}\n",
+    )
+    limits(ready, times_baseline=30.0)
+    assert run(ready, "run.py", "errors").returncode == 0
+    done = run(ready, "-m", "pytest", "-q", "-p", "no:cacheprovider")
+    assert done.returncode == 1 and "1 failed, 3 passed" in done.stdout
+    for kind in ("images", "masks"):  # a picture to learn from comes into test, a little darker
+        picture = Image.open(ready / "data" / "train" / kind / "noon_003.png")
+        changed = picture.point(lambda value: value * 0.9) if kind == "images" else picture
+        changed.save(ready / "data" / "test" / kind / "noon_new.png")
+    done = run(ready, "run.py", "acceptance")
+    said = "leakage: train/noon_003 and test/noon_new look alike: take one of them away\n"
+    assert (done.returncode, done.stderr) == (1, said)
+    assert not (ready / "test-log.jsonl").exists()
+    text = (ready / "config.toml").read_text(encoding="utf-8")
+    text = re.sub(r'^harmed = ".*"$', 'harmed = " "', text, flags=re.M)
+    (ready / "config.toml").write_text(text, encoding="utf-8")
+    done = run(ready, "run.py")
+    said = "config.toml, [requirements]: harmed needs an answer\n"
+    assert (done.returncode, done.stderr) == (1, said)
+
+
+@pytest.mark.slow
+def test_acceptance_counts_and_a_bad_group_fails_it(ready):
+    done = run(ready, "run.py", "acceptance")
+    assert done.returncode == 0, done.stderr
+    assert "test has been scored 1 times" in done.stdout
+    card = (ready / "cards" / "model-card.md").read_text(encoding="utf-8")
+    assert "data, test: images ｜ 图像 20;" in card
+    limits(ready, mean=0.05, times_baseline=0.1)
+    for file in (ready / "data" / "test" / "images").glob("dusk_*.png"):
+        Image.new("RGB", (64, 64)).save(file)
+    done = run(ready, "run.py", "acceptance")
+    assert (done.returncode, done.stderr) == (1, "acceptance: not met: worst_group\n")
+    assert "test has been scored 2 times" in done.stdout
+    assert len({entry["network"] for entry in lines(ready / "test-log.jsonl")}) == 1

@@ -57,7 +57,20 @@ for (const drawing of document.querySelectorAll(".segedu-architecture > [tabinde
 }
 
 // A network that runs in the page: its script, and all else, is fetched when its button is pressed.
+// Until it runs, its panels show the still pictures, the button stands below the picture that one will
+// work on, and all controls are seen, but off.
 const live = new URL("live.js", document.currentScript.src);
+const OFF = "canvas[tabindex], .segedu-live-tools, .segedu-live-masks, .segedu-live-controls";
+function preview(figure) {
+  const stills = figure.querySelectorAll(".segedu-live-still img");
+  figure.querySelectorAll("canvas").forEach(async (canvas, i) => {
+    await stills[i].decode();
+    if (figure.segeduLive) return;
+    canvas.getContext("2d").drawImage(stills[i], 0, 0, canvas.width, canvas.height);
+  });
+  for (const part of figure.querySelectorAll(OFF)) part.inert = true;
+  figure.querySelector(".segedu-live-picture canvas").after(figure.querySelector(".segedu-live-start"));
+}
 for (const figure of document.querySelectorAll(".segedu-live[data-files]")) {
   const button = figure.querySelector('[data-control="start"]');
   const says = (kind) => {
@@ -66,6 +79,7 @@ for (const figure of document.querySelectorAll(".segedu-live[data-files]")) {
   button.disabled = window.location.protocol === "file:";
   says(button.disabled ? "disk" : "waiting");
   button.hidden = false;
+  preview(figure);
   figure.classList.add("is-ready");
   button.addEventListener("click", () => {
     import(live).then(({ start }) => start(figure, says), () => says("missing"));

@@ -2,7 +2,7 @@
 
 import * as live from "./live.js";
 
-const { firstChannel, isArrow, isEdge, pixelsOf, rgbOf, rounded, within } = live;
+const { firstChannel, isArrow, isEdge, pixelsOf, rgbOf, rounded, signed, within } = live;
 const IGNORE = 255;
 const ALPHA = 0.5; // of the classes' colours, as segedu.viz.overlay has it
 const ERROR_ALPHA = 0.7; // as segedu.viz.binary_errors has it
@@ -180,7 +180,7 @@ class Figure extends live.Figure {
     const picture = this.pictures[number];
     Object.assign(this, { picture, dx: 0, dy: 0, cursor: null });
     const { width, height } = picture;
-    for (const canvas of this.root.querySelectorAll("canvas")) Object.assign(canvas, { width, height });
+    for (const canvas of this.root.querySelectorAll("canvas")) live.resize(canvas, width, height);
     this.paint = new Float32Array(3 * width * height);
     this.painted = new Uint8Array(width * height);
     this.noise = normals(3 * width * height);
@@ -430,6 +430,7 @@ class Figure extends live.Figure {
 
   // From one place to another, with what is chosen.
   act(from, to) {
+    this.begun();
     if (this.moves) {
       const { dx, dy } = this.picture.room;
       const { scale = 1 } = this.values;
@@ -489,9 +490,11 @@ class Figure extends live.Figure {
     const { control: name } = control.dataset;
     if (name === "brush") {
       this.take(Number(control.value));
+      if (this.moves) this.begun(); // the help says what to do with it
       this.drawPicture(); // with an outline, or without
       return;
     }
+    if (name !== "size") this.begun();
     if (name === "marks") {
       this.marks = control.checked;
       for (const answer of this.answers) this.draw(answer);
@@ -499,7 +502,7 @@ class Figure extends live.Figure {
     }
     if (name === "picture") this.choose(Number(control.value));
     else this.values[name] = Number(control.value);
-    if (control.type === "range") control.nextElementSibling.textContent = control.value;
+    if (control.type === "range") control.nextElementSibling.textContent = signed(control.value);
     if (name === "size") this.drawPicture();
     else this.ask();
   }
@@ -508,7 +511,7 @@ class Figure extends live.Figure {
     for (const slider of this.root.querySelectorAll("input[type=range]")) {
       slider.value = slider.defaultValue;
       this.values[slider.dataset.control] = Number(slider.value);
-      slider.nextElementSibling.textContent = slider.value;
+      slider.nextElementSibling.textContent = signed(slider.value);
     }
     this.choose(this.pictures.indexOf(this.picture));
     this.ask();

@@ -6,14 +6,12 @@ const { firstChannel, isArrow, rounded } = live;
 const ALPHA = 0.5; // of the mask, as segedu.viz.overlay_instances has it
 const RGB = [[0, 0, 0], [1, 1, 1]]; // the network itself takes off mean and deviation
 const TRIES = 3; // clicks, after which the true outline is shown
-const NOTHING = { en: "No object is here: take it back.", "zh-CN": "这里没有物体：请撤销。" };
 
 class Figure extends live.Figure {
   constructor(root, pictures, encoder, decoder) {
     super(root, pictures);
     Object.assign(this, { encoder, decoder });
     this.masks = [...root.querySelectorAll('[data-control="mask"]')];
-    this.find(".segedu-live-help").append(helpText("nothing", NOTHING));
     this.choose(0);
     this.listen();
   }
@@ -23,8 +21,8 @@ class Figure extends live.Figure {
     Object.assign(this, { picture: this.pictures[number], cursor: null });
     const { width, height } = this.picture;
     const { zoom } = this.about;
-    Object.assign(this.canvas, { width: zoom * width, height: zoom * height });
-    for (const radio of this.masks) Object.assign(radio.nextElementSibling, { width, height });
+    live.resize(this.canvas, zoom * width, zoom * height);
+    for (const radio of this.masks) live.resize(radio.nextElementSibling, width, height);
     this.clear();
   }
 
@@ -85,11 +83,15 @@ class Figure extends live.Figure {
     return Uint8Array.from(logits[number], (value) => value > 0);
   }
 
-  // Number of the object that was clicked on first, or 0.
+  // The first click that is said to be on an object.
+  get first() {
+    return this.clicks.find(({ label }) => label === 1);
+  }
+
+  // Number of the object under it, or 0.
   get object() {
     const { objects, width } = this.picture;
-    const [first] = this.clicks;
-    return first ? objects[first.y * width + first.x] : 0;
+    return this.first ? objects[this.first.y * width + this.first.x] : 0;
   }
 
   // IoU of a mask with that object.
@@ -126,7 +128,7 @@ class Figure extends live.Figure {
   draw() {
     const answer = this.answers.at(-1);
     const { rgb, width, height } = this.picture;
-    const { color, limit } = this.about;
+    const { color } = this.about;
     const count = this.answers.length;
     const mask = answer ? this.maskOf(answer) : new Uint8Array(width * height);
     this.image = live.overlaid(rgb, mask, [null, color], ALPHA, this.picture);
@@ -138,9 +140,17 @@ class Figure extends live.Figure {
     };
     for (const place of this.root.querySelectorAll("[data-shows]")) place.textContent = shown[place.dataset.shows];
     this.offer(count === 1 ? answer : null);
-    const next = count >= limit ? "full" : !this.object ? "nothing" : count === 1 ? "choose" : "more";
-    this.say(count ? next : "first");
+    this.advise();
     for (const name of ["undo", "reset"]) this.find(`[data-control="${name}"]`).disabled = !count;
+  }
+
+  // What to do next, in words.
+  advise() {
+    const count = this.clicks.length;
+    if (!count) return this.say(this.sign ? "first" : "minus");
+    if (count >= this.about.limit) return this.say("full");
+    if (!this.first) return this.say("only-minus");
+    this.say(!this.object ? "nothing" : count === 1 ? "choose" : "more");
   }
 
   // The masks that a first click may mean, or none; their room stays.
@@ -197,6 +207,7 @@ class Figure extends live.Figure {
 
   click({ x, y }, label) {
     if (this.clicks.length >= this.about.limit) return;
+    this.begun();
     const { width, height } = this.picture;
     const [column, row] = [Math.min(Math.floor(x), width - 1), Math.min(Math.floor(y), height - 1)];
     this.clicks = [...this.clicks, { x: column, y: row, label }];
@@ -252,23 +263,13 @@ class Figure extends live.Figure {
   change({ dataset, value }) {
     if (dataset.control === "picture") this.choose(Number(value));
     if (dataset.control === "mask") this.answers[0].chosen = Number(value) - 1;
-    if (dataset.control !== "sign") this.ask();
+    if (dataset.control === "sign") this.advise();
+    else this.ask();
   }
 }
 
 // An IoU that the network expects: it may guess one below 0, where none is.
 const expected = (iou) => rounded(Math.max(0, iou));
-
-// One text more for the help, in both languages.
-function helpText(key, texts) {
-  const text = Object.assign(document.createElement("span"), { hidden: true });
-  text.dataset.help = key;
-  for (const [lang, textContent] of Object.entries(texts)) {
-    const className = `lang-${lang.slice(0, 2)}`;
-    text.append(Object.assign(document.createElement("span"), { lang, className, textContent }), " ");
-  }
-  return text;
-}
 
 // The upper left part of a square map.
 function corner(map, side, width, height) {

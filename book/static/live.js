@@ -145,17 +145,30 @@ export function isEdge(labels, i, width, height) {
   );
 }
 
-// On a phone the button stands below the picture; what one works on comes into view, once.
+// What one works on comes into view, once, unless most of it is seen.
 function reveal(element) {
   const hidden = parseFloat(getComputedStyle(document.documentElement).scrollPaddingTop) || 0;
-  const { top, bottom } = element.getBoundingClientRect();
-  if (top >= hidden && bottom <= innerHeight) return;
+  const { top, bottom, height } = element.getBoundingClientRect();
+  const seen = Math.min(bottom, innerHeight) - Math.max(top, hidden);
+  if (seen >= 0.6 * height) return;
   const calm = matchMedia("(prefers-reduced-motion: reduce)").matches;
   element.scrollIntoView({ block: "start", behavior: calm ? "instant" : "smooth" });
 }
 
 export const within = (value, [low, high]) => Math.min(high, Math.max(low, value));
-export const rounded = (value) => (isNaN(value) ? "–" : value.toFixed(2));
+export const signed = (value) => value.replace("-", "−"); // a minus, no hyphen
+
+// Two digits of a share; what is less than all never reads 1.00.
+export function rounded(value) {
+  if (isNaN(value)) return "–";
+  const text = value.toFixed(2);
+  return value < 1 && text === "1.00" ? `${Math.floor(1000 * value) / 1000}` : text;
+}
+
+// A canvas forgets what it shows when its sides are set.
+export function resize(canvas, width, height) {
+  if (canvas.width !== width || canvas.height !== height) Object.assign(canvas, { width, height });
+}
 
 // --- a figure ----------------------------------------------------------------------------------
 
@@ -191,9 +204,14 @@ export class Figure {
 
   // How long an answer took, in words.
   took(milliseconds) {
-    for (const place of this.root.querySelectorAll('[data-says="running"] b')) {
+    for (const place of this.root.querySelectorAll(".segedu-live-time b")) {
       place.textContent = milliseconds.toFixed(0);
     }
+  }
+
+  // The reader has found out what to do first.
+  begun() {
+    this.find(".segedu-live-hint").hidden = true;
   }
 
   // Of several texts the one with this key.
@@ -258,8 +276,9 @@ export async function start(root, says) {
     root.segeduLive = figure; // for tests, and for whoever is curious
     root.querySelector(".segedu-live-still").hidden = true;
     root.querySelector(".segedu-live-stage").hidden = false;
-    button.hidden = true;
-    says("running");
+    root.querySelector(".segedu-live-hint").hidden = false;
+    for (const part of root.querySelectorAll("[inert]")) part.inert = false;
+    says("waiting"); // seen no more, it keeps its room
     reveal(figure.canvas);
   } catch (error) {
     button.disabled = false;

@@ -26,8 +26,10 @@ from segedu.viz.live_frame import (
     button,
     canvas,
     choices,
+    controls,
     frame,
     help_text,
+    panel,
     parts,
     picture_choices,
 )
@@ -38,14 +40,22 @@ SIGNS = {1: (10, 120, 60), 0: (190, 20, 20)}  # of a click on the object, and be
 ZOOM = 3  # pixels of a drawing for one of the picture
 MAX_CLICKS = 20  # as interactive segmentation is judged; after them one has given up
 
+_FIRST = "Click on an object in this picture ｜ 点击这幅图片里的一个物体"
 _HELP = {
     "first": "Click on an object. ｜ 点击一个物体。",
+    "minus": "Begin with + on an object: − only takes off from a mask. ｜ "
+    "请先选 +，点在一个物体上：− 只能从掩膜中减去一部分。",
+    "only-minus": "Only − so far: now choose +, and click on the object that you mean. ｜ "
+    "到现在只有 −：请选 +，再点你想要的物体。",
+    "nothing": "No object is under your first +: take it back. ｜ "
+    "你的第一个 + 没有点中物体：请撤销。",
     "choose": "Which of the three do you mean? Or click again. ｜ "
     "三个掩膜中你指的是哪一个？也可以再点一次。",
     "more": "Click where the mask misses something; where it is too much, beside the object. ｜ "
     "掩膜缺了哪里，就点哪里；多了哪里，就在物体外点哪里。",
     "full": "Twenty clicks are enough: take some back. ｜ 二十次点击已经足够：请撤销几次。",
 }
+_MASKS = [f"mask {number} ｜ 掩膜 {number}" for number in (1, 2, 3)]
 _NUMBERS = {
     "estimate": "the network expects IoU ｜ 网络预计的 IoU",
     "iou": "IoU with the object ｜ 与物体的 IoU",
@@ -146,13 +156,13 @@ class Clicking:
         self.turns = []
 
     def iou(self, masks: Any) -> float:
-        """IoU of the mask with the object that was clicked on first; NaN if there was none.
+        """IoU of the mask with the object under the first click on one; NaN if there was none.
 
         Args:
             masks: bool (N, H, W), the objects of the picture; a later one is on top.
         """
         objects = _object_map("the picture", self.image, masks)
-        wanted = objects[self.turns[0].y, self.turns[0].x] if self.turns else 0
+        wanted = next((objects[turn.y, turn.x] for turn in self.turns if turn.label), 0)
         if not wanted:
             return float("nan")
         truth = objects == wanted
@@ -244,7 +254,8 @@ def live_clicks(
 ) -> Any:
     """Return a promptable network that answers the reader's clicks in the page.
 
-    The still picture is the answer to one click into the middle of the largest object. With the
+    The still pictures are the answer to one click into the middle of the largest object, and the
+    three masks that it may mean. With the
     environment variable ``SEGEDU_LIVE=1`` it is `Clicking.widget` on the first picture instead.
 
     Args:
@@ -263,23 +274,27 @@ def live_clicks(
         key: (to_image(image), _object_map(key, image, masks))
         for key, (image, masks) in images.items()
     }
-    first, (image, objects) = next(iter(prepared.items()))
+    image, objects = next(iter(prepared.values()))
     clicking = Clicking(network, image)
     if os.environ.get(LIVE, "0") not in ("", "0"):
         return clicking.widget(next(iter(images.values()))[1])
     largest = objects == np.bincount(objects[objects > 0]).argmax()
     ((x, y),) = center_clicks(torch.from_numpy(largest)[None]).int().tolist()
     clicking.click(x, y)
-    still = pictures([image, clicking.draw()], [first, name], columns=2).html
+    (turn,) = clicking.turns
+    masks = [overlay_instances(image, mask[None], [COLOR]) for mask in turn.masks]
+    still = pictures([clicking.draw(), *masks], [name, *_MASKS], columns=2).html
     about = {"color": COLOR, "signs": [SIGNS[0], SIGNS[1]], "zoom": ZOOM, "limit": MAX_CLICKS}
     stage = "".join(
         (
             _panels(network, image.shape[:2]),
-            _signs(),
-            picture_choices(images),
-            button("undo", "take one back ｜ 撤销一次"),
-            " ",
-            button("reset", "clear ｜ 清空"),
+            controls(
+                _signs(),
+                picture_choices(images),
+                button("undo", "take one back ｜ 撤销一次"),
+                " ",
+                button("reset", "clear ｜ 清空"),
+            ),
             *(parts({"image": image, "objects": map_}) for image, map_ in prepared.values()),
         )
     )
@@ -380,13 +395,12 @@ def _panels(network: nn.Module, size: tuple[int, int]) -> str:
     masks = "".join(
         f'<label><input type="radio" data-control="mask" value="{number}">'
         f"{canvas(size, hidden)}"
-        f"<span>{bilingual(f'mask {number} ｜ 掩膜 {number}')} <b>–</b></span></label>"
-        for number in (1, 2, 3)
+        f"<span>{bilingual(mask)} <b>–</b></span></label>"
+        for number, mask in enumerate(_MASKS, start=1)
     )
     trained = network.trained
     return (
-        '<div class="segedu-live-panels"><figure>'
-        f"{canvas(large, asked)}{help_text(_HELP, 'first')}</figure>"
+        f'<div class="segedu-live-panels">{panel(large, asked, _FIRST, help_text(_HELP, "first"))}'
         f'<figure data-network="{trained.file}" data-sha256="{trained.sha256}">'
         '<div role="radiogroup" class="segedu-live-masks" '
         f'aria-label="what one click may mean ｜ 一次点击可能的含义">{masks}</div>'

@@ -28,9 +28,11 @@ from segedu.viz.live_frame import (
     canvas,
     check,
     choices,
+    controls,
     data_uri,
     frame,
     help_text,
+    panel,
     parts,
     picture_choices,
     slider,
@@ -93,16 +95,18 @@ _PAINT = {
     True: "Paint here. Painted pixels count, too: their truth stays as it was. ｜ "
     "在这里涂抹。涂过的像素同样计入数字：它们的真值不变。",
 }
+_FIRST = "Draw here with mouse or finger ｜ 用鼠标或手指在这里画"
 _MOVE = (
     "Drag what has the white outline. Paint stays where it is. ｜ "
     "拖动有白色轮廓的物体。涂抹的颜色留在原处。"
 )
+_MARKS = "dashed line: where the class changed ｜ 虚线：类别改变之处"
 _NUMBERS = {
     "iou": "mean IoU ｜ 平均 IoU",
     "precision": "precision ｜ 精确率",
     "recall": "recall ｜ 召回率",
     "class-iou": "IoU",
-    "changed": "answers changed ｜ 改变的回答",
+    "changed": "pixels that changed class ｜ 类别改变的像素数",
 }
 
 
@@ -153,7 +157,10 @@ def live(
     name, (image, truth, *_) = next(iter(images.items()))
     image, truth = changed(to_image(image), np.asarray(truth), window=window)
     drawn = [_drawn(model, image, truth, palette, target) for model in networks.values()]
-    still = pictures([image, *drawn], [name, *networks], columns=2).html
+    truths = [np.asarray(truth) for _, truth, *_ in images.values()]
+    legend = _legend(colors, target, truths, sliders)
+    still = pictures([image, *drawn], [name, *networks], columns=2, legend=legend).html
+    key = f'<div class="segedu-live-legend">{color_key(legend)}</div>'
     about = {
         "colors": palette,
         "errors": [*BINARY_COLORS.values()],
@@ -166,21 +173,22 @@ def live(
     stage = "".join(
         (
             _panels(
-                _picture(truth.shape, count_paint),
+                _picture(truth.shape, count_paint, [*images]),
                 picture_choices(images)
                 + _brushes(brushes, tools, _movable(images, [*colors]))
                 + slider("size", BRUSH),
-                _answers(networks, target, truth.shape),
+                _answers(networks, target, truth.shape, "" if target is None else key),
             ),
-            "".join(slider(name, about) for name, about in ranges.items()),
-            check("marks", "outline what changed ｜ 勾出改变之处") if target is None else "",
-            button("reset", "as it was ｜ 恢复原样"),
-            "".join(_parts(*picture) for picture in images.values()),
+            controls(
+                *(slider(name, about) for name, about in ranges.items()),
+                check("marks", _MARKS) if target is None else "",
+                button("reset", "as it was ｜ 恢复原样"),
+            ),
+            key if target is None else "",
+            *(_parts(*picture) for picture in images.values()),
         )
     )
-    truths = [np.asarray(truth) for _, truth, *_ in images.values()]
-    legend = color_key(_legend(colors, target, truths, sliders))
-    return LiveFigure(frame("brush", about, still, stage, legend), tuple(networks))
+    return LiveFigure(frame("brush", about, still, stage), tuple(networks))
 
 
 def _check(
@@ -272,19 +280,22 @@ def _panels(picture: str, tools: str, answers: Sequence[str]) -> str:
     )
 
 
-def _picture(size: tuple[int, int], count_paint: bool) -> str:
+def _picture(size: tuple[int, int], count_paint: bool, names: Sequence[str]) -> str:
     keys = (
         "a picture to paint on: arrow keys move the brush, space paints ｜ "
         "可以涂抹的图片：方向键移动画笔，空格键涂抹"
     )
     painted = f'data-panel="picture" tabindex="0" role="application" aria-label="{escape(keys)}"'
     texts = {"paint": _PAINT[count_paint], "move": _MOVE}
-    return f"<figure>{canvas(size, painted)}{help_text(texts, 'paint')}</figure>"
+    # of several pictures the choice shows the name
+    name = f'<div class="segedu-live-name">{bilingual(names[0])}</div>' if len(names) == 1 else ""
+    return panel(size, painted, _FIRST, name + help_text(texts, "paint"))
 
 
 def _answers(
-    networks: Mapping[str, nn.Module], target: int | None, size: tuple[int, int]
+    networks: Mapping[str, nn.Module], target: int | None, size: tuple[int, int], key: str
 ) -> list[str]:
+    """A panel for each network; the few colours of a target are explained below it."""
     shown = ("iou", "changed") if target is None else ("precision", "recall", "class-iou")
     numbers = "".join(
         f'<span class="segedu-live-number"><span>{bilingual(_NUMBERS[key])}</span> '
@@ -297,7 +308,8 @@ def _answers(
         panels.append(
             f'<figure data-network="{trained.file}" data-sha256="{trained.sha256}" '
             f'data-norm="{escape(json.dumps([trained.mean, trained.std]))}">'
-            f"{canvas(size, drawn)}<figcaption>{bilingual(name)} {numbers}</figcaption></figure>"
+            f"{canvas(size, drawn)}<figcaption>{bilingual(name)} {numbers}{key}</figcaption>"
+            "</figure>"
         )
     return panels
 
@@ -313,12 +325,28 @@ def _legend(
         legend = dict(colors)
     else:
         *verdicts, ignored = BINARY_COLORS.items()
-        legend = dict(verdicts)
+        legend = dict(zip(_verdicts([*colors][target]), dict(verdicts).values(), strict=True))
         if any((truth == 255).any() for truth in truths):
             legend |= [ignored]
     if "scale" in sliders:
         legend["outside the picture, not counted ｜ 图片之外，不计"] = OUTSIDE
     return legend
+
+
+def _verdicts(name: str) -> list[str]:
+    """Hit, false alarm and miss of a class in words."""
+    english, chinese = _halves(name)
+    return [
+        f"hit: {english}, found ｜ 命中：找到的{chinese}",
+        f"false alarm: called {english}, is not ｜ 误报：判为{chinese}，其实不是",
+        f"miss: {english}, not found ｜ 漏报：没有找到的{chinese}",
+    ]
+
+
+def _halves(name: str) -> tuple[str, str]:
+    """English and Chinese of a name, the same where there is only one."""
+    english, *chinese = name.split(" ｜ ")
+    return english, chinese[0] if chinese else english
 
 
 def _movable(images: Mapping[str, Sequence[Any]], names: Sequence[str]) -> list[str]:
@@ -335,8 +363,7 @@ def _brushes(patterns: Mapping[str, Any], tools: Sequence[str], movable: Sequenc
     for tool in (*tools, "erase"):
         chips[TOOLS[tool]] = f'<i data-tool="{tool}"></i>'
     if movable:
-        both = [name.split(" ｜ ") for name in movable]
-        english, chinese = ("/".join(parts[place] for parts in both) for place in (0, -1))
+        english, chinese = ("/".join(names) for names in zip(*map(_halves, movable), strict=True))
         off = f'data-off="{escape(_NOTHING_MOVES)}"'
         chips[TOOLS["move"].format(english, chinese)] = f'<i data-tool="move" {off}></i>'
     return choices("brush", "brush ｜ 画笔", chips)

@@ -65,20 +65,20 @@ class LiveFigure:
         return f"LiveFigure({', '.join(map(repr, self.names))})"
 
 
-def frame(kind: str, about: Any, still: str, stage: str, legend: str = "") -> str:
+def frame(kind: str, about: Any, still: str, stage: str) -> str:
     """A finished figure.
 
     Args:
         kind: what runs in it: ``brush`` for the script ``live-brush.js``.
         about: what the script must know, for JSON.
-        still: HTML of what stands there before, and where no script is.
+        still: HTML of what stands there where no script is. Where one is, the stage shows its
+            pictures until it runs: one for each canvas, in their order.
         stage: HTML of what takes its place.
-        legend: HTML below both.
     """
     return (
         f'<div class="segedu-live" data-kind="{kind}" data-about="{escape(json.dumps(about))}">'
         f'<div class="segedu-live-still">{still}</div>'
-        f'<div class="segedu-live-stage" hidden>{stage}</div>{_start()}{legend}</div>'
+        f'<div class="segedu-live-stage" hidden>{stage}{_time()}</div>{_start()}</div>'
     )
 
 
@@ -86,6 +86,17 @@ def canvas(size: tuple[int, int], attributes: str) -> str:
     """A panel to draw on, as high and wide as a picture, so that its room is known before."""
     height, width = size
     return f'<canvas width="{width}" height="{height}" {attributes}></canvas>'
+
+
+def panel(size: tuple[int, int], attributes: str, hint: str, below: str) -> str:
+    """The picture to work on, what to do first, which the script takes away, and what is below."""
+    hint = f'<span class="segedu-live-hint" hidden>{bilingual(hint)}</span>'
+    return f'<figure class="segedu-live-picture">{canvas(size, attributes)}{hint}{below}</figure>'
+
+
+def controls(*rows: str) -> str:
+    """What changes the answers, below the panels."""
+    return f'<div class="segedu-live-controls">{"".join(rows)}</div>'
 
 
 def choices(control: str, group: str, names: Mapping[str, str]) -> str:
@@ -118,8 +129,13 @@ def slider(name: str, about: Range) -> str:
     return (
         f'<label class="segedu-live-slider"><span>{bilingual(about.name)}</span>'
         f'<input type="range" data-control="{name}" min="{about.low}" max="{about.high}" '
-        f'step="{about.step}" value="{about.start}"><output>{about.start}</output></label>'
+        f'step="{about.step}" value="{about.start}"><output>{signed(about.start)}</output></label>'
     )
+
+
+def signed(value: float) -> str:
+    """A number as it is printed, with a minus and no hyphen."""
+    return f"{value}".replace("-", "−")
 
 
 def button(control: str, name: str) -> str:
@@ -164,13 +180,18 @@ def _start() -> str:
     """The button, which the script shows, and all that can be said about it."""
     progress = '<progress max="15" value="0" aria-label="loaded ｜ 已加载" hidden></progress>'
     texts = said("says", _SAYS, "elsewhere")
-    time = "one answer takes <b>–</b> ms ｜ 一次回答用时 <b>–</b> 毫秒"
-    english, chinese = time.split(" ｜ ")
     return (
         '<div class="segedu-live-start" style="text-align:center;margin-top:0.8em">'
         '<button type="button" data-control="start" hidden>'
         f"{bilingual('▶ Run the network here ｜ ▶ 在这里运行网络')}</button> "
-        f'{progress} <span role="status">{texts}<span data-says="running" hidden>'
-        f'<span class="lang-en" lang="en">{english}</span> '
-        f'<span class="lang-zh" lang="zh-CN">{chinese}</span></span></span></div>'
+        f'{progress} <span role="status">{texts}</span></div>'
+    )
+
+
+def _time() -> str:
+    """How long an answer takes, which the script fills in."""
+    return (
+        '<div class="segedu-live-time" aria-live="polite">'
+        '<span class="lang-en" lang="en">one answer takes <b>–</b> ms</span> '
+        '<span class="lang-zh" lang="zh-CN">一次回答用时 <b>–</b> 毫秒</span></div>'
     )

@@ -144,6 +144,18 @@ def press(page: Page) -> Locator:
     return page.locator(".segedu-live")
 
 
+STILL = """() => [...document.querySelectorAll(".segedu-live canvas")].every((canvas) => {
+    const { data } = canvas.getContext("2d").getImageData(0, 0, canvas.width, canvas.height);
+    return data.every((value, i) => i % 4 !== 3 || value === 255);
+})"""
+
+
+def shows_its_still(page: Page) -> bool:
+    """Whether all panels are drawn, though no network runs."""
+    page.wait_for_function(STILL)
+    return page.locator(".segedu-live-stage[hidden] canvas").first.is_visible()
+
+
 def settle(page: Page) -> None:
     page.wait_for_function("() => !document.querySelector('.segedu-live').segeduLive.busy")
 
@@ -237,8 +249,7 @@ def test_nothing_is_loaded_before_the_button_is_pressed(page, address):
     names = {url.removeprefix(address) for url in tab.requested if not url.startswith("data:")}
     others = {name for name in names if not name.startswith("_static/fonts/")}
     assert others == {"one-light.html", "_static/book.css", "_static/book.js"}
-    page.wait_for_selector(".segedu-live-still img")
-    assert page.locator(".segedu-live-stage").is_hidden()
+    page.wait_for_selector(".segedu-live.is-ready canvas")
     press(page)
     assert "_static/live/scenes/unet.onnx" in "".join(tab.requested)
     assert tab.faults == []  # among them requests to elsewhere
@@ -469,6 +480,89 @@ def test_what_is_loaded_is_shown_until_it_is_there(page, address):
     assert bar.is_hidden()
 
 
+PANELS = """() => [...document.querySelectorAll(".segedu-live canvas")].map((canvas) => {
+    const { x, y, width, height } = canvas.getBoundingClientRect();
+    return [x, y + scrollY, width, height].map(Math.round);
+})"""
+GREEN = """() => {
+    const all = [...document.querySelectorAll(".segedu-live canvas")];
+    return all.map((canvas) => {
+        const { data } = canvas.getContext("2d").getImageData(0, 0, canvas.width, canvas.height);
+        return Array.from({ length: 40 }, (_, i) => data[4 * 401 * i + 1]);
+    });
+}"""
+
+
+@pytest.mark.parametrize("width", [390, 900])
+@pytest.mark.parametrize("name", ["one", "two", "ct"])
+def test_before_it_runs_it_looks_as_it_will(browser, address, name, width):
+    context = browser.new_context(viewport={"width": width, "height": 844})
+    page = context.new_page()
+    page.goto(f"{address}{name}-light.html")
+    page.wait_for_function(STILL)
+    places, greens = page.evaluate(PANELS), np.array(page.evaluate(GREEN), int)
+    start = page.locator('[data-control="start"]').bounding_box()
+    under = places[0][1] + places[0][3]
+    assert 0 <= start["y"] - under < 40  # the button is below the picture to paint on
+    off = page.locator(".segedu-live-controls").evaluate("(part) => part.inert")
+    press(page)
+    assert page.evaluate(PANELS) == places
+    now = np.array(page.evaluate(GREEN), int)
+    # the same pictures in the same order, but for how many colours a still has
+    assert (np.abs(greens - now) > 40).mean() < 0.1
+    assert off and not page.locator(".segedu-live-controls").evaluate("(part) => part.inert")
+    context.close()
+
+
+def test_what_to_do_first_is_said_until_it_is_done(page, address):
+    page.goto(f"{address}one-light.html")
+    hint = page.locator(".segedu-live-hint")
+    page.wait_for_selector(".segedu-live.is-ready")
+    assert hint.is_hidden()
+    press(page)
+    assert "mouse or finger" in hint.inner_text() and "鼠标或手指" in hint.inner_text()
+    page.locator("label", has_text="noise").first.click()  # a brush: still to be used
+    assert hint.is_visible()
+    drag(page, (0.4, 0.5), (0.5, 0.5))
+    assert hint.is_hidden()
+
+
+def test_what_is_less_than_all_does_not_read_one(live):
+    shown = live.evaluate(
+        """async () => {
+        const { rounded, signed } = await import("./_static/live.js");
+        return [...[1, 0.9999, 0.9962, 0.994, 0.5, NaN].map(rounded), signed("-600"), signed("4")];
+    }"""
+    )
+    assert shown == ["1.00", "0.999", "0.996", "0.99", "0.50", "–", "−600", "4"]
+
+
+@pytest.mark.parametrize("width", [390, 900])
+def test_sliders_stand_in_a_column(browser, address, width):
+    context = browser.new_context(viewport={"width": width, "height": 900})
+    page = context.new_page()
+    page.goto(f"{address}one-light.html")
+    page.wait_for_selector(".segedu-live.is-ready")
+    sliders = page.locator("input[type=range]").all()
+    places = {(round(s.bounding_box()["x"]), round(s.bounding_box()["width"])) for s in sliders}
+    assert len(sliders) > 4 and len(places) == 1
+    context.close()
+
+
+def test_the_page_stays_where_it_is_if_the_picture_is_seen(browser, address):
+    context = browser.new_context(viewport={"width": 390, "height": 844})
+    page = context.new_page()
+    page.goto(f"{address}one-light.html")
+    page.locator("h1").evaluate("(title) => (title.style.height = '1200px')")
+    panel = page.locator('[data-panel="picture"]')
+    panel.evaluate("(picture) => scrollTo(0, picture.getBoundingClientRect().top + 30)")
+    before = page.evaluate("scrollY")  # a little of it is above the window
+    press(page)
+    page.wait_for_timeout(300)
+    assert page.evaluate("scrollY") == before > 500
+    context.close()
+
+
 ROOM = """() => {
     const { offsetTop, offsetHeight } = document.querySelector(".segedu-live");
     return [offsetTop, offsetHeight, document.documentElement.scrollHeight];
@@ -499,7 +593,7 @@ def test_long_numbers_move_nothing(browser, address, name, width):
     before = page.evaluate(ROOM)
     fits = page.evaluate(
         """() => [...document.querySelectorAll("[data-shows]")].map((place) => {
-            place.textContent = place.dataset.shows === "changed" ? "65536" : "0.79 → 0.08";
+            place.textContent = place.dataset.shows === "changed" ? "65536" : "0.997 → 0.998";
             const text = document.createRange();
             text.selectNodeContents(place);
             return text.getBoundingClientRect().width <= place.getBoundingClientRect().width;
@@ -649,8 +743,9 @@ def test_a_finger_paints(browser, address, scene):
     page.goto(f"{address}one-light.html")
     page.locator("h1").evaluate("(title) => (title.style.height = '1200px')")  # a long page
     page.tap('[data-control="start"]')
+    page.evaluate("scrollTo(0, document.documentElement.scrollHeight)")  # while it is loaded
     page.wait_for_selector(".segedu-live-stage:not([hidden])", timeout=60_000)
-    page.wait_for_function(IN_SIGHT)  # the button was below it
+    page.wait_for_function(IN_SIGHT)
     page.locator('[data-panel="picture"]').tap(position={"x": 100, "y": 100})
     assert (seen(page) != scene.image).any(-1).sum() > 200
     for control in page.locator(".segedu-live-stage :is(input[type=range], label)").all():
@@ -691,7 +786,7 @@ def test_a_file_that_is_not_as_it_was_is_named(page, address, name, damage):
     page.click('[data-control="start"]')
     message = page.locator(f'[data-says="{damage}"]')
     message.wait_for(state="visible", timeout=60_000)
-    assert page.locator(".segedu-live-still").is_visible()
+    assert shows_its_still(page)
     page.unroute(f"**/{name}")
     if damage == "missing":
         press(page)  # what was missing has come: the next press works
@@ -705,7 +800,7 @@ def test_a_browser_that_cannot_do_it_is_told_so(page, address, lack):
     page.goto(f"{address}one-light.html")
     page.click('[data-control="start"]')
     page.locator('[data-says="unable"]').wait_for(state="visible")
-    assert page.locator(".segedu-live-still").is_visible()
+    assert shows_its_still(page)
 
 
 def test_opened_from_disk_it_says_what_to_do(page, folder):
@@ -713,7 +808,7 @@ def test_opened_from_disk_it_says_what_to_do(page, folder):
     assert page.locator('[data-control="start"]').is_disabled()
     said = page.inner_text('[role="status"]')
     assert "python -m http.server" in said and "http://localhost:8000" in said
-    assert page.locator(".segedu-live-still").is_visible()
+    assert shows_its_still(page)
 
 
 @pytest.mark.parametrize("name", ["one", "two"])

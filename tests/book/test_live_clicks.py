@@ -232,6 +232,33 @@ def test_a_first_click_beside_all_objects_is_named(live, scene):
     assert "Which of the three" in helped(live)
 
 
+def test_a_minus_before_any_plus_says_what_to_do(live, scene):
+    y, x = map(int, np.argwhere(scene.instances.masks[-1]).mean(0))
+    assert "Click on an object" in helped(live)
+    live.locator("label", has_text="beside it").click()
+    assert "Begin with +" in helped(live) and "请先选 +" in helped(live)
+    click(live, x, y)
+    assert "Only − so far" in helped(live) and "到现在只有 −" in helped(live)
+    assert shown(live)["iou"] == "–"
+    click(live, x, y, button="right")  # another one
+    assert "Only − so far" in helped(live)
+    live.locator("label", has_text="on the object").click()
+    click(live, x, y)
+    assert "Click where the mask misses" in helped(live)
+    assert shown(live)["iou"] != "–"
+
+
+def test_what_to_do_first_goes_away_with_the_first_click(page, address):
+    page.goto(f"{address}light.html")
+    hint = page.locator(".segedu-live-hint")
+    page.wait_for_selector(".segedu-live.is-ready")
+    assert hint.is_hidden()
+    press(page)
+    assert "Click on an object" in hint.inner_text()
+    click(page, 64, 48)
+    assert hint.is_hidden()
+
+
 @pytest.mark.parametrize("control", ["reset", "picture"])
 def test_a_new_beginning_clicks_on_the_object(live, control):
     live.locator("label", has_text="beside it").click()

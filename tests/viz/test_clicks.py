@@ -136,9 +136,21 @@ def test_the_still_picture_is_the_answer_to_a_click_into_the_largest_object(netw
     (place,) = center_clicks(masks[masks.flatten(1).sum(1).argmax()][None]).int().tolist()
     clicking = Clicking(network, scene.image)
     clicking.click(*place)
-    names = ["first ｜ 甲", "one click ｜ 一次点击"]
-    wanted = viz.pictures([scene.image, clicking.draw()], names, columns=2).html
-    assert wanted in live_clicks(network, images).html
+    names = ["one click ｜ 一次点击", *(f"mask {n} ｜ 掩膜 {n}" for n in (1, 2, 3))]
+    stack = clicking.turns[0].masks
+    masks = [viz.overlay_instances(scene.image, mask[None], [COLOR]) for mask in stack]
+    html = live_clicks(network, images).html
+    assert viz.pictures([clicking.draw(), *masks], names, columns=2).html in html
+    assert html.count("<canvas") == 4  # one for each
+
+
+def test_the_iou_is_with_the_object_under_the_first_plus(network, scene):
+    clicking, masks = Clicking(network, scene.image), scene.instances.masks
+    y, x = map(int, np.argwhere(masks[-1])[0])
+    clicking.click(x, y, label=0)
+    assert np.isnan(clicking.iou(masks))
+    clicking.click(x, y)
+    assert 0 <= clicking.iou(masks) <= 1
 
 
 def test_with_a_kernel_it_is_a_widget(monkeypatch, network, scene, images):

@@ -79,7 +79,7 @@ def test_the_still_picture_is_the_networks_answer(network, pictures):
     with torch.no_grad():
         labels = network(normal[None])[0].argmax(0)
     answer = viz.overlay(image, labels, [*COLORS.values()])
-    panels = viz.pictures([image, answer], ["first ｜ 甲", "U-Net"], columns=2)
+    panels = viz.pictures([image, answer], ["first ｜ 甲", "U-Net"], columns=2, legend=COLORS)
     assert panels.html in viz.live({"U-Net": network}, pictures, COLORS).html
     assert (labels.numpy() == truth).mean() > 0.8  # it draws well
 
@@ -100,6 +100,7 @@ def test_everything_is_named_in_both_languages(network, pictures):
     ).html
     texts = re.sub(r'<span class="lang-(en|zh)".*?</span>', "", html)
     # what is left are values and the names of networks
+    assert "pixels that changed class" in html and "dashed line" in html  # a unit, and its mark
     left = {text.strip() for text in re.findall(r">([^<>]+)<", texts)} - {"", "U-Net", "–"}
     assert left <= {f"{about.start}" for about in (BRUSH, *SLIDERS.values())}
     assert html.count('type="radio"') == 2 + 5  # grey, blur, noise, take away, move
@@ -135,7 +136,13 @@ def test_the_legend_names_what_can_be_seen(network, pictures):
     def legend(**options: Any) -> str:
         shown = options.pop("pictures", pictures)
         html = viz.live({"U-Net": network}, shown, COLORS, **options).html
-        return html[html.index("segedu-live-start") :]
+        still, running = html.split("segedu-live-stage")
+        for text in re.findall("<span class=.lang-en. lang=.en.>[^<]+", still)[-3:]:
+            assert text in running  # what colours mean is said before and while it runs
+        return running
+
+    assert "hit: car, found" in legend(target=8) and "命中：找到的汽车" in legend(target=8)
+    assert "miss: car, not found" in legend(target=8)
 
     assert "ignored" not in legend(target=8)  # else grey paint would be taken for it
     image, truth = pictures["second ｜ 乙"]
@@ -150,6 +157,18 @@ def test_in_the_dark_a_brush_shows_its_colours_as_they_are(network, pictures):
     html = viz.live({"U-Net": network}, pictures, COLORS).html
     marks = re.findall("<img[^>]*data-pattern[^>]*>", html)
     assert marks and all('class="dark-light"' in mark for mark in marks)
+
+
+def test_a_number_below_zero_has_a_minus(network, pictures):
+    html = viz.live({"U-Net": network}, pictures, COLORS, window=WINDOW).html
+    assert "<output>−600</output>" in html and 'value="-600"' in html
+
+
+def test_of_each_canvas_there_is_a_still_picture(network, pictures):
+    for networks in ({"U-Net": network}, {"a ｜ 甲": network, "b ｜ 乙": network}):
+        html = viz.live(networks, pictures, COLORS).html
+        still, running = html.split("segedu-live-stage")
+        assert still.count("<img") == running.count("<canvas") == 1 + len(networks)
 
 
 def test_no_two_controls_have_one_name(network, pictures):

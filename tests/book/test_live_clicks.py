@@ -222,7 +222,7 @@ def test_a_first_click_beside_all_objects_is_named(live, scene):
     nothing = ~scene.instances.masks.any(0)
     y, x = map(int, np.argwhere(nothing)[0])
     click(live, x, y)
-    assert "No object is here" in helped(live) and "这里没有物体" in helped(live)
+    assert "No object is under" in helped(live) and "没有点中物体" in helped(live)
     assert shown(live)["iou"] == "–"
     live.click('[data-control="undo"]')
     settle(live)

@@ -399,6 +399,7 @@ def add_switcher(
             "href": f"{up}{EDITIONS[name][0]}{pagename}.html",
             "label": EDITIONS[name][1],
             "title": EDITIONS[name][2],
+            "gloss": "Both" if name == "both" and here != "zh" else None,
             "lang": "en" if name == "en" else "zh-CN",
             "hreflang": "x-default" if name == "both" else "en" if name == "en" else "zh-CN",
             "address": f"{site}{EDITIONS[name][0]}{pagename}.html" if site else None,
@@ -413,7 +414,7 @@ def split_config(app: Sphinx, config: Config) -> None:
     edition = config.bilingual_edition
     if edition not in EDITIONS:
         raise ExtensionError(f"bilingual_edition: got {edition!r}, allowed: {', '.join(EDITIONS)}")
-    for key in ("html_title", "project", "togglebutton_hint", "togglebutton_hint_hide"):
+    for key in ("html_title", "project", "author", "togglebutton_hint", "togglebutton_hint_hide"):
         if isinstance(getattr(config, key, None), str):
             setattr(config, key, plain(getattr(config, key), edition))
     theme = config.html_theme_options

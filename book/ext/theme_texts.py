@@ -1,7 +1,9 @@
 """Sphinx extension: what the theme says in the language of the edition.
 
-Its Chinese catalogue lacks some texts, which ``locale/<language>.po`` adds; others stand in its
-templates, in the HTML of notebooks and in a script in English and are handed to the catalogue here.
+Its Chinese catalogues lack some texts or have other words than the book, which
+``locale/<language>.po`` mends: of two translations Sphinx takes the one that was added first, so
+this extension is listed before the theme. Other texts stand in its templates, in the HTML of
+notebooks and in a script in English and are handed to the catalogue here.
 """
 
 from __future__ import annotations
@@ -15,6 +17,7 @@ from jinja2.ext import Extension
 from sphinx.application import Sphinx
 from sphinx.locale import _
 
+CATALOGUES = ("sphinx", "booktheme")  # the second is the theme's own
 # Attributes of the theme's templates that cannot be translated as they stand.
 IN_TEMPLATES = (
     ("title", "Toggle primary sidebar"),
@@ -38,16 +41,19 @@ class TranslatedTemplates(Extension):
 
 
 def add_translations(app: Sphinx) -> None:
-    """Compiles ``locale/<language>.po`` and adds it to Sphinx's own texts."""
+    """Compiles ``locale/<language>.po`` and adds it to the texts of `CATALOGUES`."""
     catalogue = Path(__file__).parent / "locale" / f"{app.config.language}.po"
     if not catalogue.exists():
         return
     folder = Path(app.doctreedir, "locale")
-    compiled = folder / app.config.language / "LC_MESSAGES" / "sphinx.mo"
-    compiled.parent.mkdir(parents=True, exist_ok=True)
-    with catalogue.open("rb") as source, compiled.open("wb") as target:
-        write_mo(target, read_po(source, locale=app.config.language))
-    app.add_message_catalog("sphinx", str(folder))
+    compiled = folder / app.config.language / "LC_MESSAGES"
+    compiled.mkdir(parents=True, exist_ok=True)
+    with catalogue.open("rb") as source:
+        texts = read_po(source, locale=app.config.language)
+    for name in CATALOGUES:
+        with (compiled / f"{name}.mo").open("wb") as target:
+            write_mo(target, texts)
+        app.add_message_catalog(name, str(folder))
 
 
 def translate_templates(app: Sphinx) -> None:

@@ -71,8 +71,18 @@ def test_side_bar_parts_are_split(pages):
 def test_the_theme_speaks_chinese(pages):
     for text in ("本页目录", "下一页", "本节链接", "搜索", "明暗模式", "参考答案"):
         assert text in pages["zh"], text
+    for text in ("打印为 PDF", "segedu 作者团队"):
+        assert text in pages["zh"] and text not in pages["en"], text
     for text in ("On this page", "Link to this heading", "Color mode", "Search"):
         assert text not in pages["zh"], text
+    for text in ("列印", "Copyright", "The segedu authors"):
+        assert text not in pages["zh"], text
+
+
+def test_the_switch_says_in_english_what_the_bilingual_edition_is(pages):
+    for edition in ("both", "en"):
+        assert '双语 <span lang="en">Both</span></a>' in pages[edition]
+    assert "双语</a>" in pages["zh"]
 
 
 def test_mathjax_is_shared_and_scripts_are_slim(miniature):

@@ -12,7 +12,6 @@ start and other weights; the ways of choosing share all of these.
 
 from __future__ import annotations
 
-import argparse
 import sys
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -23,7 +22,7 @@ import torch
 from torch import Tensor, nn
 
 from benchmarks import weak_labels
-from benchmarks.race import RESULTS
+from benchmarks.race import RESULTS, command_line
 from benchmarks.weak_labels import CLASSES, Labels, Study
 from segedu import machine
 from segedu.data import scenes
@@ -152,9 +151,7 @@ def judge(model: nn.Module, pool: Pool) -> float:
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("--quick", action="store_true", help="seconds of training, no file")
-    quick = parser.parse_args().quick
+    quick = command_line(__doc__, "seconds of training, no file").parse_args().quick
     torch.set_num_threads(1)
     budget, training = Budget(), weak_labels.Budget()
     if quick:

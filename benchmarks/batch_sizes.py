@@ -8,7 +8,6 @@ as one worker alone has: batch normalisation sees 8 in both, and the only differ
 gradients are averaged for one step instead of making one step each.
 """
 
-import argparse
 import statistics
 import sys
 from pathlib import Path
@@ -18,7 +17,7 @@ from torch import nn
 
 sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 
-from benchmarks.race import RESULTS
+from benchmarks.race import RESULTS, command_line
 from segedu import machine
 from segedu.data import scenes
 from segedu.engine import fit, make_loader, predict_labels, seed_everything
@@ -63,9 +62,7 @@ def mean_iou(name: str, rate: float, workers: int, seed: int, data: tuple) -> fl
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("--quick", action="store_true", help="one of each kind, no file")
-    quick = parser.parse_args().quick
+    quick = command_line(__doc__, "one of each kind, no file").parse_args().quick
     data = scenes.splits(TRAIN, VAL, SIZE)
     seeds = SEEDS[:1] if quick else SEEDS
 

@@ -10,7 +10,6 @@ Each part writes its own entry of ``book/results/beyond.json``. The trained netw
 
 from __future__ import annotations
 
-import argparse
 import sys
 from pathlib import Path
 from time import process_time
@@ -24,7 +23,7 @@ import torch.nn.functional as F
 from scipy import ndimage
 from torch import Tensor, nn
 
-from benchmarks.race import RESULTS
+from benchmarks.race import RESULTS, command_line
 from segedu.data.scenes import CLASSES, SceneConfig, generate
 from segedu.data.scenes.points import LABELS, point_cloud
 from segedu.data.scenes.sentences import (
@@ -381,9 +380,8 @@ PARTS = {"video": (video, Video()), "text": (text, Text()), "points": (points, P
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser = command_line(__doc__, "smallest sizes, no file")
     parser.add_argument("--part", choices=PARTS, help="only one of them")
-    parser.add_argument("--quick", action="store_true", help="smallest sizes, no file")
     options = parser.parse_args()
     file = RESULTS / "beyond.json"
     for name in [options.part] if options.part else PARTS:

@@ -12,7 +12,6 @@ goes on.
 
 from __future__ import annotations
 
-import argparse
 import os
 import shlex
 import shutil
@@ -97,9 +96,7 @@ def best_rate(entry: Entry) -> float:
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("--quick", action="store_true", help="print the first commands, run none")
-    if parser.parse_args().quick:
+    if race.command_line(__doc__, "print the first commands, run none").parse_args().quick:
         for entry in NETWORKS.values():
             print(training(entry, SEEDS[0], RATES[0]))
             print(judgement(entry, SEEDS[0], RATES[0], "val"))

@@ -8,7 +8,6 @@ package, beside the other data that a chapter needs without a download: a reader
 average, and its interval, from them. They hold none of the pictures, which may not be passed on.
 """
 
-import argparse
 import json
 import os
 import sys
@@ -19,6 +18,7 @@ sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 import torch
 from torch import Tensor
 
+from benchmarks.race import command_line
 from segedu import machine
 from segedu.data.camvid import CLASSES, RECORDED, CamVid
 from segedu.data.transforms import evaluation
@@ -85,9 +85,7 @@ def record(counts: dict[tuple[str, int], Tensor]) -> dict:
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("--quick", action="store_true", help="one epoch each, no file")
-    quick = parser.parse_args().quick
+    quick = command_line(__doc__, "one epoch each, no file").parse_args().quick
     few = {"count": 8, "epochs": 1} if quick else {}
     counts = {(name, seed): run(name, seed, **few) for name in NETWORKS for seed in SEEDS}
     if not quick:

@@ -10,7 +10,6 @@ stands for other scenes; the networks are the stored ones.
 
 from __future__ import annotations
 
-import argparse
 import sys
 from collections.abc import Sequence
 from pathlib import Path
@@ -22,7 +21,7 @@ import torch
 from scipy import ndimage
 from torch import Tensor, nn
 
-from benchmarks.race import RESULTS
+from benchmarks.race import RESULTS, command_line
 from segedu import machine
 from segedu.data import scenes
 from segedu.data.weak import annotate
@@ -248,9 +247,7 @@ def tolerances(budget: Budget) -> dict[str, float]:
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("--quick", action="store_true", help="one scene, untrained, no file")
-    quick = parser.parse_args().quick
+    quick = command_line(__doc__, "one scene, untrained, no file").parse_args().quick
     torch.set_num_threads(1)
     budget, weights = Budget(), {"weights": "scenes"}
     if quick:

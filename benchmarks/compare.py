@@ -16,7 +16,6 @@ show of it is also written into the package, for `segedu.models.comparison`.
 
 from __future__ import annotations
 
-import argparse
 import sys
 import time
 from collections.abc import Callable, Mapping
@@ -221,8 +220,7 @@ def short(result: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("--quick", action="store_true", help="one short training, no file")
+    parser = race.command_line(__doc__, "one short training, no file")
     parser.add_argument("--measure", action="store_true", help="train none, measure what is there")
     parser.add_argument("--only", nargs="+", choices=OTHERS, default=[], metavar="NAME")
     options = parser.parse_args()

@@ -10,7 +10,6 @@ the processor's time is counted, which other programs disturb less.
 
 from __future__ import annotations
 
-import argparse
 import copy
 import logging
 import statistics
@@ -248,9 +247,7 @@ def distillation(teacher: nn.Module, study: Study) -> dict[str, Any]:
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("--quick", action="store_true", help="seconds of training, no file")
-    quick = parser.parse_args().quick
+    quick = race.command_line(__doc__, "seconds of training, no file").parse_args().quick
     torch.set_num_threads(1)
     budget = Budget()
     if quick:

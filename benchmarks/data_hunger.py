@@ -14,7 +14,6 @@ stands beside it.
 
 from __future__ import annotations
 
-import argparse
 import functools
 import sys
 import time
@@ -27,7 +26,7 @@ import torch
 from torch import nn
 from torch.utils.data import ConcatDataset
 
-from benchmarks.race import RESULTS
+from benchmarks.race import RESULTS, command_line
 from benchmarks.semantic import try_rates
 from segedu.data import scenes
 from segedu.engine import predict_labels, train
@@ -182,9 +181,8 @@ def compare(entry: Entry, budget: Budget) -> dict[str, Any]:
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser = command_line(__doc__, "some steps each, no file")
     parser.add_argument("networks", nargs="*", help=f"of {', '.join(NETWORKS)}; all if none")
-    parser.add_argument("--quick", action="store_true", help="some steps each, no file")
     options = parser.parse_args()
     if unknown := set(options.networks) - set(NETWORKS):
         parser.error(f"networks must be of {', '.join(NETWORKS)}, got {', '.join(unknown)}")

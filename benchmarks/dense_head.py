@@ -12,7 +12,6 @@ gives every class at first: 0.5 for a bias of 0, or 0.01, which RetinaNet propos
 
 from __future__ import annotations
 
-import argparse
 import math
 import sys
 from itertools import product
@@ -25,7 +24,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from benchmarks.race import RESULTS
+from benchmarks.race import RESULTS, command_line
 from segedu import ops
 from segedu.data import scenes
 from segedu.files import write_json
@@ -130,9 +129,7 @@ def run(
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("--quick", action="store_true", help="a few steps, no file")
-    quick = parser.parse_args().quick
+    quick = command_line(__doc__, "a few steps, no file").parse_args().quick
     budget = Budget(train=2, test=2, steps=(1, 2), seeds=(0,)) if quick else Budget()
     net = get_model("mask_rcnn_tiny", weights="scenes").eval()
     train_set, test_set = scenes.splits(

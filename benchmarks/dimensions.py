@@ -7,7 +7,6 @@ The cost is that of the multiplications: each kind trains for as many batches as
 the 3-D network. The file is written after each run.
 """
 
-import argparse
 import os
 import sys
 import time
@@ -19,7 +18,7 @@ from torch import Tensor, nn
 
 sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 
-from benchmarks.race import RESULTS
+from benchmarks.race import RESULTS, command_line
 from segedu import machine
 from segedu.engine import train
 from segedu.files import write_json
@@ -118,9 +117,7 @@ def run(kind: str, seed: int, batches: int, cases: tuple[list[Case], list[Case]]
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("--quick", action="store_true", help="a few steps, no file")
-    quick = parser.parse_args().quick
+    quick = command_line(__doc__, "a few steps, no file").parse_args().quick
     cases = read()
     budget, seeds = (EPOCHS, SEEDS[:1]) if quick else (BUDGET, SEEDS)
     runs: dict[str, list[dict]] = {kind: [] for kind in KINDS}

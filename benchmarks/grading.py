@@ -8,7 +8,6 @@ Two of three students hand in the solutions, the others the stubs.
 
 from __future__ import annotations
 
-import argparse
 import shutil
 import sys
 import tempfile
@@ -28,9 +27,7 @@ EXERCISES, STUDENTS, JOBS = ["unet:1,3"], 60, 2
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("--quick", action="store_true", help="three submissions, no file")
-    quick = parser.parse_args().quick
+    quick = race.command_line(__doc__, "three submissions, no file").parse_args().quick
     students = 3 if quick else STUDENTS
     with tempfile.TemporaryDirectory() as folder:
         hw1, submissions = Path(folder, "hw1"), Path(folder, "submissions")

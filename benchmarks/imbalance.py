@@ -11,7 +11,6 @@ all others, on a third set. Two methods are also trained three times as long.
 
 from __future__ import annotations
 
-import argparse
 import sys
 from collections.abc import Callable
 from pathlib import Path
@@ -201,9 +200,7 @@ def rounded(found: dict | float | None) -> dict | float | None:
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("--quick", action="store_true", help="one epoch each, no file")
-    quick = parser.parse_args().quick
+    quick = race.command_line(__doc__, "one epoch each, no file").parse_args().quick
     torch.set_num_threads(1)  # the same sums in the same order on every machine of a kind
     budget = Budget()
     if quick:

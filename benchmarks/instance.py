@@ -305,8 +305,7 @@ def measure(name: str, setting: Setting, options: argparse.Namespace) -> dict[st
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("--quick", action="store_true", help="small images, no memory, no file")
+    parser = race.command_line(__doc__, "small images, no memory, no file")
     parser.add_argument("--rounds", type=int, default=5)
     parser.add_argument("--size", type=int, default=480, help="height of the images")
     parser.add_argument("--cpu-time", action="store_true", help="clock the process, not the wall")

@@ -14,7 +14,6 @@ already is not computed again.
 
 from __future__ import annotations
 
-import argparse
 import io
 import math
 import sys
@@ -31,7 +30,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from benchmarks.race import RESULTS
+from benchmarks.race import RESULTS, command_line
 from benchmarks.weights import halved
 from segedu.data import scenes
 from segedu.data.scenes import SceneDataset
@@ -255,9 +254,8 @@ def labelled_run(
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser = command_line(__doc__, "a few steps, no file")
     parser.add_argument("--pretrain", nargs="+", choices=NETWORKS, default=[], metavar="NAME")
-    parser.add_argument("--quick", action="store_true", help="a few steps, no file")
     options = parser.parse_args()
     torch.set_num_threads(1)
     budget = Budget()

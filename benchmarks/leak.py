@@ -11,7 +11,6 @@ learns nothing. All scores are Dice over all voxels, mean of the two classes.
 
 from __future__ import annotations
 
-import argparse
 import os
 import sys
 from collections.abc import Sequence
@@ -124,9 +123,7 @@ def measure(by: str, study: Slices, outside: Slices, classes: int, budget: Budge
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("--quick", action="store_true", help="one epoch, one seed, no file")
-    quick = parser.parse_args().quick
+    quick = race.command_line(__doc__, "one epoch, one seed, no file").parse_args().quick
     torch.set_num_threads(1)  # the same sums in the same order on every machine of a kind
     budget = Budget(epochs=1, outside=4, seeds=(0,)) if quick else Budget()
     folder = Path(os.environ["SEGEDU_DATA"], DATA)

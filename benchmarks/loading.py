@@ -8,7 +8,6 @@ Scenes of 512 x 768 pixels lie in JPEG and PNG files, with masks in PNG files, a
 process the processor's time is taken, with workers that of the clock.
 """
 
-import argparse
 import sys
 import tempfile
 import time
@@ -98,9 +97,7 @@ def augmentation(whole: Dataset, rounds: int) -> dict[str, dict]:
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("--quick", action="store_true", help="one round, no file")
-    quick = parser.parse_args().quick
+    quick = race.command_line(__doc__, "one round, no file").parse_args().quick
     rounds = 1 if quick else ROUNDS
     torch.set_num_threads(1)
     with tempfile.TemporaryDirectory() as name:

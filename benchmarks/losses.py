@@ -9,7 +9,6 @@ in tests/losses/test_against_peers.py.
 
 from __future__ import annotations
 
-import argparse
 import sys
 import time
 from collections.abc import Callable
@@ -115,8 +114,7 @@ def peak(loss: str, name: str, size: int) -> int:
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("--quick", action="store_true", help="small maps, no memory, no file")
+    parser = race.command_line(__doc__, "small maps, no memory, no file")
     parser.add_argument("--rounds", type=int, default=5)
     parser.add_argument("--cpu-time", action="store_true", help="processor's time, not the wall's")
     parser.add_argument("--size", type=int, default=512)

@@ -9,7 +9,6 @@ where it is compared.
 
 from __future__ import annotations
 
-import argparse
 import functools
 import sys
 import time
@@ -190,8 +189,7 @@ def windows(quick: bool, rounds: int, compare: Race) -> dict:
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("--quick", action="store_true", help="small data, no file")
+    parser = race.command_line(__doc__, "small data, no file")
     parser.add_argument("--rounds", type=int, default=5)
     parser.add_argument("--cpu-time", action="store_true", help="processor's time, not the wall's")
     arguments = parser.parse_args()

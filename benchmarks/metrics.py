@@ -9,7 +9,6 @@ Results are compared before they are timed: a fast wrong number is worth nothing
 
 from __future__ import annotations
 
-import argparse
 import contextlib
 import functools
 import io
@@ -292,8 +291,7 @@ BENCHMARKS = {f.__name__: f for f in (confusion, average_precision, panoptic_qua
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("--quick", action="store_true", help="small data, no file")
+    parser = race.command_line(__doc__, "small data, no file")
     parser.add_argument("--rounds", type=int, default=5)
     parser.add_argument("--only", choices=BENCHMARKS, help="the file keeps the others")
     parser.add_argument("--cpu-time", action="store_true", help="processor's time, not the wall's")

@@ -153,8 +153,7 @@ def _measure(name: str, options: argparse.Namespace) -> dict[str, Any]:
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("--quick", action="store_true", help="small images, one round, no file")
+    parser = race.command_line(__doc__, "small images, one round, no file")
     parser.add_argument("--device", choices=("cpu", "cuda"), default="cpu")
     parser.add_argument("--size", type=int, default=256, help="pixels a side")
     parser.add_argument("--batch", type=int, default=2)

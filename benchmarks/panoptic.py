@@ -8,7 +8,6 @@ scenes and their order. Only the factor on the semantic loss differs. All are ju
 of that seed, and so is the stored network itself (``before``).
 """
 
-import argparse
 import sys
 from pathlib import Path
 from typing import NamedTuple
@@ -18,7 +17,7 @@ sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 import torch
 from torch import nn
 
-from benchmarks.race import RESULTS
+from benchmarks.race import RESULTS, command_line
 from segedu.data import scenes
 from segedu.engine import evaluate, make_loader, train
 from segedu.files import write_json
@@ -72,9 +71,7 @@ def measure(budget: Budget, seed: int) -> dict:
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("--quick", action="store_true", help="a few scenes, one seed, no file")
-    quick = parser.parse_args().quick
+    quick = command_line(__doc__, "a few scenes, one seed, no file").parse_args().quick
     torch.set_num_threads(1)  # the same sums in the same order on every machine of a kind
     budget = Budget(train=4, test=2, seeds=(1,)) if quick else Budget()
     runs = [measure(budget, seed) for seed in budget.seeds]

@@ -1,7 +1,8 @@
-"""Racing candidates in one process: interleaved rounds, medians, ratios, peak memory."""
+"""What benchmarks share: races of interleaved rounds with medians and ratios, peak memory."""
 
 from __future__ import annotations
 
+import argparse
 import multiprocessing
 import os
 import statistics
@@ -16,6 +17,13 @@ from torch.profiler import ProfilerActivity, profile
 from segedu import machine
 
 RESULTS = Path(__file__).resolve().parent.parent / "book" / "results"
+
+
+def command_line(doc: str, quick: str) -> argparse.ArgumentParser:
+    """The options of a benchmark: its ``doc`` begins with what it does, ``quick`` says a trial."""
+    parser = argparse.ArgumentParser(description=doc.splitlines()[0])
+    parser.add_argument("--quick", action="store_true", help=quick)
+    return parser
 
 
 def race(

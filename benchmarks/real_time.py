@@ -15,7 +15,6 @@ timed, but not trained. A network that the file holds already is not trained aga
 
 from __future__ import annotations
 
-import argparse
 import sys
 import time
 from collections.abc import Callable, Mapping, Sequence
@@ -227,9 +226,8 @@ def measured(entries: Mapping[str, Entry], size: int, rounds: int) -> dict[str, 
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser = race.command_line(__doc__, "seconds of training, no file")
     parser.add_argument("--times", action="store_true", help="measure the times, train nothing")
-    parser.add_argument("--quick", action="store_true", help="seconds of training, no file")
     options = parser.parse_args()
     torch.set_num_threads(1)
     budget = Budget(96, 64, 8, 4, 1, 4, (0,), rounds=1) if options.quick else Budget()

@@ -4,7 +4,6 @@ python benchmarks/region_losses.py             # writes book/results/region_loss
 python benchmarks/region_losses.py --quick     # one epoch, no file
 """
 
-import argparse
 import sys
 from pathlib import Path
 
@@ -12,7 +11,7 @@ import torch
 
 sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 
-from benchmarks.race import RESULTS
+from benchmarks.race import RESULTS, command_line
 from segedu import losses, machine
 from segedu.data import scenes
 from segedu.engine import predict_labels, train
@@ -35,9 +34,7 @@ SIZE, TRAIN, VAL, RARE = 64, 128, 64, 5
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("--quick", action="store_true", help="one epoch, no file")
-    quick = parser.parse_args().quick
+    quick = command_line(__doc__, "one epoch, no file").parse_args().quick
     budget = BUDGET | ({"epochs": 1} if quick else {})
     seeds = [0] if quick else [0, 1, 2]
     train_set, val_set = scenes.splits(TRAIN, VAL, SIZE)

@@ -10,7 +10,6 @@ they are, and as they are with two kinds of test-time augmentation.
 
 from __future__ import annotations
 
-import argparse
 import os
 import sys
 from pathlib import Path
@@ -58,9 +57,7 @@ def folder(name: str) -> str:
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("--quick", action="store_true", help="print the commands, run none")
-    quick = parser.parse_args().quick
+    quick = race.command_line(__doc__, "print the commands, run none").parse_args().quick
     torch.set_num_threads(1)
     os.chdir(race.RESULTS.parents[1])  # the commands are those of the repository's root
     for name in TRAININGS:

@@ -6,14 +6,13 @@
 The code is the chapter's own: its visible cells run with another number of epochs.
 """
 
-import argparse
 import sys
 from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 
 from benchmarks.pages import run_page
-from benchmarks.race import RESULTS
+from benchmarks.race import RESULTS, command_line
 from segedu import machine
 from segedu.files import write_json
 
@@ -21,9 +20,7 @@ CHAPTER = "02-semantic/03-segnet.ipynb"
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("--quick", action="store_true", help="one epoch, no file")
-    if parser.parse_args().quick:
+    if command_line(__doc__, "one epoch, no file").parse_args().quick:
         run_page(CHAPTER, epochs=1, num_train=8, num_seeds=1)
         return
     page = run_page(CHAPTER, epochs=32)

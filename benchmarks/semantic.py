@@ -12,7 +12,6 @@ how far each comes on this budget, not what the published networks reach.
 
 from __future__ import annotations
 
-import argparse
 import functools
 import statistics
 import sys
@@ -161,9 +160,7 @@ def compare(entry: Entry, budget: Budget) -> dict[str, Any]:
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("--quick", action="store_true", help="some short trainings, no file")
-    quick = parser.parse_args().quick
+    quick = race.command_line(__doc__, "some short trainings, no file").parse_args().quick
     torch.set_num_threads(1)  # the same sums in the same order on every machine of a kind
     budget = Budget()
     if quick:

@@ -10,7 +10,6 @@ come one after the other in a second minute of the same load.
 
 from __future__ import annotations
 
-import argparse
 import contextlib
 import http.client
 import io
@@ -210,9 +209,7 @@ def attack(port: int) -> Counter[str]:
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("--quick", action="store_true", help="three seconds, no file")
-    quick = parser.parse_args().quick
+    quick = race.command_line(__doc__, "three seconds, no file").parse_args().quick
     seconds = 3.0 if quick else SECONDS
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)

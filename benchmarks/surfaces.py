@@ -8,7 +8,6 @@ The code is the chapter's own. For each seed a network is trained with each loss
 (``begun``). The one that learnt with Dice alone then learns on with each loss (``continued``).
 """
 
-import argparse
 import sys
 from collections.abc import Callable
 from copy import deepcopy
@@ -19,7 +18,7 @@ sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 from torch import Tensor, nn
 
 from benchmarks.pages import run_page
-from benchmarks.race import RESULTS
+from benchmarks.race import RESULTS, command_line
 from segedu import machine
 from segedu.files import read_json, write_json
 from segedu.losses import BoundaryLoss, CombinedLoss, DiceLoss, HausdorffDTLoss
@@ -57,8 +56,7 @@ def run(page: dict, seed: int) -> dict:
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("--quick", action="store_true", help="one small training each, no file")
+    parser = command_line(__doc__, "one small training each, no file")
     parser.add_argument("--seeds", type=int, nargs="+", default=[*range(5)], help="only these")
     args = parser.parse_args()
     if args.quick:

@@ -11,7 +11,6 @@ other points and scribbles, and other weights.
 
 from __future__ import annotations
 
-import argparse
 import sys
 from collections.abc import Callable
 from pathlib import Path
@@ -22,7 +21,7 @@ sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 import torch
 from torch import Tensor, nn
 
-from benchmarks.race import RESULTS
+from benchmarks.race import RESULTS, command_line
 from segedu import machine
 from segedu.data import scenes
 from segedu.data.pairs import IGNORE_INDEX
@@ -250,9 +249,7 @@ def unlabelled_images(study: Study) -> dict[str, Any]:
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("--quick", action="store_true", help="seconds of training, no file")
-    quick = parser.parse_args().quick
+    quick = command_line(__doc__, "seconds of training, no file").parse_args().quick
     torch.set_num_threads(1)
     budget = Budget()
     if quick:

@@ -10,7 +10,6 @@ kept, in half precision. A training that was stopped goes on.
 
 from __future__ import annotations
 
-import argparse
 import io
 import os
 import shlex
@@ -268,9 +267,8 @@ def pack(name: str, state: dict[str, Any], result: dict[str, Any]) -> None:
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser = race.command_line(__doc__, "print the commands, run none")
     parser.add_argument("names", nargs="*", metavar="NAME", help="networks to train")
-    parser.add_argument("--quick", action="store_true", help="print the commands, run none")
     options = parser.parse_args()
     if unknown := sorted({*options.names} - {*NETWORKS}):
         parser.error(f"there is no {unknown[0]} here, only {', '.join(NETWORKS)}")

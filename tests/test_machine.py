@@ -30,6 +30,5 @@ def test_can_be_kept_in_json_and_in_a_checkpoint(tmp_path):
 
 
 @pytest.mark.gpu
-@pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a CUDA device")
 def test_names_the_gpu():
     assert machine.describe("cuda")["device"] == f"cuda ({torch.cuda.get_device_name()})"

@@ -45,6 +45,14 @@ LOADER = {
     "E": NO_SUM,
     "F": NO_RESUME,
 }
+TRANSFORM = {
+    "B": "- drops no sample; objects out of sight by intent",
+    "C": "data/test_transforms.py::test_plain_tensors_move_with_their_image",
+    "D": "data/test_transforms.py::test_parts_that_no_transform_could_move",
+    "E": NO_SUM,
+    "F": NO_RESUME,
+    "G": "data/test_transforms.py::test_parts_that_no_transform_could_move",
+}
 
 TABLE: dict[str, dict[str, str]] = {
     # files
@@ -139,33 +147,16 @@ TABLE: dict[str, dict[str, str]] = {
         "G": "data/test_layouts.py::test_errors",
     },
     # transforms
-    "segedu.data.transforms.training": {
-        "A": "data/test_transforms.py::test_masks_of_every_integer_type_are_padded_with_ignore",
-        "B": "- drops no sample; objects out of sight by intent",
-        "C": "data/test_transforms.py::test_plain_tensors_move_with_their_image",
-        "D": "data/test_transforms.py::test_parts_that_no_transform_could_move",
-        "E": NO_SUM,
-        "F": NO_RESUME,
-        "G": "data/test_transforms.py::test_parts_that_no_transform_could_move",
-    },
-    "segedu.data.transforms.evaluation": {
+    "segedu.data.transforms.training": TRANSFORM
+    | {"A": "data/test_transforms.py::test_masks_of_every_integer_type_are_padded_with_ignore"},
+    "segedu.data.transforms.evaluation": TRANSFORM
+    | {
         "A": "data/test_transforms.py::test_masks_of_every_integer_type_are_padded_with_ignore",
         "B": "- drops nothing",
         "C": "data/test_transforms.py::test_shrunk_masks_agree_with_the_majority",
-        "D": "data/test_transforms.py::test_parts_that_no_transform_could_move",
-        "E": NO_SUM,
-        "F": NO_RESUME,
-        "G": "data/test_transforms.py::test_parts_that_no_transform_could_move",
     },
-    "segedu.data.transforms.instances": {
-        "A": "data/test_transforms.py::test_parts_that_no_transform_could_move",
-        "B": "- drops no sample; objects out of sight by intent",
-        "C": "data/test_transforms.py::test_plain_tensors_move_with_their_image",
-        "D": "data/test_transforms.py::test_parts_that_no_transform_could_move",
-        "E": NO_SUM,
-        "F": NO_RESUME,
-        "G": "data/test_transforms.py::test_parts_that_no_transform_could_move",
-    },
+    "segedu.data.transforms.instances": TRANSFORM
+    | {"A": "data/test_transforms.py::test_parts_that_no_transform_could_move"},
     "segedu.ops.resize_labels": {
         "A": "ops/test_masks.py::test_labels_of_every_type_show_the_pixel_under_their_centre",
         "B": "- takes one map",

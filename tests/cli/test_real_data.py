@@ -1,8 +1,6 @@
 """Every layout trains on real images: a few of each set, for one epoch, with tiny networks."""
 
-import os
 import shutil
-from pathlib import Path
 
 import pytest
 from PIL import Image
@@ -11,8 +9,8 @@ from segedu.cli import main
 from segedu.data import camvid, voc
 from segedu.files import read_json, write_json
 from tests.cli.own_data import narrow
+from tests.real_data import REAL
 
-REAL = Path(os.environ.get("SEGEDU_DATA", "absent"))
 pytestmark = pytest.mark.skipif(not REAL.is_dir(), reason="needs SEGEDU_DATA")
 
 UNET = ["--set", "base_width=2", "--set", "depth=2"]

@@ -1,5 +1,4 @@
 import json
-import os
 from pathlib import Path
 
 import numpy as np
@@ -8,16 +7,10 @@ from PIL import ExifTags, Image
 
 from segedu.clinic import examine, examine_datasets
 from segedu.data import open_dataset
+from tests.real_data import REAL, needs
 
-REAL = Path(os.environ.get("SEGEDU_DATA", "absent"))
 SHIPPED = Path(__file__).parents[2] / "data"
 OWN = {"classes": ["back", "cat", "dog"]}
-
-
-def needs(folder):
-    return pytest.mark.skipif(
-        not (REAL / folder).is_dir(), reason=f"needs SEGEDU_DATA with {folder}"
-    )
 
 
 def save(path, array, **settings):

@@ -1,16 +1,13 @@
-import os
-from pathlib import Path
-
 import numpy as np
 import pytest
 from PIL import Image
 
 from segedu.data.camvid import CLASSES, COLORS, CamVid, recorded_counts
 from segedu.data.transforms import evaluation
+from tests.real_data import REAL, needs
 
-DATA = os.environ.get("SEGEDU_DATA")
-REAL = Path(DATA or "absent") / "camvid"
-needs_real = pytest.mark.skipif(not REAL.is_dir(), reason="needs SEGEDU_DATA with camvid")
+FOLDER = REAL / "camvid"
+needs_real = needs("camvid")
 
 
 @pytest.fixture
@@ -73,10 +70,10 @@ def test_void_of_other_data_sets_is_refused(root):
     ("version", "size"), [("CamVid", (360, 480)), ("CamVid_240x180", (180, 240))]
 )
 def test_real_files(version, size):
-    counts = {split: len(CamVid(REAL / version, split)) for split in ("train", "val", "test")}
+    counts = {split: len(CamVid(FOLDER / version, split)) for split in ("train", "val", "test")}
     full = {"train": 367, "val": 101, "test": 205}
     assert counts == (full if version.endswith("180") else {"train": 40, "val": 12, "test": 20})
-    data = CamVid(REAL / version, "val")
+    data = CamVid(FOLDER / version, "val")
     for index in (0, len(data) - 1):
         sample = data[index]
         assert sample["image"].shape == (3, *size)
@@ -86,7 +83,7 @@ def test_real_files(version, size):
 
 @needs_real
 def test_colors_are_those_of_the_published_palette():
-    palette = Image.open(REAL / "camvid11_palette.png").convert("RGB")
+    palette = Image.open(FOLDER / "camvid11_palette.png").convert("RGB")
     assert np.array(palette).reshape(-1, 3)[: len(CLASSES)].tolist() == [list(c) for c in COLORS]
 
 
@@ -106,7 +103,7 @@ def test_recorded_counts_are_counts_of_the_same_images():
 
 @needs_real
 def test_recorded_counts_are_those_of_the_test_images():
-    data = CamVid(REAL / "CamVid_240x180", "test", transforms=evaluation((90, 120)))
+    data = CamVid(FOLDER / "CamVid_240x180", "test", transforms=evaluation((90, 120)))
     for index in (0, len(data) - 1):
         pixels = np.bincount(data[index]["mask"].flatten(), minlength=256)[: len(CLASSES)]
         assert recorded_counts()["images"]["plain"][index, 1].tolist() == pixels.tolist()

@@ -1,4 +1,3 @@
-import os
 from pathlib import Path
 
 import numpy as np
@@ -15,13 +14,11 @@ from segedu.data.cityscapes import (
     CityscapesObjects,
 )
 from segedu.data.images import read_values
+from tests.real_data import REAL, needs
 
-DATA = os.environ.get("SEGEDU_DATA")
-REAL = Path(DATA or "absent") / "cityscapes_layout_from_camvid"
+FOLDER = REAL / "cityscapes_layout_from_camvid"
 SHIPPED = Path(__file__).parents[2] / "data" / "cityscapes"
-needs_real = pytest.mark.skipif(
-    not REAL.is_dir(), reason="needs SEGEDU_DATA with cityscapes_layout_from_camvid"
-)
+needs_real = needs("cityscapes_layout_from_camvid")
 
 
 @pytest.fixture
@@ -79,8 +76,8 @@ def test_errors_name_what_is_wrong(root):
 
 @needs_real
 def test_real_files_agree_with_their_train_ids():
-    assert len(Cityscapes(REAL, "train")) == 4
-    data = Cityscapes(REAL, "val")
+    assert len(Cityscapes(FOLDER, "train")) == 4
+    data = Cityscapes(FOLDER, "val")
     assert len(data) == 2
     for (_, label_path), sample in zip(data.pairs, data, strict=True):
         official = label_path.with_name(label_path.name.replace("labelIds", "labelTrainIds"))
@@ -157,4 +154,4 @@ def test_shipped_objects_agree_with_their_labels():
 @needs_real
 def test_real_layout_without_instance_ids():
     with pytest.raises(FileNotFoundError, match=r"_gtFine_instanceIds.png: no such file \(2 of 4"):
-        CityscapesObjects(REAL, "val")
+        CityscapesObjects(FOLDER, "val")

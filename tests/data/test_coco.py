@@ -1,5 +1,4 @@
 import json
-import os
 from pathlib import Path
 
 import numpy as np
@@ -14,15 +13,10 @@ from segedu.data import transforms
 from segedu.data.coco import CocoInstances, draw_polygon
 from segedu.metrics import AveragePrecision
 from segedu.ops import rle
+from tests.real_data import REAL, needs
 
-DATA = os.environ.get("SEGEDU_DATA")
-ROOT = Path(DATA or "absent")
 SHIPPED = Path(__file__).parents[2] / "data" / "coco"
 CROWD = {"size": [8, 10], "counts": [0, 8, 72]}  # the leftmost column
-
-
-def needs(folder: str) -> pytest.MarkDecorator:
-    return pytest.mark.skipif(not (ROOT / folder).is_dir(), reason=f"needs SEGEDU_DATA/{folder}")
 
 
 @pytest.fixture
@@ -263,7 +257,7 @@ def test_polygons_are_filled_as_by_pycocotools(corners, height, width):
 def test_same_objects_as_pycocotools(images, file):
     from pycocotools.coco import COCO
 
-    data, reference = CocoInstances(ROOT / images, ROOT / file), COCO(ROOT / file)
+    data, reference = CocoInstances(REAL / images, REAL / file), COCO(REAL / file)
     assert data.image_ids == sorted(reference.getImgIds())
     for index in range(0, len(data), 7 if len(data) > 50 else 1):
         sample = data[index]
@@ -276,7 +270,7 @@ def test_same_objects_as_pycocotools(images, file):
 
 @needs("coco128_seg")
 def test_real_coco128():
-    folder = ROOT / "coco128_seg"
+    folder = REAL / "coco128_seg"
     data = CocoInstances(
         folder / "images/train2017",
         folder / "annotations_derived/instances_train2017_from_yolo.json",
@@ -295,7 +289,7 @@ def test_real_coco128():
 
 @needs("coco_panoptic_sample")
 def test_real_crowds():
-    folder = ROOT / "coco_panoptic_sample/sample_data"
+    folder = REAL / "coco_panoptic_sample/sample_data"
     data = CocoInstances(
         folder / "input_images", folder / "panoptic_coco_detection_format.json", contiguous=False
     )
@@ -308,7 +302,7 @@ def test_real_crowds():
 
 @needs("voc_layout")
 def test_real_ids_from_zero():
-    folder = ROOT / "voc_layout/labelme_coco"
+    folder = REAL / "voc_layout/labelme_coco"
     data = CocoInstances(folder, folder / "annotations.json")
     assert data.image_ids == [0, 1, 2]
     assert data.category_ids[1] == 0 and data.classes[1] == "_background_"

@@ -1,5 +1,4 @@
 import json
-import os
 from pathlib import Path
 
 import numpy as np
@@ -12,11 +11,11 @@ from segedu.data import transforms
 from segedu.data.coco_panoptic import CocoPanoptic
 from segedu.data.images import read_colors
 from segedu.metrics import PanopticQuality
+from tests.real_data import REAL, needs
 
-DATA = os.environ.get("SEGEDU_DATA")
-REAL = Path(DATA or "absent") / "coco_panoptic_sample"
+FOLDER = REAL / "coco_panoptic_sample"
 SHIPPED = Path(__file__).parents[2] / "data" / "coco"
-needs_real = pytest.mark.skipif(not REAL.is_dir(), reason="needs SEGEDU_DATA/coco_panoptic_sample")
+needs_real = needs("coco_panoptic_sample")
 FAR = 256 * 2 + 65536 * 9 + 5  # an id that needs all three channels
 
 
@@ -156,8 +155,8 @@ def test_other_size_than_the_image(load, content, tmp_path):
 
 @needs_real
 def test_real_samples_have_the_areas_of_the_json():
-    file = REAL / "sample_data/panoptic_examples.json"
-    data = CocoPanoptic(REAL / "sample_data/input_images", file)
+    file = FOLDER / "sample_data/panoptic_examples.json"
+    data = CocoPanoptic(FOLDER / "sample_data/input_images", file)
     entries = {row["image_id"]: row for row in json.loads(file.read_text())["annotations"]}
     for sample, count, crowds in zip(data, (18, 32), (1, 2), strict=True):
         expected = entries[sample["image_id"]]["segments_info"]
@@ -174,13 +173,13 @@ def test_real_samples_have_the_areas_of_the_json():
 
 @needs_real
 def test_real_samples_give_the_official_score():
-    images = REAL / "sample_data/input_images"
-    truth = CocoPanoptic(images, REAL / "sample_data/panoptic_examples.json")
+    images = FOLDER / "sample_data/input_images"
+    truth = CocoPanoptic(images, FOLDER / "sample_data/panoptic_examples.json")
     metric = PanopticQuality(truth.isthing)
     metric.update([truth[0], truth[1]], [truth[0], truth[1]])
     assert (metric.compute()["pq"], metric.compute()["num_categories"]) == (1, 8)
 
-    folder = REAL / "predictions_perturbed"
+    folder = FOLDER / "predictions_perturbed"
     rows = json.loads((folder / "panoptic_pred.json").read_text())["annotations"]
     place_of = {category: place for place, category in enumerate(truth.category_ids)}
     metric.reset()

@@ -3,7 +3,6 @@
 import base64
 import io
 import json
-import os
 import shutil
 import warnings
 from pathlib import Path
@@ -17,15 +16,9 @@ from segedu.data import LAYOUTS, find_splits, open_dataset
 from segedu.data.classes import class_table
 from segedu.data.labelme import shape_to_mask
 from tests.data import tiny
+from tests.real_data import REAL, needs
 
-REAL = Path(os.environ.get("SEGEDU_DATA", "absent"))
 SHIPPED = Path(__file__).parents[2] / "data"
-
-
-def needs(folder):
-    return pytest.mark.skipif(
-        not (REAL / folder).is_dir(), reason=f"needs SEGEDU_DATA with {folder}"
-    )
 
 
 def save(path, array, mode=None):

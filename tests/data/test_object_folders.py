@@ -1,4 +1,3 @@
-import os
 from pathlib import Path
 
 import numpy as np
@@ -7,11 +6,11 @@ from PIL import Image
 
 from segedu.data.object_folders import ObjectFolders
 from segedu.metrics import AveragePrecision, PanopticQuality
+from tests.real_data import REAL, needs
 
-DATA = os.environ.get("SEGEDU_DATA")
-REAL = Path(DATA or "absent") / "dsb2018_nuclei" / "stage1_train"
+FOLDER = REAL / "dsb2018_nuclei" / "stage1_train"
 GOLDEN = Path(__file__).parent / "golden" / "nuclei"
-needs_real = pytest.mark.skipif(not REAL.is_dir(), reason="needs SEGEDU_DATA/dsb2018_nuclei")
+needs_real = needs("dsb2018_nuclei/stage1_train")
 
 
 def save_mask(path: Path, rows: slice, columns: slice, value: int = 255) -> None:
@@ -100,7 +99,7 @@ def test_golden_nuclei():
 
 @needs_real
 def test_real_files():
-    data = ObjectFolders(REAL)
+    data = ObjectFolders(FOLDER)
     assert len(data) == 78
     assert sum(len(masks) for masks in data.label_paths) == 3630
     # one image of each small size: grey of 256, colour of 320 x 256, grey of 360 and 347 x 260
@@ -113,5 +112,5 @@ def test_real_files():
         sample = data[index]
         assert sample["image"].shape[0] == 3
         assert (sample["masks"].sum(0) <= 1).all()  # no two nuclei overlap
-        panoptic = ObjectFolders(REAL, data.names[index : index + 1], task="panoptic")[0]
+        panoptic = ObjectFolders(FOLDER, data.names[index : index + 1], task="panoptic")[0]
         assert len(panoptic["segments_info"]) == len(sample["labels"]) + 1

@@ -298,7 +298,6 @@ def test_batch_augment_refuses_shapes_that_do_not_pair():
 
 
 @pytest.mark.gpu
-@pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a CUDA device")
 def test_batch_augment_runs_where_the_batch_lies():
     images, masks = (part.cuda() for part in batch())
     new_images, new_masks = BatchAugment()(images, masks)
@@ -372,7 +371,6 @@ def test_batches_that_are_no_crops_are_refused():
 
 
 @pytest.mark.gpu
-@pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a CUDA device")
 def test_a_batch_is_finished_where_it_lies():
     batch = {key: value.cuda() for key, value in default_collate(crops()).items()}
     found = FinishBatch()(batch)

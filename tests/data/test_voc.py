@@ -1,4 +1,3 @@
-import os
 from pathlib import Path
 
 import numpy as np
@@ -8,11 +7,11 @@ from PIL import Image
 from torchvision import datasets
 
 from segedu.data.voc import CLASSES, CLASSES_ZH, VOCObjects, VOCSegmentation, colormap
+from tests.real_data import REAL, needs
 
-DATA = os.environ.get("SEGEDU_DATA")
-REAL = Path(DATA or "absent") / "voc_layout"
+FOLDER = REAL / "voc_layout"
 SHIPPED = Path(__file__).parents[2] / "data" / "voc"
-needs_real = pytest.mark.skipif(not REAL.is_dir(), reason="needs SEGEDU_DATA with voc_layout")
+needs_real = needs("voc_layout")
 
 
 @pytest.fixture
@@ -89,8 +88,8 @@ def test_labels_saved_as_colors_are_refused(root, tmp_path):
 
 @needs_real
 def test_real_files():
-    train, val = VOCSegmentation(REAL, "train"), VOCSegmentation(REAL, "val")
-    assert len(train) + len(val) == len(VOCSegmentation(REAL, "trainval")) == 3
+    train, val = VOCSegmentation(FOLDER, "train"), VOCSegmentation(FOLDER, "val")
+    assert len(train) + len(val) == len(VOCSegmentation(FOLDER, "trainval")) == 3
     found = {train.classes[label] for label in train[0]["mask"].unique().tolist() if label < 255}
     assert found == {"background", "bottle", "person"}
     for sample in (*train, *val):
@@ -167,14 +166,14 @@ def test_real_objects():
     # two of the three pictures have void, and only in the file of classes
     void = 0
     for sample, labels in zip(
-        VOCObjects(REAL, "trainval", task="panoptic"),
-        VOCSegmentation(REAL, "trainval"),
+        VOCObjects(FOLDER, "trainval", task="panoptic"),
+        VOCSegmentation(FOLDER, "trainval"),
         strict=True,
     ):
         assert torch.equal(sample["panoptic_seg"] == 0, labels["mask"] == 255)
         void += bool((labels["mask"] == 255).any())
     assert void == 2
-    data = VOCObjects(REAL, "train")
+    data = VOCObjects(FOLDER, "train")
     assert sorted(data.classes[label] for label in data[0]["labels"]) == [
         *("bottle", "person", "person"),
     ]

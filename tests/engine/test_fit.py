@@ -149,7 +149,6 @@ def test_mixed_precision_on_the_cpu_stays_close():
 
 
 @pytest.mark.gpu
-@pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a CUDA device")
 def test_gpu_stays_close_to_cpu():
     cpu, _ = train(epochs=3, device="cpu")
     gpu, model = train(epochs=3, device="cuda")

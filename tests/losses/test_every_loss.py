@@ -325,7 +325,6 @@ def test_classes_have_no_order(seed, name):
 
 
 @pytest.mark.gpu
-@pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a CUDA device")
 @every_loss
 def test_cuda_equals_cpu_and_waits_for_nothing(name):
     loss = EVERY[name].eval()
@@ -347,7 +346,6 @@ def test_cuda_equals_cpu_and_waits_for_nothing(name):
 
 
 @pytest.mark.gpu
-@pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a CUDA device")
 def test_label_check_on_cuda_is_a_switch():
     logits = torch.zeros(1, 3, 2, 2, device="cuda")
     with losses.check_labels(), pytest.raises(ValueError, match="no class: 9"):

@@ -266,7 +266,6 @@ def test_bad_settings_and_arguments_are_named():
 
 
 @pytest.mark.gpu
-@pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a CUDA device")
 def test_cuda_equals_cpu():
     logits, images = random_logits(2, 3, 6, 7), random_logits(2, 3, 6, 7, seed=1)
     for loss, others in (

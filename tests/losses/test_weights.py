@@ -1,11 +1,10 @@
 import math
-import os
-from pathlib import Path
 
 import pytest
 import torch
 
 from segedu.losses import class_weights
+from tests.real_data import REAL, needs
 
 CAMVID = [
     10682767, 14750079, 623349, 20076880, 2845085, 6166762,
@@ -56,12 +55,11 @@ def test_median_frequency_uses_the_images_that_hold_the_class():
     torch.testing.assert_close(got, torch.tensor([0.5 / 0.5, 0.5 / 0.25, 0.5 / 0.6]))
 
 
+@needs("camvid/CamVid_240x180/trainannot")
 @pytest.mark.slow
 def test_camvid_has_its_known_median_frequency_weights():
     """Reads 367 label maps; the counts are those of half the resolution, hence the tolerance."""
-    root = Path(os.environ.get("SEGEDU_DATA", "")) / "camvid" / "CamVid_240x180" / "trainannot"
-    if not os.environ.get("SEGEDU_DATA") or not root.is_dir():
-        pytest.skip("SEGEDU_DATA does not point to a folder with camvid")
+    root = REAL / "camvid/CamVid_240x180/trainannot"
     import numpy as np
     from PIL import Image
 

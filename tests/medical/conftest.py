@@ -1,10 +1,8 @@
-import os
-from pathlib import Path
-
 import numpy as np
 import pytest
 
 from tests.medical.dicom_files import dicom_tags, write_dicom
+from tests.real_data import REAL
 
 
 @pytest.fixture
@@ -32,7 +30,7 @@ def make_series(tmp_path):
 @pytest.fixture(scope="session")
 def real_data():
     """The folder of real medical files."""
-    root = Path(os.environ.get("SEGEDU_DATA", "")) / "medical"
-    if not os.environ.get("SEGEDU_DATA") or not root.is_dir():
+    root = REAL / "medical"
+    if not root.is_dir():
         pytest.skip("SEGEDU_DATA does not point to a folder with medical")
     return root

@@ -154,8 +154,6 @@ def test_the_size_of_the_slabs_does_not_matter(monkeypatch):
 
 @pytest.mark.gpu
 def test_on_a_gpu():
-    if not torch.cuda.is_available():
-        pytest.skip("no CUDA device")
     given = {key: value.cuda() for key, value in sample().items()}
     moved = Augment(probability=1.0, generator=generator())(given)
     want = Augment(probability=1.0, generator=generator())(sample())

@@ -163,7 +163,6 @@ def test_update_never_copies_to_the_host(name):
 
 
 @pytest.mark.gpu
-@pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a CUDA device")
 @every_metric
 def test_cuda_equals_cpu_and_waits_for_nothing(name):
     metric, pairs = METRICS[name][0](), images(name, 0, device="cuda")

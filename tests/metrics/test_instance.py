@@ -2,8 +2,6 @@ import contextlib
 import io
 import json
 import math
-import os
-from pathlib import Path
 
 import numpy as np
 import pytest
@@ -11,6 +9,7 @@ import torch
 
 from segedu.metrics import AveragePrecision
 from segedu.ops import rle
+from tests.real_data import REAL, needs
 
 TWELVE = ["AP", "AP50", "AP75", "APs", "APm", "APl"]
 TWELVE += ["AR1", "AR10", "AR100", "ARs", "ARm", "ARl"]
@@ -219,11 +218,10 @@ def test_perfect_is_one_and_rle_and_probabilities_are_masks_too():
         assert metric.compute()["AP"] == pytest.approx(1)
 
 
+@needs("coco_eval_fake100")
 @pytest.mark.parametrize("iou_type", ["segm", "bbox"])
 def test_known_answer_of_the_coco_fake_results(iou_type):
-    root = Path(os.environ.get("SEGEDU_DATA", "")) / "coco_eval_fake100"
-    if not os.environ.get("SEGEDU_DATA") or not root.is_dir():
-        pytest.skip("SEGEDU_DATA does not point to a folder with coco_eval_fake100")
+    root = REAL / "coco_eval_fake100"
     mask = pytest.importorskip("pycocotools.mask")  # draws the polygons as COCO does
     truth = json.loads(next((root / "annotations").glob("*.json")).read_text())
     results = json.loads(next((root / "results").glob(f"*fake{iou_type}100*.json")).read_text())

@@ -1,6 +1,5 @@
 import json
 import math
-import os
 from pathlib import Path
 
 import numpy as np
@@ -10,6 +9,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from segedu.metrics import PanopticQuality
+from tests.real_data import REAL, needs
 
 GOLDEN = Path(__file__).parent / "golden"
 THINGS_AND_STUFF = {1: True, 2: True, 5: False}
@@ -114,10 +114,9 @@ def test_equals_torchmetrics_without_crowd():
     assert ours.compute()["pq"] == pytest.approx(theirs.compute().item(), abs=1e-6)
 
 
+@needs("coco_panoptic_sample")
 def test_known_answer_of_the_coco_sample():
-    root = Path(os.environ.get("SEGEDU_DATA", "")) / "coco_panoptic_sample"
-    if not os.environ.get("SEGEDU_DATA") or not root.is_dir():
-        pytest.skip("SEGEDU_DATA does not point to a folder with coco_panoptic_sample")
+    root = REAL / "coco_panoptic_sample"
     from PIL import Image
 
     def read(json_file, folder):

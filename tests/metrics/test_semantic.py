@@ -1,7 +1,5 @@
 import json
 import math
-import os
-from pathlib import Path
 
 import numpy as np
 import pytest
@@ -12,6 +10,7 @@ from hypothesis import strategies as st
 from segedu.metrics import SemanticMetrics, region_areas, score
 from segedu.metrics.counts import runs
 from segedu.metrics.semantic import boundary_region
+from tests.real_data import REAL, needs
 
 KEYS = {
     "pixel_accuracy",
@@ -182,10 +181,9 @@ def test_boundary_iou():
     metric.update(volume, volume)
 
 
+@needs("voc_colour_pairs")
 def test_known_answer_of_the_voc_predictions():
-    root = Path(os.environ.get("SEGEDU_DATA", "")) / "voc_colour_pairs"
-    if not os.environ.get("SEGEDU_DATA") or not root.is_dir():
-        pytest.skip("SEGEDU_DATA does not point to a folder with voc_colour_pairs")
+    root = REAL / "voc_colour_pairs"
     from PIL import Image
 
     colors = np.zeros((256, 3), int)  # VOC's colours: the bits of the label, dealt to R, G, B

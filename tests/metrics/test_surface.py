@@ -1,9 +1,7 @@
 import gzip
 import json
 import math
-import os
 import struct
-from pathlib import Path
 
 import numpy as np
 import pytest
@@ -14,6 +12,7 @@ from hypothesis import strategies as st
 from segedu.metrics import SurfaceMetrics, surface_distances
 from segedu.metrics.surface import element_sizes, surface
 from segedu.ops.distance import distance_transform, separable_transform
+from tests.real_data import REAL, needs
 
 
 def blob(seed, shape):
@@ -194,10 +193,9 @@ def read_nifti(file):
     return np.frombuffer(raw, dtype, math.prod(shape), offset).reshape(shape, order="F")
 
 
+@needs("medical/totalsegmentator_example")
 def test_known_answer_of_the_ct_organs():
-    root = Path(os.environ.get("SEGEDU_DATA", "")) / "medical" / "totalsegmentator_example"
-    if not os.environ.get("SEGEDU_DATA") or not root.is_dir():
-        pytest.skip("SEGEDU_DATA does not point to a folder with the CT organs")
+    root = REAL / "medical/totalsegmentator_example"
     expected = json.loads((root / "expected_overlap_seg_vs_fast.json").read_text())["organs"]
     volumes = []
     for name in ("example_seg_fast", "example_seg"):

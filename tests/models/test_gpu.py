@@ -8,10 +8,7 @@ import torch
 from segedu.models.attention import PositionAttention, scaled_dot_product_attention
 from tests.models.test_models import NAMES, logits_of, narrow, wake
 
-pytestmark = [
-    pytest.mark.gpu,
-    pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a CUDA device"),
-]
+pytestmark = pytest.mark.gpu
 
 
 @pytest.fixture(autouse=True)

@@ -462,7 +462,6 @@ def test_the_tiny_network_learns_scenes_by_heart():
 
 
 @pytest.mark.gpu
-@pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a CUDA device")
 def test_a_gpu_finds_what_the_cpu_finds(tiny):
     tiny.eval()
     with torch.no_grad():

@@ -268,7 +268,6 @@ def test_bad_input(call, message):
 
 
 @pytest.mark.gpu
-@pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a CUDA device")
 def test_on_a_gpu():
     boxes, _ = crowd(5, 60)
     scores = torch.rand(60, generator=torch.Generator().manual_seed(5))

@@ -151,7 +151,6 @@ def test_bad_input(call, message):
 
 
 @pytest.mark.gpu
-@pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a CUDA device")
 def test_on_a_gpu():
     features, rois = sample(7, 6)
     for function in (roi_align, roi_align_reference, roi_pool):

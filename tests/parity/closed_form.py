@@ -185,3 +185,11 @@ def compare(output: Tensor, fixture: dict) -> None:
     assert expected.std() > 0.05 * scale, "a constant output proves nothing"
     difference = (torch.tensor(sample(output)) - expected).abs().max().item() / scale
     assert difference <= 1e-9, difference
+
+
+@torch.no_grad()
+def difference(ours: Tensor, theirs: Tensor) -> float:
+    """The largest difference, relative to the largest value."""
+    assert ours.shape == theirs.shape
+    assert theirs.std() > 0.05 * theirs.abs().max(), "a constant output proves nothing"
+    return ((ours - theirs).abs().max() / theirs.abs().max()).item()

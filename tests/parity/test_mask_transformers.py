@@ -18,7 +18,7 @@ from segedu.models.mask_classification import (
     panoptic_inference,
     semantic_inference,
 )
-from tests.parity.closed_form import fill, images
+from tests.parity.closed_form import difference, fill, images
 
 pytestmark = pytest.mark.oracle
 
@@ -31,14 +31,6 @@ def backbone():
     from transformers import ResNetConfig
 
     return ResNetConfig(**RESNET, out_features=["stage1", "stage2", "stage3", "stage4"])
-
-
-@torch.no_grad()
-def difference(ours: torch.Tensor, theirs: torch.Tensor) -> float:
-    """The largest difference, relative to the largest value."""
-    assert ours.shape == theirs.shape
-    assert theirs.std() > 0.05 * theirs.abs().max(), "a constant output proves nothing"
-    return ((ours - theirs).abs().max() / theirs.abs().max()).item()
 
 
 def segments() -> list[Segments]:

@@ -16,17 +16,9 @@ from segedu.models.backbones import ViTFeatures
 from segedu.models.deeplab import ASPP
 from segedu.models.fpn import FeaturePyramid, SemanticBranch
 from segedu.models.segformer import SegFormer, from_hugging_face
-from tests.parity.closed_form import blank, fill, images
+from tests.parity.closed_form import blank, difference, fill, images
 
 pytestmark = pytest.mark.oracle
-
-
-@torch.no_grad()
-def difference(ours: torch.Tensor, theirs: torch.Tensor) -> float:
-    """The largest difference, relative to the largest output."""
-    assert ours.shape == theirs.shape
-    assert theirs.std() > 0.05 * theirs.abs().max(), "a constant output proves nothing"
-    return ((ours - theirs).abs().max() / theirs.abs().max()).item()
 
 
 TORCHVISION = {

@@ -162,6 +162,9 @@ def findall(
     return _matches(self, condition)
 
 
+# The same walk twice: with a generator between it and the condition nothing would be gained.
+
+
 def _instances(top: nodes.Node, kind: type) -> Iterator[nodes.Node]:
     if isinstance(top, kind):
         yield top

@@ -14,6 +14,7 @@ from segedu.models.deformable_attention import LEVELS, DeformableLayer, Size, ce
 from segedu.models.hugging_face import rename_mask2former as from_hugging_face
 from segedu.models.mask_classification import Criterion, MaskClassifier, Prediction
 from segedu.models.mask_losses import cross_entropy, pairwise_cross_entropy
+from segedu.models.maskformer import TINY as TINY_MASKFORMER
 from segedu.models.transformer import MLP, DecoderLayer, initialize, sine_codes
 
 
@@ -285,16 +286,4 @@ def mask2former_tiny(num_classes: int, **settings: Any) -> Mask2Former:
     return Mask2Former(num_classes, **(TINY | settings))
 
 
-TINY = {
-    "depth": 18,
-    "base_width": 16,
-    "layers": (1, 1, 1, 1),
-    "width": 64,
-    "heads": 4,
-    "encoder_ffn_width": 128,
-    "encoder_layers": 1,
-    "ffn_width": 128,
-    "num_queries": 24,
-    "num_layers": 3,
-    "num_points": 1024,
-}
+TINY = TINY_MASKFORMER | {"encoder_ffn_width": 128, "encoder_layers": 1, "num_points": 1024}

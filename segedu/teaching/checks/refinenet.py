@@ -207,7 +207,11 @@ def scores_before_enlarging(answer):
 
 def erased(model: RefineNet, k: int, images: Tensor) -> Tensor:
     """Scores with zeros in place of one reduced map."""
-    hook = model.reduce[k].register_forward_hook(lambda layer, inputs, output: 0 * output)
+    return _silenced(model, model.reduce[k], images)
+
+
+def _silenced(model: RefineNet, part: nn.Module, images: Tensor) -> Tensor:
+    hook = part.register_forward_hook(lambda layer, inputs, output: 0 * output)
     with torch.no_grad():
         scores = model(images)
     hook.remove()
@@ -225,11 +229,7 @@ def _counts_from_fine(model: RefineNet, k: int, images: Tensor) -> Tensor:
 
 
 def _erases_the_block(model: RefineNet, k: int, images: Tensor) -> Tensor:
-    hook = model.blocks[k].register_forward_hook(lambda layer, inputs, output: 0 * output)
-    with torch.no_grad():
-        scores = model(images)
-    hook.remove()
-    return scores
+    return _silenced(model, model.blocks[k], images)
 
 
 def _erases_nothing(model: RefineNet, k: int, images: Tensor) -> Tensor:

@@ -22,9 +22,8 @@ import torch
 from torch import Tensor, nn
 
 from benchmarks import weak_labels
-from benchmarks.race import RESULTS, command_line
+from benchmarks.race import RESULTS, command_line, origin
 from benchmarks.weak_labels import CLASSES, Labels, Study
-from segedu import machine
 from segedu.data import scenes
 from segedu.engine.acquisition import entropy, farthest_first
 from segedu.files import write_json
@@ -168,9 +167,7 @@ def main() -> None:
             found.setdefault(name, []).append(row)
             print(seed, name, row, flush=True)
     result = {
-        "command": "python benchmarks/active_learning.py",
-        "machine": machine.describe("cpu"),
-        "budget": budget._asdict(),
+        **origin(__file__, budget),
         "training": training._asdict(),
         "classes": list(CLASSES),
         "knobs": {"plain": weak_labels.KNOBS, "crowded": CROWDED},

@@ -21,8 +21,7 @@ import torch
 from scipy import ndimage
 from torch import Tensor, nn
 
-from benchmarks.race import RESULTS, command_line
-from segedu import machine
+from benchmarks.race import RESULTS, command_line, origin
 from segedu.data import scenes
 from segedu.data.weak import annotate
 from segedu.engine.interactive import rounds
@@ -262,9 +261,7 @@ def main() -> None:
         "colours": Regions(tolerance),
     }
     result: dict[str, Any] = {
-        "command": "python benchmarks/clicks.py",
-        "machine": machine.describe("cpu"),
-        "budget": budget._asdict(),
+        **origin(__file__, budget),
         "parameters": {
             name: sum(weight.numel() for weight in model.parameters())
             for name, model in candidates.items()

@@ -26,13 +26,12 @@ import torch
 from torch import nn
 from torch.utils.data import ConcatDataset
 
-from benchmarks.race import RESULTS, command_line
+from benchmarks.race import RESULTS, command_line, origin
 from benchmarks.semantic import try_rates
 from segedu.data import scenes
 from segedu.engine import predict_labels, train
 from segedu.files import read_json, write_json
 from segedu.losses import CrossEntropyLoss
-from segedu.machine import describe
 from segedu.metrics import score
 from segedu.models import get_model
 
@@ -198,9 +197,7 @@ def main() -> None:
         kept = read_json(FILE)["networks"] if FILE.exists() else {}
         kept[name] = row
         result = {
-            "command": "python benchmarks/data_hunger.py",
-            "machine": describe("cpu"),
-            "budget": budget._asdict(),
+            **origin(__file__, budget),
             "networks": {name: kept[name] for name in NETWORKS if name in kept},
         }
         print(write_json(FILE, result))

@@ -24,12 +24,11 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from benchmarks.race import RESULTS, command_line
+from benchmarks.race import RESULTS, command_line, origin
 from segedu import ops
 from segedu.data import scenes
 from segedu.files import write_json
 from segedu.losses import BinaryFocalLoss
-from segedu.machine import describe
 from segedu.metrics import ErrorBudget
 from segedu.models import get_model
 
@@ -148,9 +147,7 @@ def main() -> None:
         print(start, loss, [[point["AP50"] for point in points] for points in of_seeds], flush=True)
     if not quick:
         result = {
-            "command": "python benchmarks/dense_head.py",
-            "machine": describe("cpu"),
-            "budget": budget._asdict(),
+            **origin(__file__, budget),
             "lr": LEARNING_RATE,
             "batch": BATCH,
             "anchors": len(learned[0].labels),

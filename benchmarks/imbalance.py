@@ -35,7 +35,6 @@ from segedu.losses import (
     TverskyLoss,
     class_weights,
 )
-from segedu.machine import describe
 from segedu.metrics import offset_curve, score
 from segedu.models import get_model
 
@@ -208,9 +207,7 @@ def main() -> None:
     runs = [measure(budget, seed) for seed in budget.seeds]
     if not quick:
         result = {
-            "command": "python benchmarks/imbalance.py",
-            "machine": describe("cpu"),
-            "budget": budget._asdict(),
+            **race.origin(__file__, budget),
             "lr": LEARNING_RATE,
             **{
                 length: {name: [found[length][name] for found in runs] for name in names}

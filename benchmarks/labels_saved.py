@@ -30,13 +30,12 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from benchmarks.race import RESULTS, command_line
+from benchmarks.race import RESULTS, command_line, origin
 from benchmarks.weights import halved
 from segedu.data import scenes
 from segedu.data.scenes import SceneDataset
 from segedu.engine import cosine_lr
 from segedu.files import read_json, write_bytes, write_json
-from segedu.machine import describe
 from segedu.metrics import SemanticMetrics
 from segedu.models import get_model, trained
 from segedu.models.blocks import conv_bn_relu
@@ -295,9 +294,7 @@ def main() -> None:
         print(start, count, found, flush=True)
         if not options.quick:
             record |= {
-                "command": "python benchmarks/labels_saved.py",
-                "machine": describe("cpu"),
-                "budget": budget._asdict(),
+                **origin(__file__, budget),
                 "classes": CLASSES,
                 "lr": LEARNING_RATE,
                 "batch": {"pretraining": BATCH, "labelled": LABELLED_BATCH},

@@ -17,11 +17,10 @@ sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 import torch
 from torch import nn
 
-from benchmarks.race import RESULTS, command_line
+from benchmarks.race import RESULTS, command_line, origin
 from segedu.data import scenes
 from segedu.engine import evaluate, make_loader, train
 from segedu.files import write_json
-from segedu.machine import describe
 from segedu.models import get_model
 from segedu.tasks import Panoptic
 
@@ -77,9 +76,7 @@ def main() -> None:
     runs = [measure(budget, seed) for seed in budget.seeds]
     if not quick:
         result = {
-            "command": "python benchmarks/panoptic.py",
-            "machine": describe("cpu"),
-            "budget": budget._asdict(),
+            **origin(__file__, budget),
             "lr": LEARNING_RATE,
             "runs": runs,
         }

@@ -26,6 +26,15 @@ def command_line(doc: str, quick: str) -> argparse.ArgumentParser:
     return parser
 
 
+def origin(script: str, budget: Any) -> dict[str, Any]:
+    """How a record begins: what made it, on what machine, with how much (a named tuple)."""
+    return {
+        "command": f"python benchmarks/{Path(script).name}",
+        "machine": machine.describe("cpu"),
+        "budget": budget._asdict(),
+    }
+
+
 def race(
     candidates: Mapping[str, Callable[[], object]],
     rounds: int,

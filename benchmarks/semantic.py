@@ -30,7 +30,6 @@ from segedu.data import scenes
 from segedu.engine import Semantic, predict_labels, train
 from segedu.files import write_json
 from segedu.losses import CrossEntropyLoss
-from segedu.machine import describe
 from segedu.metrics import score
 from segedu.models import cost, get_model, list_models
 
@@ -173,9 +172,7 @@ def main() -> None:
         )
     if not quick:
         result = {
-            "command": "python benchmarks/semantic.py",
-            "machine": describe("cpu"),
-            "budget": budget._asdict(),
+            **race.origin(__file__, budget),
             "networks": rows,
         }
         print(write_json(race.RESULTS / "semantic.json", result))

@@ -21,8 +21,7 @@ sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 import torch
 from torch import Tensor, nn
 
-from benchmarks.race import RESULTS, command_line
-from segedu import machine
+from benchmarks.race import RESULTS, command_line, origin
 from segedu.data import scenes
 from segedu.data.pairs import IGNORE_INDEX
 from segedu.data.weak import AnnotationTimes, annotate
@@ -262,9 +261,7 @@ def main() -> None:
         "unlabelled": unlabelled_images,
     }
     result: dict[str, Any] = {
-        "command": "python benchmarks/weak_labels.py",
-        "machine": machine.describe("cpu"),
-        "budget": budget._asdict(),
+        **origin(__file__, budget),
         "times": vars(TIMES),
         "classes": list(CLASSES),
         "knobs": KNOBS,

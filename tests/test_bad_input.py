@@ -453,7 +453,7 @@ NO_ROW = {
     *("save_checkpoint",),  # what it refuses is in tests/engine/test_checkpoint.py
     *("Metric", "OffsetCurve"),  # the base of the others; a result
     *("check_labels", "SurfaceDistances", "BINARY_COLORS", "ERROR_COLORS", "instance_colors"),
-    "Layer",  # viz.live refuses what does not fit in it, see tests/viz/test_live.py
+    "Layer",  # viz.live refuses what does not fit in it, see tests/viz/test_live_figures.py
     "use_style",
 }
 

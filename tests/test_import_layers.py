@@ -69,9 +69,20 @@ def test_relative_imports_are_refused():
             imported(text)
 
 
+def after(code: str) -> set[str]:
+    """The modules that a new Python has loaded after that."""
+    code += "\nimport sys; print(*sys.modules, sep='\\n')"
+    run = subprocess.run([sys.executable, "-c", code], check=True, capture_output=True, text=True)
+    return set(run.stdout.splitlines())
+
+
 def test_what_takes_seconds_is_imported_where_it_is_used():
     rooms = [f"segedu.{name}" for name in LAYER if name not in NEED_THEM]
-    code = f"import sys, {', '.join(rooms)}; print(*sys.modules, sep='\\n')"
-    run = subprocess.run([sys.executable, "-c", code], check=True, capture_output=True, text=True)
-    loaded = set(run.stdout.splitlines())
+    loaded = after(f"import {', '.join(rooms)}")
     assert {*rooms, "torch"} <= loaded and not loaded & SLOW
+
+
+def test_a_page_without_live_networks_loads_none():
+    own = {"segedu.viz.live_figures", "segedu.viz.live_frame", "segedu.viz.clicks"}
+    assert not after("from segedu import viz; viz.table") & own
+    assert own <= after("from segedu import viz; viz.live, viz.live_clicks")

@@ -1,14 +1,18 @@
-"""Pictures: overlays, charts, tables and explorers. It draws arrays and knows no model by name."""
+"""Pictures: overlays, charts, tables and explorers. It draws arrays and knows no model by name.
+
+Networks that run in the page are loaded when they are first used: most pages have none.
+"""
+
+from importlib import import_module
+from typing import TYPE_CHECKING, Any
 
 from segedu.viz.architecture import architecture, shapes
-from segedu.viz.clicks import Clicking, live_clicks
 from segedu.viz.convolutions import effective_receptive_field, kernel, receptive_field
 from segedu.viz.curves import learning_curves, live_curves, schedules
 from segedu.viz.distributions import box_plot, cumulative, distribution, scatter
 from segedu.viz.explorers import explore, frames, source
 from segedu.viz.fonts import use_style
 from segedu.viz.grids import pictures
-from segedu.viz.live import Layer, live
 from segedu.viz.overlays import (
     BINARY_COLORS,
     ERROR_COLORS,
@@ -27,6 +31,17 @@ from segedu.viz.overlays import (
 from segedu.viz.scores import benchmark_ratios, class_bars, confusion_matrix
 from segedu.viz.sheets import sheet, show_labels, show_pixels, shown_classes
 from segedu.viz.tables import table
+
+if TYPE_CHECKING:
+    from segedu.viz.clicks import Clicking, live_clicks
+    from segedu.viz.live_figures import Layer, live
+
+LATER = {
+    "Clicking": "clicks",
+    "Layer": "live_figures",
+    "live": "live_figures",
+    "live_clicks": "clicks",
+}
 
 __all__ = [
     "BINARY_COLORS",
@@ -72,3 +87,9 @@ __all__ = [
     "table",
     "use_style",
 ]
+
+
+def __getattr__(name: str) -> Any:
+    if name in LATER:
+        return getattr(import_module(f"{__name__}.{LATER[name]}"), name)
+    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")

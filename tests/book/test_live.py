@@ -25,7 +25,7 @@ from book import front_picture
 from segedu import viz
 from segedu.data import scenes
 from segedu.models import get_model
-from segedu.viz.live import OUTSIDE, SLIDERS, Hounsfield, changed
+from segedu.viz.live_figures import OUTSIDE, SLIDERS, Hounsfield, changed
 from tests.book.page_checks import OVERFLOW, Tab
 
 WINDOW = Hounsfield(-1350, 650, level=-600, width=1500)

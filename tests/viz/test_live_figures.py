@@ -14,7 +14,7 @@ from segedu import viz
 from segedu.data import scenes
 from segedu.models import get_model
 from segedu.viz.explorers import LIVE
-from segedu.viz.live import BRUSH, OUTSIDE, SLIDERS, Hounsfield, changed
+from segedu.viz.live_figures import BRUSH, OUTSIDE, SLIDERS, Hounsfield, changed
 
 COLORS = {f"{c.name} ｜ {c.name_zh}": c.color for c in scenes.CLASSES}
 CONFIG = scenes.SceneConfig(size=(64, 96), noise=0.0)

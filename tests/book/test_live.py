@@ -498,7 +498,7 @@ GREEN = """() => {
 def test_before_it_runs_it_looks_as_it_will(browser, address, name, width):
     context = browser.new_context(viewport={"width": width, "height": 844})
     page = context.new_page()
-    page.goto(f"{address}{name}-light.html")
+    page.goto(f"{address}{name}-light.html", wait_until="networkidle")  # with its fonts
     page.wait_for_function(STILL)
     places, greens = page.evaluate(PANELS), np.array(page.evaluate(GREEN), int)
     start = page.locator('[data-control="start"]').bounding_box()
@@ -574,7 +574,7 @@ ROOM = """() => {
 def test_nothing_below_moves_when_it_starts(browser, address, name, width):
     context = browser.new_context(viewport={"width": width, "height": 900})
     page = context.new_page()
-    page.goto(f"{address}{name}-light.html")
+    page.goto(f"{address}{name}-light.html", wait_until="networkidle")  # with its fonts
     page.wait_for_selector(".segedu-live.is-ready")
     before = page.evaluate(ROOM)
     assert page.locator('[data-control="start"]').is_visible()

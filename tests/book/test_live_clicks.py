@@ -354,7 +354,7 @@ def test_it_works_without_a_mouse(live, network, scene):
 def test_a_finger_clicks_and_nothing_below_moves(browser, address):
     context = browser.new_context(viewport={"width": 390, "height": 844}, has_touch=True)
     page = context.new_page()
-    page.goto(f"{address}light.html")
+    page.goto(f"{address}light.html", wait_until="networkidle")  # with its fonts
     page.wait_for_selector(".segedu-live.is-ready")
     room = page.evaluate(ROOM)
     page.tap('[data-control="start"]')
@@ -400,7 +400,7 @@ def test_a_damaged_file_is_named(page, address):
 
 @pytest.mark.parametrize("theme", ["light", "dark"])
 def test_it_is_accessible_while_it_runs_and_nothing_below_moves(page, address, theme):
-    page.goto(f"{address}{theme}.html")
+    page.goto(f"{address}{theme}.html", wait_until="networkidle")  # with its fonts
     page.wait_for_selector(".segedu-live.is-ready")
     room = page.evaluate(ROOM)
     press(page)

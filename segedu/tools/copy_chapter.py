@@ -155,7 +155,9 @@ def main(arguments: list[str] | None = None) -> int:
             import yaml
 
             root = chapter.parents[2]
-            profiles = yaml.safe_load((root / "book" / "profiles.yml").read_text(encoding="utf-8"))
+            loader = getattr(yaml, "CSafeLoader", yaml.SafeLoader)  # some six times as fast
+            text = (root / "book" / "profiles.yml").read_text(encoding="utf-8")
+            profiles = yaml.load(text, loader)
             known = profiles.get(chapter.relative_to(root).as_posix(), {})
             if options.profile not in known:
                 raise ValueError(f"--profile must be one of {[*known]}, got {options.profile!r}")

@@ -11,6 +11,7 @@ import yaml
 from segedu.tools.copy_chapter import copy_notebook, main, with_values
 
 ROOT = Path(__file__).resolve().parents[2]
+PROFILES = yaml.safe_load((ROOT / "book/profiles.yml").read_text(encoding="utf-8"))
 HAN = re.compile(r"[\u4e00-\u9fff]")
 
 
@@ -129,8 +130,7 @@ def test_marks_of_a_line_stay_in_both_languages(line, english, chinese):
 
 @pytest.mark.parametrize("path", sorted((ROOT / "chapters").rglob("*.ipynb")), ids=lambda p: p.stem)
 def test_every_profile_of_every_chapter_can_be_copied(path, tmp_path, capsys):
-    profiles = yaml.safe_load((ROOT / "book/profiles.yml").read_text(encoding="utf-8"))
-    for profile in profiles[path.relative_to(ROOT).as_posix()]:
+    for profile in PROFILES[path.relative_to(ROOT).as_posix()]:
         out = tmp_path / f"{profile}.ipynb"
         assert main([str(path), "--lang", "en", "--profile", profile, "--out", str(out)]) == 0
         nbformat.validate(nbformat.read(out, as_version=4))

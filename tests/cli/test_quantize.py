@@ -6,8 +6,8 @@ import re
 import pytest
 
 from segedu.cli import main
-from tests.cli.test_predict import CLASSES, checkpoint
-from tests.monitor.test_monitor import clouds
+from tests.cli.test_predict import CLASSES
+from tests.monitor.test_monitor import clouds, export
 
 for package in ("onnx", "onnxruntime"):
     pytest.importorskip(package)
@@ -18,14 +18,7 @@ from segedu.engine.deployed import Deployed  # noqa: E402
 
 @pytest.fixture(scope="module")
 def folder(tmp_path_factory):
-    """An exported network with a reference, and pictures."""
-    folder = tmp_path_factory.mktemp("quantize")
-    checkpoint(folder, base_width=8)
-    clouds(folder / "then", 12, 0)
-    command = ["export", "--checkpoint", str(folder / "best.pt"), "--out", str(folder / "n.onnx")]
-    command += ["--size", "64", "96", "--reference", str(folder / "then")]
-    assert main(command) == 0
-    return folder
+    return export(tmp_path_factory.mktemp("quantize"), 12)
 
 
 def quantized(folder, out, *more, pictures="then"):

@@ -128,3 +128,25 @@ def one_file(folder, pixels=None, *, syntax=EXPLICIT, position=(0, 0, 0), **chan
     folder.mkdir(exist_ok=True)
     write_dicom(folder / "slice.dcm", {**dicom_tags(position), **changes}, pixels, syntax=syntax)
     return folder
+
+
+def noisy_file(folder):
+    """`one_file` of random pixels of 12 bits, which no method compresses well; and the pixels."""
+    pixels = np.random.default_rng(0).integers(0, 4096, (64, 80)).astype(np.uint16)
+    return one_file(folder, pixels, Rows=64, Columns=80, PixelRepresentation=0), pixels
+
+
+def change_frame(folder, change, *, compress=None):
+    """Puts the list of frames ``change(frame)`` in place of the slice's only compressed frame.
+
+    With ``compress`` the slice is compressed by this transfer syntax first.
+    """
+    import pydicom
+    from pydicom.encaps import encapsulate, get_frame
+
+    dataset = pydicom.dcmread(folder / "slice.dcm")
+    if compress:
+        dataset.compress(compress, generate_instance_uid=False)
+    frame = get_frame(dataset.PixelData, 0, number_of_frames=1)
+    dataset.PixelData = encapsulate(change(frame))
+    dataset.save_as(folder / "slice.dcm")

@@ -20,8 +20,10 @@ from tests.medical.dicom_files import (
     JPEG_LOSSLESS,
     JPEG_LS,
     RLE,
+    change_frame,
     dicom_tags,
     lossless_jpeg,
+    noisy_file,
     one_file,
     write_dicom,
 )
@@ -183,15 +185,8 @@ def test_lossless_jpeg(tmp_path, syntax, signed):
 @pytest.mark.parametrize("end", [b"", b"\0", b"\xff"])
 def test_jpeg_may_be_filled_up_to_an_even_length(tmp_path, end):
     """Makers add any byte behind the end of the stream: it was called cut off."""
-    from pydicom.encaps import encapsulate, get_frame
-
-    pixels = np.random.default_rng(0).integers(0, 4096, (64, 80)).astype(np.uint16)
-    folder = one_file(tmp_path, pixels, Rows=64, Columns=80, PixelRepresentation=0)
-    dataset = pydicom.dcmread(folder / "slice.dcm")
-    dataset.compress(JPEG_LS, generate_instance_uid=False)
-    frame = get_frame(dataset.PixelData, 0, number_of_frames=1).rstrip(b"\0")
-    dataset.PixelData = encapsulate([frame + end])
-    dataset.save_as(folder / "slice.dcm")
+    folder, pixels = noisy_file(tmp_path)
+    change_frame(folder, lambda frame: [frame.rstrip(b"\0") + end], compress=JPEG_LS)
     assert np.array_equal(read_series(folder).array[0], pixels - 1024.0)
 
 

@@ -18,7 +18,9 @@ from tests.medical.dicom_files import (
     JPEG_LS,
     RLE,
     SENTINELS,
+    change_frame,
     lossless_jpeg,
+    noisy_file,
     one_file,
 )
 from tests.medical.fuzz import deflate_bomb
@@ -283,15 +285,8 @@ def test_compressed_images_larger_than_the_header_says_are_not_decoded(
 @pytest.mark.parametrize("keep", [151, 1000, -3])
 def test_cut_jpeg_ls_is_not_decoded(tmp_path, keep):
     """The decoder would search for the end of the stream for minutes."""
-    from pydicom.encaps import encapsulate, get_frame
-
-    pixels = np.random.default_rng(0).integers(0, 4096, (64, 80)).astype(np.uint16)
-    folder = one_file(tmp_path, pixels, Rows=64, Columns=80, PixelRepresentation=0)
-    dataset = pydicom.dcmread(folder / "slice.dcm")
-    dataset.compress(JPEG_LS, generate_instance_uid=False)
-    frame = get_frame(dataset.PixelData, 0, number_of_frames=1)
-    dataset.PixelData = encapsulate([frame[:keep]])
-    dataset.save_as(folder / "slice.dcm")
+    folder, _ = noisy_file(tmp_path)
+    change_frame(folder, lambda frame: [frame[:keep]], compress=JPEG_LS)
     with pytest.raises(VolumeError, match="slice.dcm is damaged: its compressed pixels are cut"):
         read_series(folder)
 
@@ -300,31 +295,19 @@ def test_cut_jpeg_ls_is_not_decoded(tmp_path, keep):
 def test_damaged_lossless_jpeg_is_refused_in_silence(tmp_path, place, capfd):
     """GDCM fills up what is missing, and prints that it did."""
     pytest.importorskip("gdcm")
-    from pydicom.encaps import encapsulate, get_frame
-
-    pixels = np.random.default_rng(0).integers(0, 4096, (64, 80)).astype(np.uint16)
-    folder = one_file(tmp_path, pixels, Rows=64, Columns=80, PixelRepresentation=0)
+    folder, _ = noisy_file(tmp_path)
     lossless_jpeg(folder / "slice.dcm", JPEG_LOSSLESS)
-    dataset = pydicom.dcmread(folder / "slice.dcm")
-    frame = get_frame(dataset.PixelData, 0, number_of_frames=1)
-    dataset.PixelData = encapsulate([frame[:place] + b"\xff\xd9"])
-    dataset.save_as(folder / "slice.dcm")
+    change_frame(folder, lambda frame: [frame[:place] + b"\xff\xd9"])
     with pytest.raises(VolumeError, match="slice.dcm is damaged: its pixels cannot be decoded"):
         read_series(folder)
     assert capfd.readouterr() == ("", "")
 
 
 def test_excess_frames_of_compressed_images_are_refused(tmp_path):
-    from pydicom.encaps import encapsulate, generate_frames
-
     folder = one_file(
         tmp_path, np.zeros((16, 20), np.uint16), Rows=16, Columns=20, PixelRepresentation=0
     )
-    dataset = pydicom.dcmread(folder / "slice.dcm")
-    dataset.compress(RLE, generate_instance_uid=False)
-    frame = next(generate_frames(dataset.PixelData, number_of_frames=1))
-    dataset.PixelData = encapsulate([frame, frame])
-    dataset.save_as(folder / "slice.dcm")
+    change_frame(folder, lambda frame: [frame, frame], compress=RLE)
     with pytest.raises(VolumeError, match="slice.dcm"):
         read_series(folder)
 

@@ -76,3 +76,16 @@ def learn(
 
 def summed(model: nn.Module, samples: Samples) -> Tensor:
     return sum(model([sample["image"] for sample in samples], samples).values())
+
+
+def learns_by_heart(model: nn.Module, compute_loss: Callable[[], Tensor], below: float) -> bool:
+    """Whether sixty steps bring the loss below this; the first gradient must reach everything."""
+    optimizer = torch.optim.Adam(model.parameters(), 1e-2)
+    for step in range(60):
+        loss = compute_loss()
+        optimizer.zero_grad()
+        loss.backward()
+        if not step:
+            assert all(p.grad is not None and p.grad.isfinite().all() for p in model.parameters())
+        optimizer.step()
+    return loss.item() < below

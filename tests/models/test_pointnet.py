@@ -5,6 +5,7 @@ import torch
 import torch.nn.functional as F
 
 from segedu.models.pointnet import PointNet
+from tests.models.overfit import learns_by_heart
 
 
 def test_size_of_the_paper():
@@ -51,15 +52,7 @@ def test_gradients_reach_everything_and_it_learns_by_heart(per_point):
     net = PointNet(2, base_width=8, per_point=per_point)
     points = torch.rand(8, 16, 3)
     target = (points[..., 0] > 0.5).long() if per_point else torch.arange(8) % 2
-    optimizer = torch.optim.Adam(net.parameters(), 1e-2)
-    for step in range(60):
-        loss = F.cross_entropy(net(points), target)
-        optimizer.zero_grad()
-        loss.backward()
-        if not step:
-            assert all(p.grad is not None and p.grad.isfinite().all() for p in net.parameters())
-        optimizer.step()
-    assert loss < 0.2
+    assert learns_by_heart(net, lambda: F.cross_entropy(net(points), target), below=0.2)
 
 
 def test_bad_input():

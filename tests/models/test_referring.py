@@ -5,6 +5,7 @@ import torch
 import torch.nn.functional as F
 
 from segedu.models.referring import BagOfWords, FiLM, ReferringNet, coordinates
+from tests.models.overfit import learns_by_heart
 
 
 def small(words: int = 9) -> ReferringNet:
@@ -56,15 +57,11 @@ def test_it_learns_two_sentences_of_one_picture_by_heart():
     words = torch.tensor([[1], [2]])  # left, right
     target = torch.zeros(2, 1, 32, 32)
     target[0, :, :, :16], target[1, :, :, 16:] = 1, 1
-    optimizer = torch.optim.Adam(net.parameters(), 1e-2)
-    for step in range(60):
-        loss = F.binary_cross_entropy_with_logits(net(image, words), target)
-        optimizer.zero_grad()
-        loss.backward()
-        if not step:
-            assert all(p.grad is not None and p.grad.isfinite().all() for p in net.parameters())
-        optimizer.step()
-    assert loss < 0.1
+
+    def loss():
+        return F.binary_cross_entropy_with_logits(net(image, words), target)
+
+    assert learns_by_heart(net, loss, below=0.1)
     assert not (net.sentence[0].vectors.weight[0]).any()  # what is no word stays nothing
 
 

@@ -28,16 +28,19 @@ def clouds(folder, count, seed, *, size=(42, 56), gain=1.0, flip=False):
     return folder
 
 
-@pytest.fixture(scope="module")
-def folder(tmp_path_factory):
-    """An exported network that keeps the numbers of sixty pictures."""
-    folder = tmp_path_factory.mktemp("monitor")
+def export(folder, pictures):
+    """A network that keeps the numbers of so many pictures: ``n.onnx``, of those in ``then``."""
     checkpoint(folder, base_width=8)  # of 2 all pixels would have one class
-    clouds(folder / "then", 60, 0)
+    clouds(folder / "then", pictures, 0)
     command = ["export", "--checkpoint", str(folder / "best.pt"), "--out", str(folder / "n.onnx")]
     command += ["--size", "64", "96", "--reference", str(folder / "then")]
     assert main(command) == 0
     return folder
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory):
+    return export(tmp_path_factory.mktemp("monitor"), 60)
 
 
 def watched(folder, pictures):

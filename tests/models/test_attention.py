@@ -12,6 +12,7 @@ from segedu.models.attention import (
     SqueezeExcitation,
     scaled_dot_product_attention,
 )
+from tests.models.parameters import count
 
 
 @pytest.mark.parametrize("scale", [None, 1.0, 0.1])
@@ -53,9 +54,6 @@ def test_channel_attention_is_the_formula_of_the_released_code():
 
 
 def test_parameters_are_the_references():
-    def count(module):
-        return sum(p.numel() for p in module.parameters())
-
     assert count(NonLocal2d(512)) == 526_592
     assert count(PositionAttention(512)) == 328_321
     assert count(ChannelAttention()) == 1

@@ -3,10 +3,7 @@ import torch
 
 from segedu.models.bisenet import BiSeNetV1
 from segedu.models.bisenet_v2 import BiSeNetV2
-
-
-def count(model: torch.nn.Module) -> int:
-    return sum(p.numel() for p in model.parameters())
+from tests.models.parameters import count
 
 
 def test_parameters_are_the_references():

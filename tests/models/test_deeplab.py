@@ -9,10 +9,7 @@ from segedu.models.deeplab import (
     deeplab_v3_mobilenet_v3,
     deeplab_v3_resnet,
 )
-
-
-def count(model: torch.nn.Module) -> int:
-    return sum(p.numel() for p in model.parameters())
+from tests.models.parameters import count
 
 
 def test_parameters_are_the_references():

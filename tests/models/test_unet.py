@@ -3,10 +3,7 @@ import torch
 
 from segedu.models.blocks import center_crop
 from segedu.models.unet import UNet, unet_valid, valid_output_size
-
-
-def count(model: torch.nn.Module) -> int:
-    return sum(p.numel() for p in model.parameters())
+from tests.models.parameters import count
 
 
 def test_parameters_are_the_references():

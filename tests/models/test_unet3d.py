@@ -7,10 +7,7 @@ from segedu.losses import AuxiliaryLoss, CrossEntropyLoss
 from segedu.models import get_model, list_models
 from segedu.models.catalogue import deep_supervision_weights
 from segedu.models.unet3d import PlainUNet, UNet3d
-
-
-def count(model: nn.Module) -> int:
-    return sum(p.numel() for p in model.parameters())
+from tests.models.parameters import count
 
 
 def unet3d(num_classes: int = 3, **settings) -> nn.Module:

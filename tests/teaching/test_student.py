@@ -10,13 +10,10 @@ import pytest
 from segedu.teaching.__main__ import main
 from segedu.teaching.student import student_notebook
 from segedu.tools.copy_chapter import ANSWER
+from tests.chapters.gates import tags
 
 CHAPTERS = Path(__file__).resolve().parents[2] / "chapters"
 EVERY = sorted(CHAPTERS.glob("*/*.ipynb"))
-
-
-def tags(cell: dict) -> set[str]:
-    return set(cell["metadata"].get("tags", []))
 
 
 def leaks(chapter: dict, student: dict) -> list[str]:

@@ -6,7 +6,7 @@ import torch
 
 from segedu.cli import main
 from tests.cli.test_predict import checkpoint
-from tests.compress.networks import CLASSES, NETWORKS, build
+from tests.compress.networks import CLASSES, NETWORKS, break_weights, build
 
 onnx = pytest.importorskip("onnx")
 pytest.importorskip("onnxruntime")
@@ -97,11 +97,7 @@ def test_mistakes(tmp_path):
 
 def test_a_network_that_is_not_finite_is_refused(tmp_path):
     export_onnx(build("unet"), tmp_path / "n.onnx", ABOUT, size=(64, 96))
-    network = onnx.load(tmp_path / "n.onnx")
-    weights = next(tensor for tensor in network.graph.initializer if len(tensor.dims) == 4)
-    broken = np.full(tuple(weights.dims), np.nan, np.float32)
-    weights.CopyFrom(onnx.numpy_helper.from_array(broken, weights.name))
-    onnx.save(network, tmp_path / "n.onnx")
+    break_weights(tmp_path / "n.onnx", tmp_path / "n.onnx")
     with pytest.raises(ValueError, match="not finite"):
         quantize(tmp_path / "n.onnx", tmp_path / "int8.onnx", pictures(1))
     assert not (tmp_path / "int8.onnx").exists()

@@ -130,10 +130,12 @@ def one_file(folder, pixels=None, *, syntax=EXPLICIT, position=(0, 0, 0), **chan
     return folder
 
 
-def noisy_file(folder):
+def noisy_file(folder, *, signed=False, **changes):
     """`one_file` of random pixels of 12 bits, which no method compresses well; and the pixels."""
-    pixels = np.random.default_rng(0).integers(0, 4096, (64, 80)).astype(np.uint16)
-    return one_file(folder, pixels, Rows=64, Columns=80, PixelRepresentation=0), pixels
+    pixels = np.random.default_rng(0).integers(0, 4096, (64, 80))
+    pixels = (pixels - 2048).astype(np.int16) if signed else pixels.astype(np.uint16)
+    changes |= {"Rows": 64, "Columns": 80, "PixelRepresentation": int(signed)}
+    return one_file(folder, pixels, **changes), pixels
 
 
 def change_frame(folder, change, *, compress=None):

@@ -155,11 +155,7 @@ def test_padding_may_be_a_range(tmp_path):
 @pytest.mark.parametrize("syntax", [J2K, RLE, JPEG_LS])
 @pytest.mark.parametrize("signed", [False, True])
 def test_compressed_pixels(tmp_path, syntax, signed):
-    pixels = np.random.default_rng(0).integers(0, 4096, (64, 80))
-    pixels = (pixels - 2048).astype(np.int16) if signed else pixels.astype(np.uint16)
-    folder = one_file(
-        tmp_path, pixels, Rows=64, Columns=80, PixelRepresentation=int(signed), RescaleIntercept=0
-    )
+    folder, pixels = noisy_file(tmp_path, signed=signed, RescaleIntercept=0)
     dataset = pydicom.dcmread(folder / "slice.dcm")
     dataset.compress(syntax, generate_instance_uid=False)
     dataset.save_as(folder / "slice.dcm")
@@ -172,11 +168,7 @@ def test_compressed_pixels(tmp_path, syntax, signed):
 def test_lossless_jpeg(tmp_path, syntax, signed):
     """Common in archives; pydicom does not write it."""
     pytest.importorskip("gdcm")
-    pixels = np.random.default_rng(0).integers(0, 4096, (64, 80))
-    pixels = (pixels - 2048).astype(np.int16) if signed else pixels.astype(np.uint16)
-    folder = one_file(
-        tmp_path, pixels, Rows=64, Columns=80, PixelRepresentation=int(signed), RescaleIntercept=0
-    )
+    folder, pixels = noisy_file(tmp_path, signed=signed, RescaleIntercept=0)
     lossless_jpeg(folder / "slice.dcm", syntax)
     assert pydicom.dcmread(folder / "slice.dcm").file_meta.TransferSyntaxUID == syntax
     assert np.array_equal(read_series(folder).array[0], pixels)

@@ -8,6 +8,7 @@ import torch
 from torch import Tensor, nn
 
 from segedu.data.scenes import SceneConfig, SceneDataset
+from segedu.metrics import AveragePrecision
 
 Samples = Sequence[Mapping[str, Any]]
 PLAIN = SceneConfig(scale_range=0.0, occlusion=0.0, clutter=0.0, fine_detail=0.0)
@@ -89,3 +90,10 @@ def learns_by_heart(model: nn.Module, compute_loss: Callable[[], Tensor], below:
             assert all(p.grad is not None and p.grad.isfinite().all() for p in model.parameters())
         optimizer.step()
     return loss.item() < below
+
+
+@torch.no_grad()
+def ap50(model: nn.Module, samples: Samples) -> float:
+    metric = AveragePrecision()
+    metric.update(model([sample["image"] for sample in samples]), samples)
+    return metric.compute()["AP50"]

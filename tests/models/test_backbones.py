@@ -61,26 +61,26 @@ def test_dilation_of_the_first_block_and_multi_grid():
     assert last_only.layer4[0].conv2.stride == (2, 2)
 
 
+def computes_the_same(model, reference):
+    """Whether the last map is torchvision's, once the weights are."""
+    fill(reference)
+    model.eval().load_state_dict({k: v for k, v in reference.state_dict().items() if k[:2] != "fc"})
+    x = torch.randn(1, 3, 64, 64)
+    with torch.no_grad():
+        expected = torch.nn.Sequential(*list(reference.children())[:-2])(x)
+        return torch.equal(model(x)[-1], expected)
+
+
 @pytest.mark.parametrize("output_stride", [8, 16, 32])
 def test_resnet_is_torchvisions(output_stride):
     dilated = [False, output_stride < 16, output_stride < 32]
-    reference = fill(blank(torchvision.models.resnet50, replace_stride_with_dilation=dilated))
-    model = blank(ResNetFeatures, 50, output_stride=output_stride).eval()
-    model.load_state_dict({k: v for k, v in reference.state_dict().items() if k[:2] != "fc"})
-    x = torch.randn(1, 3, 64, 64)
-    with torch.no_grad():
-        expected = torch.nn.Sequential(*list(reference.children())[:-2])(x)
-        assert torch.equal(model(x)[-1], expected)
+    reference = blank(torchvision.models.resnet50, replace_stride_with_dilation=dilated)
+    assert computes_the_same(blank(ResNetFeatures, 50, output_stride=output_stride), reference)
 
 
 def test_resnet18_is_torchvisions():
-    reference = fill(blank(torchvision.models.resnet18))
-    model = blank(ResNetFeatures, 18).eval()
-    model.load_state_dict({k: v for k, v in reference.state_dict().items() if k[:2] != "fc"})
-    x = torch.randn(1, 3, 64, 64)
-    with torch.no_grad():
-        expected = torch.nn.Sequential(*list(reference.children())[:-2])(x)
-        assert torch.equal(model(x)[-1], expected)
+    model = blank(ResNetFeatures, 18)
+    assert computes_the_same(model, blank(torchvision.models.resnet18))
     assert model.channels == (64, 128, 256, 512)
 
 

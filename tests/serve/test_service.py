@@ -21,6 +21,7 @@ from benchmarks.serve import port_of
 from segedu.cli import main
 from segedu.ops import rle
 from tests.cli.test_predict import CLASSES, COLORS, checkpoint, picture
+from tests.compress.networks import break_weights
 from tests.serve import hostile
 from tests.serve.serving import answered, ask, predict, result, running, until
 
@@ -427,13 +428,7 @@ def test_a_signal_lets_what_has_begun_end(folder):
 
 
 def test_a_network_that_is_not_finite_is_refused(folder, tmp_path):
-    import onnx
-
-    network = onnx.load(folder / "network.onnx")
-    weights = next(t for t in network.graph.initializer if len(t.dims) == 4)
-    broken = np.full(tuple(weights.dims), np.nan, np.float32)
-    weights.CopyFrom(onnx.numpy_helper.from_array(broken, weights.name))
-    onnx.save(network, tmp_path / "broken.onnx")
+    break_weights(folder / "network.onnx", tmp_path / "broken.onnx")
     with running(Deployed(tmp_path / "broken.onnx", 1)) as (port, _):
         status, _, body = predict(port, hostile.image())
     assert status == 422 and b"not finite" in body

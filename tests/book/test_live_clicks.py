@@ -19,7 +19,7 @@ from segedu.models import get_model
 from segedu.models.trained import TrainedWeights
 from segedu.viz.clicks import COLOR, MAX_CLICKS, Clicking, live_clicks
 from tests.book.page_checks import OVERFLOW, Tab
-from tests.book.test_live import PAGE, ROOM, STATIC, heap, press, settle
+from tests.book.test_live import PAGE, ROOM, STATIC, heap, press, settle, shows_its_still
 
 pytestmark = pytest.mark.browser
 SIZE = (96, 128)
@@ -395,7 +395,7 @@ def test_a_damaged_file_is_named(page, address):
     page.goto(f"{address}light.html")
     page.click('[data-control="start"]')
     page.locator('[data-says="damaged"]').wait_for(state="visible", timeout=60_000)
-    assert page.locator(".segedu-live-still").is_visible()
+    assert shows_its_still(page)
 
 
 @pytest.mark.parametrize("theme", ["light", "dark"])

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import socket
 from collections.abc import Callable
 from datetime import UTC, datetime
 from pathlib import Path
@@ -51,9 +52,17 @@ def add_options(parser: Parser) -> None:
         help=f"pictures at once (default: {Limits.batch})",
     )
     parser.add_argument(
+        "--timeout",
+        type=float,
+        default=Limits.answer,
+        metavar="S",
+        help=f"seconds for an answer, waiting included; then 503 (default: {Limits.answer:g})",
+    )
+    parser.add_argument(
         "--keep-numbers",
         metavar="FILE.jsonl",
-        help="add the numbers of some pictures to a file, for `python -m segedu monitor`",
+        help="add the numbers of some pictures to a file, for `python -m segedu monitor`; {host} "
+        "in its name becomes that of the machine or container",
     )
     parser.add_argument(
         "--every", type=int, default=10, metavar="N", help="keep those of each Nth (default: 10)"
@@ -93,11 +102,13 @@ def run(options: argparse.Namespace) -> None:
         queue=options.queue,
         batch=options.batch,
         body=options.max_bytes,
+        answer=options.timeout,
         pixels=pixels if options.max_pixels is None else options.max_pixels,
     )
     sample = None
     if options.keep_numbers is not None:
-        sample = Sample(writer(network, user_path(options.keep_numbers)), options.every)
+        name = options.keep_numbers.replace("{host}", socket.gethostname())
+        sample = Sample(writer(network, user_path(name)), options.every)
     service = Service(network, limits, sample)
     listening = listen(options.host, options.port)
     host, port = listening.getsockname()[:2]

@@ -6,6 +6,9 @@ from dataclasses import dataclass
 #: photographs of a phone have 12 million.
 SCALED_PIXELS = 4096 * 4096
 
+#: Pictures of the largest size that are in work at once; of smaller ones more, up to the queue.
+LARGEST_AT_ONCE = 4
+
 
 @dataclass(frozen=True)
 class Limits:
@@ -23,6 +26,11 @@ class Limits:
     """Seconds in which a file must have arrived."""
     answer: float = 20.0
     """Seconds in which it must have been answered after that."""
+
+    @property
+    def work(self) -> int:
+        """Pixels of all pictures that are decoded at once, but for a single one: bounds memory."""
+        return LARGEST_AT_ONCE * self.pixels
 
     def __post_init__(self) -> None:
         for name, value in vars(self).items():

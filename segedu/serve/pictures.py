@@ -52,6 +52,12 @@ def read_picture(data: bytes, channels: int, max_pixels: int) -> Tensor:
     return torch.from_numpy(pixels).permute(2, 0, 1).contiguous()
 
 
+def pixels_of(data: bytes, max_pixels: int) -> int:
+    """Height times width of a picture, by its header alone; raises as `read_picture`."""
+    width, height = _opened(data, max_pixels).size
+    return width * height
+
+
 def _opened(data: bytes, max_pixels: int) -> Image.Image:
     """A file of which no more than the header has been read."""
     try:

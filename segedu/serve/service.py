@@ -9,6 +9,7 @@ import json
 import sys
 import time
 from collections.abc import AsyncIterator, Callable
+from functools import partial
 from typing import Any, Literal, TypeVar, get_args
 
 import fastapi
@@ -27,10 +28,13 @@ from segedu.ops import rle
 from segedu.serve.batches import Batches
 from segedu.serve.limits import Limits
 from segedu.serve.page import CONTENT_POLICY, page
-from segedu.serve.pictures import FORMATS, MODES, Refused, read_picture
-from segedu.serve.sample import Sample
+from segedu.serve.pictures import FORMATS, MODES, Refused, pixels_of, read_picture
+from segedu.serve.sample import WAITING, Sample
 from segedu.viz import overlay, overlay_instances
 
+#: A file that is too large is read to its end, and thrown away, if it is at most so many times as
+#: large as allowed: many clients read no answer before they have sent everything.
+DISCARDED = 8
 Answer = Literal["mask", "rle", "overlay"]
 T = TypeVar("T")
 
@@ -55,8 +59,8 @@ class Service:
                 f"sent to a service have {', '.join(map(str, MODES))}"
             )
         self.network, self.limits, self.sample = network, limits, sample
-        self._watching: asyncio.Task[None] | None = None  # else it could be collected
-        self.open = 0
+        self._to_watch: asyncio.Queue[Tensor] = asyncio.Queue(WAITING)
+        self.open = self.pixels = self.skipped = 0
         self.registry = CollectorRegistry()
         ProcessCollector(registry=self.registry)
         self.requests = Counter(
@@ -92,8 +96,14 @@ class Service:
         start = time.perf_counter()
         try:
             async with asyncio.timeout(self.limits.answer):
-                picture, found = await self._found(data)
-                body, media_type = await self._thread(self._encoded, picture, found, answer)
+                pixels = await self._thread(pixels_of, data, self.limits.pixels)
+                if self.pixels and self.pixels + pixels > self.limits.work:
+                    raise Refused(429, "large pictures are in work; try again in a second")
+                self.pixels += pixels
+                try:
+                    picture, found, body, media_type = await self._worked(data, pixels, answer)
+                finally:
+                    self.pixels -= pixels
         except TimeoutError:
             raise Refused(503, f"no answer within {self.limits.answer:g} seconds") from None
         finally:
@@ -101,14 +111,14 @@ class Service:
         elapsed = time.perf_counter() - start
         self.seconds.observe(elapsed)
         if self.sample is not None and self.sample.due():
-            self._watching = asyncio.create_task(self._watch(picture))
+            self._keep(picture)
         headers = {
             "Server-Timing": f"predict;dur={1000 * elapsed:.1f}",
             "X-Segedu-Found": json.dumps(self._summary(found)),
         }
         return fastapi.Response(body, media_type=media_type, headers=headers)
 
-    async def _thread(self, function: Callable[..., T], *arguments: Any) -> T:
+    async def _thread(self, function: Callable[..., T], *arguments: Any, pixels: int = 0) -> T:
         """Work in a thread; it goes on when nobody waits any more, and keeps its place so long."""
         work = asyncio.ensure_future(asyncio.to_thread(function, *arguments))
         try:
@@ -116,57 +126,90 @@ class Service:
         except asyncio.CancelledError:
             if not work.done():
                 self.open += 1
-                work.add_done_callback(self._ended)
+                self.pixels += pixels
+                work.add_done_callback(partial(self._ended, pixels))
             raise
 
-    def _ended(self, work: asyncio.Future[Any]) -> None:
+    def _ended(self, pixels: int, work: asyncio.Future[Any]) -> None:
         self.open -= 1
+        self.pixels -= pixels
         if not work.cancelled():
             work.exception()  # of a request that was answered already; nobody else asks for it
 
-    async def _watch(self, picture: Tensor) -> None:
-        """Show a picture to the sample; a failure is counted and told."""
+    def _keep(self, picture: Tensor) -> None:
+        """Let a picture of the sample wait; one too many is counted, and the first of them told."""
         try:
-            await asyncio.to_thread(self.sample, picture)
-        except (OSError, ValueError) as error:
-            self.sampled.labels("failed").inc()
-            print(f"segedu: a picture of the sample: {error}", file=sys.stderr, flush=True)
-        else:
-            self.sampled.labels("kept").inc()
+            self._to_watch.put_nowait(picture)
+        except asyncio.QueueFull:
+            if not self.skipped:
+                print(
+                    "segedu: pictures come faster than their numbers are kept: some are left out, "
+                    'counted by segedu_sampled_total{result="skipped"}; a larger --every helps',
+                    file=sys.stderr,
+                    flush=True,
+                )
+            self.skipped += 1
+            self.sampled.labels("skipped").inc()
+
+    async def watch(self) -> None:
+        """Show the pictures that wait to the sample, one at a time, until this is cancelled."""
+        while True:
+            picture = await self._to_watch.get()
+            try:
+                await asyncio.to_thread(self.sample.watch, picture)
+            except (OSError, ValueError) as error:
+                self.sampled.labels("failed").inc()
+                print(f"segedu: a picture of the sample: {error}", file=sys.stderr, flush=True)
+            else:
+                self.sampled.labels("kept").inc()
 
     async def _body(self, request: fastapi.Request) -> bytes:
         """The file that was sent."""
         kind = request.headers.get("content-type", "").partition(";")[0].strip().lower()
         if kind not in FORMATS or request.headers.get("content-encoding", "identity") != "identity":
             raise Refused(415, f"send a file as it is, as {', '.join(FORMATS)}")
-        too_large = Refused(413, f"the file is too large; allowed are {self.limits.body} bytes")
-        if int(request.headers.get("content-length", 0)) > self.limits.body:
+        limit = self.limits.body
+        too_large = Refused(413, f"the file is too large; allowed are {limit} bytes")
+        stated = int(request.headers.get("content-length", 0))
+        data, size, large = bytearray(), 0, stated > limit
+        if stated > DISCARDED * limit or (large and "expect" in request.headers):
             raise too_large
-        data = bytearray()
         try:
             async with asyncio.timeout(self.limits.upload):
                 async for part in request.stream():
-                    data += part
-                    if len(data) > self.limits.body:
-                        raise too_large
+                    size += len(part)
+                    large = large or size > limit
+                    if not large:
+                        data += part
+                    elif size > DISCARDED * limit:
+                        break
         except ClientDisconnect:
             raise Refused(400, "the client went away") from None
         except TimeoutError:
-            raise Refused(
-                408, f"the file did not arrive within {self.limits.upload:g} seconds"
-            ) from None
+            if not large:
+                raise Refused(
+                    408, f"the file did not arrive within {self.limits.upload:g} seconds"
+                ) from None
+        if large:
+            raise too_large
         return bytes(data)
 
-    async def _found(self, data: bytes) -> tuple[Tensor, Found]:
-        contract = self.network.contract
-        picture = await self._thread(read_picture, data, contract.channels, self.limits.pixels)
+    async def _worked(
+        self, data: bytes, pixels: int, answer: Answer
+    ) -> tuple[Tensor, Found, bytes, str]:
+        """The picture, what was found in it, the body of the answer and its media type."""
+        thread = partial(self._thread, pixels=pixels)
+        picture = await thread(
+            read_picture, data, self.network.contract.channels, self.limits.pixels
+        )
         try:
-            seen = await self._thread(self.network.prepared, picture)
+            seen = await thread(self.network.prepared, picture)
             inferred = await self.batches(seen)
         except ValueError as error:
             raise Refused(422, str(error)) from error
         size = (picture.shape[1], picture.shape[2])
-        return picture, await self._thread(self.network.finished, inferred, size)
+        found = await thread(self.network.finished, inferred, size)
+        return picture, found, *await thread(self._encoded, picture, found, answer)
 
     def _encoded(self, picture: Tensor, found: Found, answer: Answer) -> tuple[bytes, str]:
         """The body of an answer, and its media type."""
@@ -229,9 +272,10 @@ def application(service: Service) -> fastapi.FastAPI:
 
     @contextlib.asynccontextmanager
     async def working(app: fastapi.FastAPI) -> AsyncIterator[None]:
-        worker = asyncio.create_task(service.batches.work())
+        workers = [asyncio.create_task(work()) for work in (service.batches.work, service.watch)]
         yield
-        worker.cancel()
+        for worker in workers:
+            worker.cancel()
 
     # The pages of FastAPI's documentation load scripts from elsewhere.
     app = fastapi.FastAPI(

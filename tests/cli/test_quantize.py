@@ -50,7 +50,7 @@ def test_it_is_served_and_what_the_service_keeps_is_watched(folder, tmp_path, ca
         pytest.importorskip(package)
     from segedu.cli.serve import writer
     from segedu.serve.sample import Sample
-    from tests.serve.serving import predict, running, until
+    from tests.serve.serving import kept_by, predict, running, until
 
     out, kept = tmp_path / "int8.onnx", tmp_path / "today.jsonl"
     assert quantized(folder, out, "--reference", folder / "then") == 0
@@ -59,7 +59,7 @@ def test_it_is_served_and_what_the_service_keeps_is_watched(folder, tmp_path, ca
         for file in sorted(clouds(tmp_path / "now", 12, 1).iterdir()):
             status, _, body = predict(port, file.read_bytes(), answer="rle")
             assert status == 200 and json.loads(body)["height"] == 42
-            until(lambda: not service.sample._busy)
+        until(lambda: kept_by(service) == 12)
     command = ["monitor", str(out), str(kept), "--out", str(tmp_path / "drift.html")]
     assert main(command) == 0
     assert "12 pictures against 12: no drift" in capsys.readouterr().out

@@ -45,6 +45,11 @@ def predict(port, body, kind="image/png", answer="mask"):
     return ask(port, "POST", f"/predict?answer={answer}", body, Content_Type=kind)
 
 
+def kept_by(service, result="kept"):
+    """How many pictures of the sample ended so."""
+    return service.registry.get_sample_value("segedu_sampled_total", {"result": result}) or 0
+
+
 def answered(port, request):
     """The status of the answer to bytes, or 0 if the connection is closed without one."""
     with socket.create_connection(("127.0.0.1", port), timeout=30) as client:

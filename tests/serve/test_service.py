@@ -23,7 +23,7 @@ from segedu.ops import rle
 from tests.cli.test_predict import CLASSES, COLORS, checkpoint, picture
 from tests.compress.networks import break_weights
 from tests.serve import hostile
-from tests.serve.serving import answered, ask, predict, result, running, until
+from tests.serve.serving import answered, ask, kept_by, predict, result, running, until
 
 for package in ("onnx", "onnxruntime", "fastapi", "uvicorn", "prometheus_client"):
     pytest.importorskip(package)
@@ -236,7 +236,7 @@ def test_of_every_second_picture_the_numbers_are_kept_and_nothing_else(folder, t
     with running(network, sample=Sample(writer(network, file), 2)) as (port, service):
         for number in range(25):
             assert predict(port, hostile.image(seed=number))[0] == 200
-            until(lambda: not service.sample._busy)
+            until(lambda due=(number + 1) // 2: kept_by(service) == due)
         text = ask(port, "GET", "/metrics")[2].decode()
     names, now = monitor.read_numbers(file)
     pictures = [torch.from_numpy(as_array(hostile.image(seed=i)).copy()) for i in range(1, 25, 2)]
@@ -247,17 +247,27 @@ def test_of_every_second_picture_the_numbers_are_kept_and_nothing_else(folder, t
     assert 'segedu_sampled_total{result="kept"} 12.0' in text
 
 
-def test_pictures_that_come_too_fast_are_left_out():
-    seen = []
-    sample = Sample(seen.append, 2)
-    assert [sample.due() for _ in range(6)] == [False, True, False, False, False, False]
-    sample("a picture")
-    assert [sample.due() for _ in range(2)] == [False, True] and seen == ["a picture"]
-    broken = Sample({}.__getitem__, 1)
-    assert broken.due()
-    with pytest.raises(KeyError):
-        broken("a picture")
-    assert broken.due()  # the next one is tried again
+def test_bursts_wait_for_the_sample_and_what_is_left_out_is_counted_and_told(folder, capfd):
+    """Else busy hours would have fewer pictures in it than quiet ones, and nobody would know."""
+    gate, seen = threading.Event(), []
+
+    def slowly(picture):
+        gate.wait(20)
+        seen.append(int(picture[0, 0, 0]))
+
+    network = Deployed(folder / "network.onnx", 1)
+    with running(network, sample=Sample(slowly, 1)) as (port, service):
+        for number in range(8):
+            assert predict(port, hostile.image(seed=number))[0] == 200
+            if number == 0:  # it is being watched, the others wait
+                until(lambda: not service._to_watch.qsize())
+        gate.set()
+        until(lambda: kept_by(service) == 5)
+        assert kept_by(service, "skipped") == 3
+    wanted = [int(as_array(hostile.image(seed=number))[0, 0, 0]) for number in range(5)]
+    assert seen == wanted and len(set(wanted)) > 1
+    told = capfd.readouterr().err
+    assert told.count("\n") == 1 and "faster than their numbers are kept" in told
 
 
 def test_a_full_disk_is_told_and_pictures_are_answered(folder, capfd):
@@ -318,6 +328,37 @@ def test_beyond_the_queue_requests_are_refused_and_those_in_it_share_batches(fol
     assert f"segedu_batch_size_count {float(len(network.sizes))}" in text
 
 
+def test_large_pictures_are_refused_before_their_memory_is_taken(folder):
+    """Four of the largest, of smaller ones as many as the queue holds."""
+    network = Held(folder / "network.onnx")
+    large, small = hostile.image(size=(60, 80)), hostile.image(size=(6, 8))
+    with running(network, Limits(pixels=60 * 80, batch=1)) as (port, service):
+        threads, found = at_once(port, [large] * 4)
+        until(lambda: service.pixels == 4 * 60 * 80)
+        status, headers, body = predict(port, large)
+        assert (status, headers["retry-after"]) == (429, "1") and b"large pictures" in body
+        assert predict(port, small)[0] == 429  # nor a small one beside them
+        network.gate.set()
+        for thread in threads:
+            thread.join()
+        assert found == [200] * 4 and service.pixels == 0
+        network.gate.clear()
+        threads, found = at_once(port, [small] * 9)
+        until(lambda: service.pixels == 9 * 6 * 8)
+        network.gate.set()
+        for thread in threads:
+            thread.join()
+    assert found == [200] * 9
+
+
+def test_a_file_with_too_many_bytes_gets_its_answer(small):
+    """A client that reads no answer before it has sent all would see a connection reset."""
+    port, service = small
+    status, headers, body = predict(port, bytes(6 * service.limits.body))
+    assert status == 413 and b"allowed are 200000 bytes" in body
+    assert headers["connection"] == "close"
+
+
 def test_who_waits_too_long_is_told_so(folder):
     network = Held(folder / "network.onnx")
     with running(network, Limits(answer=0.3)) as (port, service):
@@ -338,10 +379,11 @@ def test_a_picture_that_is_still_read_keeps_its_place_after_the_answer(folder, m
     monkeypatch.setattr("segedu.serve.service.read_picture", slowly)
     with running(Deployed(folder / "network.onnx"), Limits(answer=0.3, queue=1)) as (port, service):
         assert predict(port, hostile.image())[0] == 503
-        assert service.open == 1
+        assert service.open == 1 and service.pixels == 24 * 32
         assert predict(port, hostile.image())[0] == 429
         gate.set()
         until(lambda: service.open == 0)
+        assert service.pixels == 0
 
 
 def test_batches_hold_one_shape_and_few_pixels_and_skip_who_left():
@@ -451,6 +493,7 @@ def test_mistakes(folder, tmp_path, capsys, monkeypatch):
     assert "not an ONNX file that can be run" in refused(capsys, tmp_path / "broken.onnx")
     assert "--port must be in" in refused(capsys, file, "--port", 70000)
     assert "queue must be positive, got 0" in refused(capsys, file, "--queue", 0)
+    assert "answer must be positive, got -1" in refused(capsys, file, "--timeout", -1)
     kept = tmp_path / "numbers.jsonl"
     text = refused(capsys, file, "--keep-numbers", kept, "--every", 0)
     assert "every must be positive, got 0" in text
@@ -509,6 +552,8 @@ def test_photographs_are_larger_where_the_network_scales_them(
     monkeypatch.setattr("segedu.serve.server.serve", lambda app, *_: taken.append(app))
     monkeypatch.setattr("segedu.serve.service.application", lambda service: service.limits)
     few = ["--max-pixels", "5000"] if pixels == 5000 else []
+    few += ["--timeout", "60", "--keep-numbers", str(tmp_path / "{host}.jsonl")]
     assert main(["serve", str(file), "--port", "0", "--threads", "1", *few]) == 0
-    assert taken[0].pixels == pixels
+    assert taken[0].pixels == pixels and taken[0].answer == 60
+    assert (tmp_path / f"{socket.gethostname()}.jsonl").is_file()
     assert (taken[0].pixels > 4032 * 3024) == (pixels == SCALED_PIXELS)

@@ -7,6 +7,7 @@ import argparse
 import os
 import shlex
 import sys
+import warnings
 from collections.abc import Sequence
 
 from segedu.cli import (
@@ -32,6 +33,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     arguments = sys.argv[1:] if arguments is None else list(arguments)
     options = parser().parse_args(arguments)
     options.command_line = shlex.join(["python", "-m", "segedu", *arguments])
+    usual, warnings.formatwarning = warnings.formatwarning, _one_line
     try:
         if int(os.environ.get("WORLD_SIZE", "1")) > 1 and options.run is not train.run:
             raise ValueError("train alone runs in several processes: start this without torchrun")
@@ -48,6 +50,13 @@ def main(arguments: Sequence[str] | None = None) -> int:
             raise
         print(f"segedu: error: {as_options(' '.join(str(error).split()))}", file=sys.stderr)
         return 2
+    finally:
+        warnings.formatwarning = usual
+
+
+def _one_line(message: Warning | str, *_: object) -> str:
+    """A warning for people: neither a class nor a line of the source."""
+    return f"segedu: warning: {as_options(' '.join(str(message).split()))}\n"
 
 
 def parser() -> argparse.ArgumentParser:

@@ -17,7 +17,7 @@ def add_options(parser: Parser) -> None:
     add_data(parser)
     parser.add_argument("--task", choices=TASKS, help="as it is to be read (default: as usual)")
     parser.add_argument("--split", nargs="+", help="which parts (default: all)")
-    parser.add_argument("--picture", default="samples.png", help="PNG of samples with their labels")
+    parser.add_argument("--picture", metavar="FILE", help="PNG of samples with their labels")
     parser.add_argument("--json", help="file for everything that was found")
     parser.add_argument("--strict", action="store_true", help="warnings end with exit status 1")
 
@@ -30,8 +30,8 @@ def run(options: argparse.Namespace) -> int:
     from segedu.clinic import examine
 
     layout = options.layout or "folders"
-    picture = user_path(options.picture)
-    if picture.suffix.lower() != ".png":
+    picture = user_path(options.picture) if options.picture else None
+    if picture and picture.suffix.lower() != ".png":
         raise ValueError(f"--picture {picture}: its name must end in .png")
     found = examine(
         layout,
@@ -46,7 +46,7 @@ def run(options: argparse.Namespace) -> int:
         shown = f"{sizes[0]} pixels" if len(sizes) == 1 else f"{len(sizes)} sizes"
         print(
             f"{split}: {count.usable} of {count.images} samples can be used, {shown}, "
-            f"void {count.void:.1%}"
+            f"no class (void) in {count.void:.1%} of the pixels"
         )
         # Label 0 of instance data is the background, of which there are no objects.
         classes = count.classes[1:] if found.task == "instance" else count.classes
@@ -60,7 +60,7 @@ def run(options: argparse.Namespace) -> int:
         print()
     for finding in found.findings:
         print(as_options(str(finding)))
-    if picture.is_file():
+    if picture and picture.is_file():
         print(f"picture: {picture}")
     if options.json:
         print(f"kept in {write_json(user_path(options.json), found.to_dict())}")

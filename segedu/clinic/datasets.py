@@ -7,6 +7,8 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
+from scipy import ndimage
 from torch import Tensor
 from torch.utils.data import Dataset
 
@@ -15,6 +17,7 @@ from segedu.clinic.rules import SHOWN, LabelSurvey, digest, repeated
 from segedu.data import find_splits, open_dataset
 from segedu.data.images import exif_orientation
 from segedu.data.layouts import ALL
+from segedu.data.pairs import IGNORE_INDEX
 from segedu.files import atomic_write
 from segedu.viz import sheet, show_labels, show_pixels, shown_classes
 
@@ -147,10 +150,16 @@ class _SplitReader:
         self.pixels = self.void = 0
         self.sizes: Counter[str] = Counter()
         self.labels = LabelSurvey()
+        self.foreground = self.has_void = False  # of masks with a class other than 0
+        self.bare: dict[str, bool] = {}  # file of 0 and void alone -> is there a void inside
 
     def name(self, index: int) -> str:
         paths = getattr(self.dataset, "image_paths", None)
         return paths[index].name if paths else f"number {index}"
+
+    def label_name(self, index: int) -> str:
+        paths = getattr(self.dataset, "label_paths", None)
+        return paths[index][0].name if paths else self.name(index)
 
     def read(self) -> SplitCount:
         for index in range(len(self.dataset)):
@@ -194,6 +203,10 @@ class _SplitReader:
             count.images += pixels > 0
         if found[255] == found.sum():
             self.notes["void"].append(self.name(index))
+        elif found[1:255].any():
+            self.foreground, self.has_void = True, self.has_void or bool(found[255])
+        elif found[255]:
+            self.bare[self.label_name(index)] = void_inside(sample["mask"].numpy() == 255)
 
     def count_instance(self, index: int, sample: dict[str, Any]) -> None:
         masks, labels = sample["masks"].numpy(), sample["labels"].tolist()
@@ -228,9 +241,10 @@ class _SplitReader:
             names = self.notes[kind]
             if names:
                 text = f"{self.split}: {len(names)} of {len(self.dataset)} {message}"
-                found.append(Finding(level, kind, text, tuple(names[:SHOWN])))
+                found.append(Finding(level, kind, text, tuple(dict.fromkeys(names))[:SHOWN]))
         for finding in self.labels.findings():
             found.append(replace(finding, message=f"{self.split}: {finding.message}"))
+        found += self._black_and_white()
         skipped = getattr(self.dataset, "skipped", ())
         if skipped:
             examples = tuple(f"{entry.path.name}: {entry.reason}" for entry in skipped[:SHOWN])
@@ -248,6 +262,38 @@ class _SplitReader:
             common = tuple(size for size, _ in self.sizes.most_common(SHOWN))
             found.append(Finding("note", "sizes", text, common))
         return found
+
+    def _black_and_white(self) -> list[Finding]:
+        """Masks of 0 and 255 alone among others that hold classes, where 255 is ignored.
+
+        Void that others have, too, is suspected only where it lies inside: that of data sets is the
+        frame of an image or the border of an object, and there is no object in these masks.
+        """
+        if not self.foreground or getattr(self.dataset, "label_of", {}).get(255) != IGNORE_INDEX:
+            return []
+        names = [name for name, inside in self.bare.items() if inside or not self.has_void]
+        if not names:
+            return []
+        return [
+            Finding(
+                "warning",
+                "black and white",
+                f"{self.split}: {len(names)} of {len(self.dataset)} masks hold 0 and 255 alone, "
+                "others hold classes; 255 is void (no class, not trained), so what is painted in "
+                "it would not be learnt",
+                tuple(names[:SHOWN]),
+                cure="write 1, or the number of the class, for 255; where all masks are of 0 and "
+                "255, masks='binary'",
+            )
+        ]
+
+
+def void_inside(void: NDArray[np.bool_]) -> bool:
+    """Whether an area of void (H,W), more than a line, touches no side of its mask."""
+    areas, _ = ndimage.label(void, np.ones((3, 3)))
+    outer = np.concatenate([areas[0], areas[-1], areas[:, 0], areas[:, -1]])
+    inner = void & ~np.isin(areas, outer)
+    return bool(ndimage.binary_erosion(inner, np.ones((3, 3))).any())
 
 
 _COUNT = {

@@ -2,6 +2,8 @@
 
 import json
 import shutil
+import subprocess
+import sys
 
 import numpy as np
 import pytest
@@ -30,7 +32,9 @@ def test_a_sound_data_set(tmp_path, capsys):
     own = write(tmp_path / "data", 6)
     assert main(command(own, "--json", str(tmp_path / "found.json"), "--strict")) == 0
     text = capsys.readouterr().out
-    assert "6 of 6 samples can be used, 32 x 24 pixels, void 0.0%" in text
+    assert (
+        "6 of 6 samples can be used, 32 x 24 pixels, no class (void) in 0.0% of the pixels" in text
+    )
     assert "18.23%  thing" in text and "verdict: ok" in text
     found = json.loads((tmp_path / "found.json").read_text())
     assert found["splits"]["all"]["classes"][1] == {
@@ -62,6 +66,28 @@ def test_warnings_count_when_asked_to(strict, status, tmp_path, capsys):
     with pytest.warns(UserWarning, match="1 left out"):
         assert main(command(own, *strict)) == status
     assert "verdict: warnings" in capsys.readouterr().out
+
+
+def test_one_black_and_white_mask_among_others_is_named_with_its_cure(tmp_path, capsys):
+    own = write(tmp_path / "data", 6)
+    file = own / "masks" / "3.png"
+    Image.fromarray(np.asarray(Image.open(file)) * 255).save(file)  # 18 % of it are 255
+    assert main(command(own)) == 0
+    out = capsys.readouterr().out
+    assert "verdict: warnings" in out and "3.png" in out and "255 is void (no class" in out
+    assert "--masks binary" in out
+
+
+def test_a_warning_of_a_library_is_one_line_and_a_picture_is_made_when_asked(tmp_path, monkeypatch):
+    own = write(tmp_path / "data", 3)
+    (own / "masks" / "1.png").unlink()
+    monkeypatch.chdir(tmp_path)
+    command = [sys.executable, "-m", "segedu", "check", "--data", str(own), "--classes", "ground"]
+    done = subprocess.run([*command, "thing"], check=True, capture_output=True, text=True)
+    told = done.stderr
+    assert told.startswith("segedu: warning: ") and told.count("\n") == 1, told
+    assert "1 left out (1.png: no mask)" in told
+    assert [path.name for path in tmp_path.iterdir()] == ["data"]
 
 
 def test_errors_end_with_1_and_name_the_file(tmp_path, capsys):

@@ -49,6 +49,58 @@ def test_sound_data(root, tmp_path):
         assert sheet.width > 400 and len(sheet.getcolors(10**6)) > 50
 
 
+def blob(value, *places):
+    """A mask of 20 x 24 pixels: 0, and a value in these rectangles (top, left, bottom, right)."""
+    mask = np.zeros((20, 24))
+    for top, left, bottom, right in places:
+        mask[top:bottom, left:right] = value
+    return mask
+
+
+BORDERED = blob(255, (4, 4, 14, 16)) + blob(1 - 255, (5, 5, 13, 15))  # as in VOC
+FRAMED = blob(1, (5, 5, 13, 15)) + blob(255, (18, 0, 20, 24))  # as in Cityscapes
+OBJECT = blob(255, (6, 7, 12, 14))
+
+
+@pytest.mark.parametrize(
+    ("others", "mask", "named"),
+    [
+        (blob(1, (2, 2, 9, 9)), OBJECT, True),
+        (blob(1, (2, 2, 9, 9)), blob(255, (0, 0, 5, 9)), True),  # it leaves the image
+        (blob(1, (2, 2, 9, 9)), blob(255, (6, 7, 7, 8)), True),  # of one pixel
+        (BORDERED, OBJECT, True),
+        (FRAMED, OBJECT, True),
+        (BORDERED, blob(255, (0, 0, 20, 2)), False),
+        (FRAMED, blob(255, (18, 0, 20, 24)), False),
+        (FRAMED, blob(255, (18, 0, 20, 24), (9, 3, 10, 20)), False),  # a line
+        (FRAMED, np.zeros((20, 24)), False),
+        (BORDERED, BORDERED, False),
+    ],
+)
+def test_one_black_and_white_mask_among_others_is_named(tmp_path, others, mask, named):
+    rng = np.random.default_rng(0)
+    for number in range(4):
+        save(tmp_path / "images" / f"{number}.png", rng.integers(0, 256, (20, 24, 3)))
+        save(tmp_path / "masks" / f"{number}.png", mask if number == 2 else others)
+    found = {f.kind: f for f in examine("folders", tmp_path, classes=["back", "car"]).findings}
+    assert ("black and white" in found) == named
+    if named:
+        finding = found["black and white"]
+        assert finding.examples == ("2.png",) and "1 of 4 masks hold 0 and 255" in finding.message
+        assert "masks='binary'" in finding.cure
+
+
+def test_all_masks_black_and_white_are_told_once(tmp_path):
+    for number in range(4):
+        save(tmp_path / "images" / f"{number}.png", np.full((20, 24, 3), 50 * number))
+        save(tmp_path / "masks" / f"{number}.png", OBJECT)
+    found = {f.kind: f for f in examine("folders", tmp_path, classes=["back", "car"]).findings}
+    assert len(found["unusable"].examples) == 1
+    assert "the 4 label files hold 0 and 255 alone" in found["unusable"].examples[0]
+    found = examine("folders", tmp_path, masks="binary", classes=["back", "car"]).findings
+    assert not any(f.kind in ("unusable", "black and white") for f in found)
+
+
 @pytest.mark.filterwarnings("ignore:.*left out")
 def test_every_fault_is_found(root):
     images, masks = root / "train/images", root / "train/masks"

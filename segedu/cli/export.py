@@ -70,6 +70,8 @@ def run(options: argparse.Namespace) -> None:
         raise ValueError(f"--out: {out} must end in .onnx")
     if min(options.size) < 64:
         raise ValueError(f"--size must be 64 at least, got {options.size}")
+    if options.checkpoint.lower().endswith(".onnx"):
+        raise ValueError(f"--checkpoint: {options.checkpoint} is exported already")
     model, state = load_model(options.checkpoint, "cpu", None, options.image_size)
     name = state["network"]["name"]
     kind = list_models()[name].task

@@ -75,7 +75,8 @@ def first_pictures(text: str, channels: int) -> Iterator[Tensor]:
     first = list(islice(pictures, MIN_PICTURES))
     if len(first) < MIN_PICTURES:
         raise ValueError(
-            f"--reference: {MIN_PICTURES} pictures are needed at least, got {len(first)}"
+            f"--reference: {MIN_PICTURES} pictures are needed at least, got {len(first)}: fewer "
+            "tell nothing of a drift; name more pictures, or leave out --reference"
         )
     return chain(first, pictures)
 

@@ -233,7 +233,7 @@ def load_model(
     """The network of a checkpoint of ``train`` or ``fit``, ready to predict, and the checkpoint.
 
     Args:
-        checkpoint: the file.
+        checkpoint: the file; a semantic network may be one of `segedu export`, too.
         device: where the network goes.
         settings: of ``--set``, instead of those of the training.
         image_size: of ``--image-size``, instead of that of the training.
@@ -254,6 +254,15 @@ def load_model(
         raise ValueError(f"--image-size must be positive, got {image_size}")
     if user_path(checkpoint).is_dir():
         raise FileNotFoundError(f"{checkpoint} is a folder: name a file in it, such as best.pt")
+    if checkpoint.lower().endswith(".onnx"):
+        from segedu.cli.deployed import load_deployed
+
+        if settings or image_size or device not in ("", "cpu"):
+            raise ValueError(
+                f"{checkpoint}: an exported network runs as its file says, on the CPU; --set, "
+                "--image-size and --device are for checkpoints"
+            )
+        return load_deployed(user_path(checkpoint))
     state = load_checkpoint(user_path(checkpoint))
     if settings and state.get("network"):
         state["network"] = {**state["network"], **settings}

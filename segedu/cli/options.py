@@ -138,7 +138,11 @@ def find_device(name: str) -> torch.device:
 
 def add_prediction(parser: Parser, *, required: bool) -> None:
     """The checkpoint, and how a network looks at images."""
-    parser.add_argument("--checkpoint", required=required, help="best.pt or last.pt of a training")
+    parser.add_argument(
+        "--checkpoint",
+        required=required,
+        help="best.pt or last.pt of a training, or the .onnx of a semantic network",
+    )
     parser.add_argument("--window", type=int, help="predict in windows of this side")
     parser.add_argument("--tta", action="store_true", help="average over the mirror image")
     parser.add_argument(

@@ -75,6 +75,7 @@ def test_the_container_has_no_more_than_it_needs():
     assert CONTAINER["read_only"] and CONTAINER["cap_drop"] == ["ALL"]
     assert all(volume.endswith(":ro") for volume in CONTAINER["volumes"])
     assert "no-new-privileges:true" in CONTAINER["security_opt"] and CONTAINER["mem_limit"]
+    assert CONTAINER["command"] == json.loads(step("CMD"))  # to which options are added
     assert step("USER").isdigit() and int(step("USER")) > 0
     build = CONTAINER["build"]
     context = (RECIPE / build["context"]).resolve()

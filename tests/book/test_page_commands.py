@@ -3,6 +3,7 @@
 import re
 import shlex
 import threading
+import urllib.error
 
 import numpy as np
 import pytest
@@ -39,8 +40,30 @@ def test_commands_exist_with_their_options(page):
 
 def test_the_way_to_a_service_names_its_steps_in_their_order():
     found = [arguments[0] for arguments in commands("book/to-a-service.md")]
-    steps = ["check", "train", "evaluate", "export", "quantize", "serve", "monitor"]
+    steps = ["check", "train", "evaluate", "export", "quantize", "evaluate", "serve", "monitor"]
     assert found == ["project", *steps]
+
+
+def test_the_client_of_the_page_gives_up_after_some_longer_and_longer_pauses(monkeypatch):
+    (code,) = blocks("book/to-a-service.md", "python")
+    names, pauses, asked = {}, [], []
+    exec(code, names)
+    monkeypatch.setattr(names["time"], "sleep", pauses.append)
+
+    def refuse(status, headers):
+        def answer(request, timeout):
+            asked.append(status)
+            raise urllib.error.HTTPError(request.full_url, status, "", headers, None)
+
+        asked.clear()
+        monkeypatch.setattr(names["urllib"].request, "urlopen", answer)
+        with pytest.raises(urllib.error.HTTPError):
+            names["mask_of"](b"a picture")
+        return len(asked)
+
+    assert refuse(503, {"Retry-After": "1"}) == 5 and pauses == [1, 2, 4, 8]
+    assert refuse(503, {"Retry-After": None}) == 1  # of a proxy, or a stop
+    assert refuse(413, {"Retry-After": None}) == 1 and len(pauses) == 4
 
 
 def test_the_client_of_the_page_gets_its_mask_and_waits_for_a_full_service(tmp_path):

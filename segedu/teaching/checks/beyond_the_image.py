@@ -9,17 +9,18 @@ from segedu.teaching.checking import drawn, exercise, expect, expect_function, e
 NAMES = ("sum", "maximum", "first", "sorted", "flatten")
 
 
-@exercise(1, wrong=[0.05, 380, 1.0, 38 / 39])
-def a_strip(answer):
-    """IoU of a square of 20 pixels a side without one column."""
+@exercise(1, wrong=[0.75, 0.9, 0.875, 24 / 25, 1.0])
+def a_speck(answer):
+    """F of a perfect square of 3 pixels a side and a single pixel far away."""
     near = {
-        38 / 39: "that is Dice; J divides by the pixels in either ｜ "
-        "那是 Dice；J 的分母是至少属于其中一个的像素数",
-        380: "those are the shared pixels; divide by those in either ｜ "
-        "那是共有的像素数；还要除以至少属于其中一个的像素数",
-        0.05: "that is the share that is lost ｜ 那是损失的比例",
+        24 / 25: "the contour of a single pixel has more than one pixel: three neighbours differ "
+        "from it, too ｜ 单个像素的轮廓不止一个像素：还有三个邻居与它不同",
+        0.9: "that is J; F compares contours ｜ 那是 J；F 比较的是轮廓",
+        0.875: "that is the mean of precision and recall; F is twice their product divided by "
+        "their sum ｜ 那是精确率与召回率的平均；F 是两者乘积的两倍除以两者之和",
+        0.75: "that is the precision; F needs the recall, too ｜ 那是精确率；F 还需要召回率",
     }
-    expect_number(answer, 0.95, tolerance=1e-6, near=near)
+    expect_number(answer, 6 / 7, tolerance=2e-3, near=near)
 
 
 def _carry(before: Tensor, labels: Tensor, after: Tensor, radius: int) -> Tensor:

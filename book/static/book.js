@@ -64,6 +64,7 @@ const OFF = "canvas[tabindex], .segedu-live-tools, .segedu-live-masks, .segedu-l
 function preview(figure) {
   const stills = figure.querySelectorAll(".segedu-live-still img");
   figure.querySelectorAll("canvas").forEach(async (canvas, i) => {
+    stills[i].loading = "eager"; // itself it is never in view
     await stills[i].decode();
     if (figure.segeduLive) return;
     canvas.getContext("2d").drawImage(stills[i], 0, 0, canvas.width, canvas.height);

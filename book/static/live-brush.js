@@ -2,10 +2,15 @@
 
 import * as live from "./live.js";
 
-const { firstChannel, isArrow, isEdge, pixelsOf, rgbOf, rounded, signed, within } = live;
+const { firstChannel, grouped, isArrow, isEdge, pixelsOf, rgbOf, rounded, signed, within } = live;
 const IGNORE = 255;
 const ALPHA = 0.5; // of the classes' colours, as segedu.viz.overlay has it
 const ERROR_ALPHA = 0.7; // as segedu.viz.binary_errors has it
+const KEYS = {
+  paint: ["Keys: arrows move the brush, space or Enter paints", "按键：方向键移动画笔，空格或回车涂抹"],
+  move: ["Keys: arrows move the object", "按键：方向键移动物体"],
+};
+const AWAY = ["The object is outside: make the picture smaller.", "物体在画面之外：请缩小图片。"];
 
 // The parts of a picture as the figure needs them.
 function prepared({ width, height, rgb, parts }) {
@@ -170,6 +175,10 @@ class Figure extends live.Figure {
     }
     this.start = { ...this.values };
     this.marks = true;
+    const away = Object.assign(document.createElement("span"), { hidden: true });
+    away.dataset.help = "away";
+    away.append(...live.bilingual(AWAY));
+    this.find(".segedu-live-help").append(away);
     this.choose(0);
     this.take(0);
     this.listen();
@@ -184,7 +193,7 @@ class Figure extends live.Figure {
     this.paint = new Float32Array(3 * width * height);
     this.painted = new Uint8Array(width * height);
     this.noise = normals(3 * width * height);
-    for (const answer of this.answers) Object.assign(answer, { before: null, first: {} });
+    for (const answer of this.answers) answer.before = null;
     this.offer();
   }
 
@@ -210,6 +219,7 @@ class Figure extends live.Figure {
     this.cursor = null;
     this.canvas.classList.toggle("moves", this.moves);
     this.say(this.moves ? "move" : "paint");
+    this.tellKeys(KEYS[this.moves ? "move" : "paint"]);
   }
 
   // Where the object that can be moved is seen.
@@ -225,6 +235,7 @@ class Figure extends live.Figure {
   outline({ data }) {
     const { width, height } = this.picture;
     const { object } = this;
+    this.say(object.includes(1) ? "move" : "away");
     object.forEach((inside, i) => {
       if (isEdge(object, i, width, height)) data.fill(inside ? 255 : 0, 4 * i, 4 * i + 3);
     });
@@ -241,12 +252,31 @@ class Figure extends live.Figure {
     for (let i = 0; i < this.painted.length; i++) {
       if (this.painted[i]) rgb.set(this.paint.subarray(3 * i, 3 * i + 3), 3 * i);
     }
-    if (hounsfield) rgb = windowed(rgb, hounsfield, window.level, window.width);
+    if (hounsfield) {
+      rgb = windowed(rgb, hounsfield, window.level, window.width);
+      this.showPaint(window);
+    }
     rgb = blurred(coloured(rgb, brightness, hue), width, height, blur);
     this.seen = Uint8ClampedArray.from(rgb, (value, i) => value + noise * this.noise[i]);
     this.from.forEach((place, i) => place < 0 && this.seen.set(outside, 3 * i));
     this.base = base.rgb;
     this.truth = base.truth;
+  }
+
+  // The brushes of a CT have the look of their paint in the window.
+  showPaint({ level, width }) {
+    if (this.shownIn === `${level} ${width}`) return;
+    this.shownIn = `${level} ${width}`;
+    const canvas = document.createElement("canvas");
+    this.root.querySelectorAll('[data-control="brush"]').forEach((radio, i) => {
+      const pattern = this.patterns[i];
+      if (!pattern.rgba) return; // a tool
+      live.resize(canvas, pattern.width, pattern.height);
+      const rgb = windowed(rgbOf(pattern), this.about.hounsfield, level, width);
+      const plain = new Uint8Array(rgb.length / 3);
+      canvas.getContext("2d").putImageData(live.overlaid(rgb, plain, [], 0, pattern), 0, 0);
+      radio.nextElementSibling.src = canvas.toDataURL();
+    });
   }
 
   // What a brush puts down, everywhere.
@@ -339,42 +369,55 @@ class Figure extends live.Figure {
     answer.before ??= answer.labels;
   }
 
-  // The truth of a pixel, as labels are; 255 does not count.
-  wanted(i) {
+  // The truth of a pixel, now or another one, as labels are; 255 does not count.
+  wanted(i, label = this.truth[i]) {
     const { target, countPaint } = this.about;
-    const label = this.truth[i];
-    if (label === IGNORE || (this.painted[i] && !countPaint)) return IGNORE;
+    const none = label === IGNORE || this.truth[i] === IGNORE;
+    if (none || (this.painted[i] && !countPaint)) return IGNORE;
     return target === null ? label : Number(label === target);
   }
 
-  // The numbers, and where an answer is no longer that for the untouched picture.
+  // Where an answer is no longer that for the untouched picture, and the numbers of both, over the
+  // same pixels: what paint hides from one counts for neither.
   count(answer) {
+    const { before, labels } = answer;
+    const old = Uint8Array.from(this.from, (place) => before[place]);
+    const truth = Uint8Array.from(this.from, (place) => this.picture.truth[place]);
+    answer.changed = labels.map((label, i) => this.wanted(i) !== IGNORE && label !== old[i]);
+    this.show(
+      answer.panel,
+      this.numbers(old, (i) => this.wanted(i, truth[i])),
+      this.numbers(labels, (i) => this.wanted(i)),
+      answer.changed.reduce((sum, one) => sum + one),
+    );
+  }
+
+  // Of labels and a truth, over the pixels that have one.
+  numbers(labels, wantedAt) {
     const classes = this.about.target === null ? this.about.colors.length : 2;
     const [both, found, truth] = [0, 1, 2].map(() => new Float64Array(classes));
-    answer.changed = answer.labels.map((label, i) => {
-      const wanted = this.wanted(i);
-      if (wanted === IGNORE) return 0;
+    labels.forEach((label, i) => {
+      const wanted = wantedAt(i);
+      if (wanted === IGNORE) return;
       found[label]++;
       truth[wanted]++;
       if (label === wanted) both[label]++;
-      return label !== answer.before[this.from[i]];
     });
     const ious = Array.from(both, (hits, k) => hits / (found[k] + truth[k] - hits)).filter((x) => !isNaN(x));
-    this.show(answer, {
+    return {
       iou: ious.reduce((sum, iou) => sum + iou, 0) / ious.length,
       precision: both[1] / found[1],
       recall: both[1] / truth[1],
       "class-iou": both[1] / (found[1] + truth[1] - both[1]),
-      changed: answer.changed.reduce((sum, one) => sum + one),
-    });
+    };
   }
 
-  show(answer, values) {
-    for (const place of answer.panel.querySelectorAll("[data-shows]")) {
+  show(panel, before, now, changed) {
+    for (const place of panel.querySelectorAll("[data-shows]")) {
       const key = place.dataset.shows;
-      const text = key === "changed" ? `${values[key]}` : rounded(values[key]);
-      const first = (answer.first[key] ??= text); // of the untouched picture
-      place.textContent = key === "changed" || text === first ? text : `${first} → ${text}`;
+      const [first, text] = [before, now].map((numbers) => rounded(numbers[key]));
+      const both = text === first ? text : `${first} → ${text}`;
+      place.textContent = key === "changed" ? grouped(changed) : both;
     }
   }
 
@@ -459,15 +502,21 @@ class Figure extends live.Figure {
       last = next;
     });
     for (const end of ["pointerup", "pointercancel"]) {
-      this.canvas.addEventListener(end, ({ pointerType }) => {
+      this.canvas.addEventListener(end, (event) => {
         last = null;
-        if (pointerType !== "mouse") this.point(null);
+        if (event.pointerType !== "mouse" || !this.holds(this.place(event))) this.point(null);
       });
     }
     this.canvas.addEventListener("keydown", (event) => this.press(event));
     for (const end of ["blur", "pointerleave"]) this.canvas.addEventListener(end, () => this.point(null));
     this.root.addEventListener("input", (event) => this.change(event.target));
     this.find('[data-control="reset"]').addEventListener("click", () => this.reset());
+  }
+
+  // Whether a place is in the picture; while a button is held, a mouse may be elsewhere.
+  holds({ x, y }) {
+    const { width, height } = this.picture;
+    return x >= 0 && x < width && y >= 0 && y < height;
   }
 
   // Where the brush is, if it is to be seen.
@@ -477,13 +526,15 @@ class Figure extends live.Figure {
   }
 
   press(event) {
-    if (event.key !== " " && !isArrow(event.key)) return;
+    const paints = [" ", "Enter"].includes(event.key);
+    if (!paints && !isArrow(event.key)) return;
     event.preventDefault();
     this.source = null;
     const [dx, dy] = this.moveCursor(event.key);
-    if (event.key === " ") this.act(this.cursor, this.cursor);
-    else if (this.moves) this.act({ x: 0, y: 0 }, { x: dx, y: dy });
-    else this.drawPicture();
+    if (!paints && !this.moves) return this.drawPicture();
+    this.keys.hidden = true; // the reader has found out
+    if (paints) this.act(this.cursor, this.cursor);
+    else this.act({ x: 0, y: 0 }, { x: dx, y: dy });
   }
 
   change(control) {

@@ -5,6 +5,7 @@ import * as live from "./live.js";
 const { firstChannel, isArrow, rounded } = live;
 const ALPHA = 0.5; // of the mask, as segedu.viz.overlay_instances has it
 const RGB = [[0, 0, 0], [1, 1, 1]]; // the network itself takes off mean and deviation
+const KEYS = ["Keys: arrows move the cross, Enter clicks", "按键：方向键移动十字，回车点击"];
 const TRIES = 3; // clicks, after which the true outline is shown
 
 class Figure extends live.Figure {
@@ -13,6 +14,7 @@ class Figure extends live.Figure {
     Object.assign(this, { encoder, decoder });
     this.masks = [...root.querySelectorAll('[data-control="mask"]')];
     this.choose(0);
+    this.tellKeys(KEYS);
     this.listen();
   }
 
@@ -256,8 +258,9 @@ class Figure extends live.Figure {
     event.preventDefault();
     if (key === "Backspace") return this.undo();
     this.moveCursor(key);
-    if (sign !== undefined) this.click(this.cursor, sign);
-    else this.drawPicture();
+    if (sign === undefined) return this.drawPicture();
+    this.keys.hidden = true; // the reader has found out
+    this.click(this.cursor, sign);
   }
 
   change({ dataset, value }) {

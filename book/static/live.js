@@ -157,12 +157,20 @@ function reveal(element) {
 
 export const within = (value, [low, high]) => Math.min(high, Math.max(low, value));
 export const signed = (value) => value.replace("-", "−"); // a minus, no hyphen
+export const grouped = (value) => value.toLocaleString("en"); // 16,667
 
 // Two digits of a share; what is less than all never reads 1.00.
 export function rounded(value) {
   if (isNaN(value)) return "–";
   const text = value.toFixed(2);
   return value < 1 && text === "1.00" ? `${Math.floor(1000 * value) / 1000}` : text;
+}
+
+// [English, Chinese] as segedu.viz.grids.bilingual has it.
+export function bilingual([english, chinese]) {
+  const half = (className, lang, textContent) =>
+    Object.assign(document.createElement("span"), { className, lang, textContent });
+  return [half("lang-en", "en", english), " ", half("lang-zh", "zh-CN", chinese)];
 }
 
 // A canvas forgets what it shows when its sides are set.
@@ -214,6 +222,16 @@ export class Figure {
     this.find(".segedu-live-hint").hidden = true;
   }
 
+  // What the keys do, [English, Chinese], which is seen while the keyboard has the picture.
+  tellKeys(words) {
+    if (!this.keys) {
+      this.keys = Object.assign(document.createElement("span"), { className: "segedu-live-keys" });
+      this.canvas.after(this.keys);
+    }
+    this.keys.replaceChildren(...bilingual(words));
+    this.keys.hidden = false;
+  }
+
   // Of several texts the one with this key.
   say(key) {
     for (const text of this.root.querySelectorAll("[data-help]")) text.hidden = text.dataset.help !== key;
@@ -259,10 +277,14 @@ async function build(root, whenLoaded) {
   return kind.build(root, pictures, (name) => networkOf(files, name, whenLoaded));
 }
 
+// Whether the reader has gone nowhere else since the button was pressed, which is off meanwhile.
+const unfocused = (button) => [null, document.body, button].includes(document.activeElement);
+
 // Loads what the figure needs and shows it in place of the still picture; `says` tells the reader.
 export async function start(root, says) {
   const button = root.querySelector('[data-control="start"]');
   const bar = root.querySelector("progress");
+  const byKeyboard = button.matches(":focus-visible"); // it then works on with the picture
   if (!globalThis.WebAssembly?.validate(SIMD)) return says("unable");
   button.disabled = true;
   bar.hidden = false;
@@ -280,8 +302,10 @@ export async function start(root, says) {
     for (const part of root.querySelectorAll("[inert]")) part.inert = false;
     says("waiting"); // seen no more, it keeps its room
     reveal(figure.canvas);
+    if (byKeyboard && unfocused(button)) figure.canvas.focus({ preventScroll: true });
   } catch (error) {
     button.disabled = false;
+    if (byKeyboard && unfocused(button)) button.focus({ preventScroll: true });
     bar.hidden = true;
     console.warn(error);
     says(error.kind ?? DAMAGED);

@@ -8,6 +8,7 @@ import re
 import shutil
 from collections.abc import Iterator
 from pathlib import Path
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -18,6 +19,7 @@ from browser import serve
 from editions import ROOT
 from PIL import Image
 from playwright.sync_api import Browser, Locator, Page
+from self_contained import lazy_figures
 
 from benchmarks.live import by_turns
 from benchmarks.weights import NETWORKS
@@ -156,6 +158,12 @@ def shows_its_still(page: Page) -> bool:
     return page.locator(".segedu-live-stage[hidden] canvas").first.is_visible()
 
 
+def colours_of(place: Locator) -> np.ndarray:
+    """Pixels in the middle of what is seen, (H, W, 3)."""
+    shot = np.asarray(Image.open(io.BytesIO(place.screenshot())).convert("RGB"), int)
+    return shot[4:-4, 4:-4]
+
+
 def settle(page: Page) -> None:
     page.wait_for_function("() => !document.querySelector('.segedu-live').segeduLive.busy")
 
@@ -237,7 +245,13 @@ def drag(page: Page, start: tuple[float, float], end: tuple[float, float]) -> No
 def number(page: Page, name: str) -> float:
     settle(page)
     shown = page.locator(f'[data-shows="{name}"]').first.inner_text()
-    return float(shown.split(" → ")[-1])
+    return float(shown.split(" → ")[-1].replace(",", ""))
+
+
+def number_before(page: Page, name: str) -> float:
+    """Of the untouched picture."""
+    settle(page)
+    return float(page.locator(f'[data-shows="{name}"]').first.inner_text().split(" → ")[0])
 
 
 pytestmark = pytest.mark.browser
@@ -281,8 +295,6 @@ def test_what_is_painted_is_seen_and_changes_the_answer(live, network, scene):
     assert painted.sum() > 500
     assert (image[painted] == (200, 30, 30)).all()
     agree(live, network)
-    before, after = live.inner_text('[data-shows="iou"]').split(" → ")
-    assert float(after) < float(before)
     after = logits(network, image).argmax(0).numpy()
     before = logits(network, scene.image).argmax(0).numpy()
     assert number(live, "changed") == pytest.approx(((before != after) & ~painted).sum(), abs=2)
@@ -368,6 +380,20 @@ def test_an_object_is_moved_and_outlined_in_a_picture_of_another_size(live, scen
     assert (truth[array(live, "object") > 0] == 9).all()
 
 
+def test_where_the_object_is_out_of_view_the_help_says_so(live):
+    said = live.locator("[data-help]:visible")
+    live.locator("label", has_text="move the person").click()
+    drag(live, (0.98, 0.5), (0.02, 0.5))  # to the border
+    assert "white outline" in said.inner_text()
+    live.locator('input[data-control="scale"]').fill("2")
+    settle(live)
+    assert not array(live, "object").any()
+    assert "make the picture smaller" in said.inner_text() and "缩小图片" in said.inner_text()
+    live.locator('input[data-control="scale"]').fill("1")
+    settle(live)
+    assert "white outline" in said.inner_text()
+
+
 @pytest.mark.parametrize(
     ("name", "value"),
     [("brightness", 0.4), ("hue", 60), ("blur", 2), ("scale", 1.5), ("scale", 0.6)],
@@ -446,6 +472,7 @@ def test_painted_pixels_count_where_the_figure_says_so(page, address, scene, nam
     press(page)
     truth = scene.semantic == 8
     before = number(page, "recall")
+    [(old, _), *_] = drawn(page, truth.shape)
     columns = np.arange(truth.shape[1])
     half = truth & (columns < np.median(np.nonzero(truth)[1]))
     paint_over(page, half)
@@ -454,6 +481,10 @@ def test_painted_pixels_count_where_the_figure_says_so(page, address, scene, nam
     counts = np.ones_like(truth) if name == "counted" else ~painted
     hits = (labels == 1) & truth & counts
     assert number(page, "recall") == pytest.approx(hits.sum() / (truth & counts).sum(), abs=0.0051)
+    old_hits = (old == 1) & truth & counts  # the numbers before the arrow are of the same pixels
+    assert number_before(page, "recall") == pytest.approx(
+        old_hits.sum() / (truth & counts).sum(), abs=0.0051
+    )
     said = page.locator("[data-help]:visible").inner_text()
     if name == "counted":
         assert "Painted pixels count" in said
@@ -463,6 +494,31 @@ def test_painted_pixels_count_where_the_figure_says_so(page, address, scene, nam
         assert "do not count" in said
         picture, wanted = picture[painted], seen(page)[painted]  # no miss has its colour there
     assert np.abs(picture - wanted).max() <= 1
+
+
+def test_a_hidden_mistake_is_no_better_answer(page, address, scene):
+    page.goto(f"{address}two-light.html")
+    press(page)
+    truth = scene.semantic == 8
+    [(old, _), *_] = drawn(page, truth.shape)
+    untouched = number(page, "recall")
+    paint_over(page, truth & (old == 0))
+    painted = array(page, "painted").astype(bool)
+    (labels, _), *_ = drawn(page, truth.shape)
+    for name, found in (("before", old == 1), ("now", labels == 1)):
+        hits, wanted = (found & truth & ~painted).sum(), (truth & ~painted).sum()
+        union = ((found | truth) & ~painted).sum()
+        shown = number_before if name == "before" else number
+        assert shown(page, "recall") == pytest.approx(hits / wanted, abs=0.0051)
+        assert shown(page, "class-iou") == pytest.approx(hits / union, abs=0.0051)
+    assert number_before(page, "recall") > untouched  # its misses are hidden, too
+
+
+def test_numbers_of_a_moved_object_are_compared_with_its_old_truth(live, network, scene):
+    untouched = number(live, "iou")
+    live.locator("label", has_text="move the person").click()
+    drag(live, (0.5, 0.5), (0.25, 0.5))
+    assert number_before(live, "iou") == untouched
 
 
 def test_what_is_loaded_is_shown_until_it_is_there(page, address):
@@ -514,6 +570,61 @@ def test_before_it_runs_it_looks_as_it_will(browser, address, name, width):
     context.close()
 
 
+FAR = "<p style='height: 6000px'>x</p>"
+
+
+@pytest.fixture(scope="module")
+def far(folder) -> Path:
+    """A figure far down a page, as the build writes it: its pictures are files that wait."""
+    images = folder / "_images"
+    images.mkdir(exist_ok=True)
+    for theme in ("light", "dark"):
+        page = (folder / f"one-{theme}.html").read_text(encoding="utf-8")
+        context = {"body": page, "pathto": lambda name, _: name}
+        app = SimpleNamespace(srcdir=folder, outdir=folder, env=SimpleNamespace(images={}))
+        lazy_figures(app, "page", "page.html", context, None)
+        body = (
+            context["body"]
+            .replace("<h1>x</h1>", f"<h1>x</h1>{FAR}")
+            .replace("</main>", f"{FAR}</main>")
+        )
+        assert body.count('loading="lazy"') > 4 and "data:image" not in body
+        (folder / f"far-{theme}.html").write_text(body, encoding="utf-8")
+    return folder
+
+
+def colours(page: Page, selector: str) -> list[int]:
+    """How many there are in what is seen of each."""
+    shots = [place.screenshot() for place in page.locator(selector).all() if place.is_visible()]
+    return [
+        len(np.unique(np.asarray(Image.open(io.BytesIO(s)).convert("RGB")).reshape(-1, 3), axis=0))
+        for s in shots
+    ]
+
+
+@pytest.mark.parametrize("scripts", [True, False])
+@pytest.mark.parametrize("width", [390, 1280])
+@pytest.mark.parametrize("theme", ["light", "dark"])
+@pytest.mark.parametrize("disk", [False, True])
+def test_far_down_a_page_the_stills_stand_there(browser, far, address, theme, width, scripts, disk):
+    context = browser.new_context(
+        viewport={"width": width, "height": 844}, java_script_enabled=scripts
+    )
+    page = context.new_page()
+    start = f"{far.as_uri()}/" if disk else address
+    page.goto(f"{start}far-{theme}.html", wait_until="load")
+    for _ in range(14):
+        page.mouse.wheel(0, 400)
+        page.wait_for_timeout(20)
+    shown = ".segedu-live-panels canvas" if scripts else ".segedu-live-still img"
+    page.locator(shown).first.scroll_into_view_if_needed()
+    for _ in range(2):  # and they still stand there after a while
+        page.wait_for_timeout(400)
+        found = colours(page, shown)
+        assert len(found) == 2 and min(found) > 20
+    context.close()
+
+
 def test_what_to_do_first_is_said_until_it_is_done(page, address):
     page.goto(f"{address}one-light.html")
     hint = page.locator(".segedu-live-hint")
@@ -523,6 +634,10 @@ def test_what_to_do_first_is_said_until_it_is_done(page, address):
     assert "mouse or finger" in hint.inner_text() and "鼠标或手指" in hint.inner_text()
     page.locator("label", has_text="noise").first.click()  # a brush: still to be used
     assert hint.is_visible()
+    box, picture = hint.bounding_box(), page.locator('[data-panel="picture"]').bounding_box()
+    under = picture["y"] + picture["height"]
+    assert box["y"] > under - picture["height"] / 8  # at the border, it hides nothing above
+    assert box["y"] + box["height"] <= under
     drag(page, (0.4, 0.5), (0.5, 0.5))
     assert hint.is_hidden()
 
@@ -593,7 +708,7 @@ def test_long_numbers_move_nothing(browser, address, name, width):
     before = page.evaluate(ROOM)
     fits = page.evaluate(
         """() => [...document.querySelectorAll("[data-shows]")].map((place) => {
-            place.textContent = place.dataset.shows === "changed" ? "65536" : "0.997 → 0.998";
+            place.textContent = place.dataset.shows === "changed" ? "65,536" : "0.997 → 0.998";
             const text = document.createRange();
             text.selectNodeContents(place);
             return text.getBoundingClientRect().width <= place.getBoundingClientRect().width;
@@ -633,6 +748,20 @@ def test_a_mouse_shows_what_the_brush_will_cover(live):
     assert pixels() != before
     live.mouse.move(0, 0)
     assert pixels() == before
+    live.locator("label", has_text="take paint away").click()
+    drag(live, (0.5, 0.5), (0.5, 1.05))  # a stroke that ends outside, but not far
+    assert pixels() == before
+
+
+def test_a_brush_for_a_ct_looks_like_its_paint(page, address):
+    page.goto(f"{address}ct-light.html")
+    press(page)
+    for level in (-600, -200):
+        page.locator('input[data-control="level"]').fill(str(level))
+        drag(page, (0.5, 0.5), (0.5, 0.5))
+        (paint,) = np.unique(seen(page)[array(page, "painted") > 0])
+        shown = colours_of(page.locator("[role=radiogroup] img"))
+        assert np.abs(shown - int(paint)).max() <= 1
 
 
 def test_a_ct_is_seen_through_the_window_of_the_sliders(page, address, network):
@@ -669,10 +798,15 @@ def test_it_works_without_a_mouse(page, address, network, scene):
         page.keyboard.press("Tab")
     page.keyboard.press("Enter")
     page.wait_for_selector(".segedu-live-stage:not([hidden])", timeout=60_000)
-    while page.evaluate("document.activeElement.dataset.panel") != "picture":
-        page.keyboard.press("Shift+Tab")
-    for key in ("ArrowLeft", "ArrowDown", " ", "ArrowLeft", " "):
+    page.wait_for_function("document.activeElement.dataset.panel === 'picture'")
+    keys = page.locator(".segedu-live-keys")
+    assert "space or Enter paints" in keys.inner_text() and "回车" in keys.inner_text()
+    assert keys.is_visible() and page.locator(".segedu-live-hint").is_hidden()
+    for key in ("ArrowLeft", "ArrowDown", " ", "ArrowLeft", "Enter"):
+        before = array(page, "painted").sum()
         page.keyboard.press(key)
+        assert (array(page, "painted").sum() > before) == (key in " Enter")
+    assert keys.is_hidden()
     painted = (seen(page) != scene.image).any(-1)
     assert 200 < painted.sum() < 900
     agree(page, network)

@@ -338,9 +338,14 @@ def test_clicks_that_come_faster_than_answers_all_count(live, network, scene):
 
 def test_it_works_without_a_mouse(live, network, scene):
     live.locator('[data-panel="picture"]').focus()
-    for key in ("ArrowLeft", "ArrowDown", "Enter", "ArrowUp", "ArrowUp", "-"):
+    keys = live.locator(".segedu-live-keys")
+    live.keyboard.press("ArrowLeft")
+    assert keys.is_visible()
+    assert "Enter clicks" in keys.inner_text() and "回车点击" in keys.inner_text()
+    for key in ("ArrowDown", "Enter", "ArrowUp", "ArrowUp", "-"):
         live.keyboard.press(key)
     settle(live)
+    assert keys.is_hidden()
     clicking = Clicking(network, scene.image)
     clicking.click(60, 52)
     clicking.click(60, 44, label=0)

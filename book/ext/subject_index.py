@@ -32,7 +32,8 @@ from yaml_file import LOADER
 from segedu.languages import LANGUAGES, Language, plain
 
 MOST = 3  # places of an entry
-EXPLAINED, HEADED = 8, 6  # what a term in bold letters or in a heading weighs, beside one in a text
+TITLED, EXPLAINED, HEADED = 1000, 8, 6  # what a term in a chapter's title, in bold letters or in
+# another heading weighs, beside one in a text: a title outweighs all that a chapter can say
 BOLD = re.compile(r"\*\*(.+?)\*\*")
 HEADING = re.compile(r"#{1,3} (.+)")
 ASIDE = ("Objectives", "Further reading", "Exercises")  # they name much and explain little
@@ -99,7 +100,8 @@ def weights(book: Sequence[Section], entries: Sequence[Entry], *, code: bool) ->
         found: Counter[str] = Counter()
         heading, bold = plain(section.heading, "en"), " · ".join(BOLD.findall(section.prose))
         text = section.prose + (section.code if code else "")
-        for part, weight in ((bold, EXPLAINED), (heading, HEADED), (text, 1)):
+        headed = TITLED if section.heading == section.chapter else HEADED
+        for part, weight in ((bold, EXPLAINED), (heading, headed), (text, 1)):
             for _, entry in finder.finditer(part.replace("’", "'")):
                 if part is not text or not entry.get("everyday"):
                     found[entry["en"]] += weight
@@ -108,9 +110,15 @@ def weights(book: Sequence[Section], entries: Sequence[Entry], *, code: bool) ->
 
 
 def places(book: Sequence[Section], score: Sequence[int]) -> list[Section]:
-    """The sections with the highest scores: at most one of a chapter, in the book's order."""
+    """The sections with the highest scores: at most one of a chapter, in the book's order.
+
+    Where two chapters are level, the one whose sections sum to more comes first.
+    """
+    total: Counter[str] = Counter()  # of each chapter
+    for section, points in zip(book, score, strict=True):
+        total[section.page] += points
     best: dict[str, int] = {}  # of each chapter
-    for number in sorted(range(len(book)), key=lambda number: -score[number]):
+    for number in sorted(range(len(book)), key=lambda i: (-score[i], -total[book[i].page])):
         if score[number]:
             best.setdefault(book[number].page, number)
     return [book[number] for number in sorted([*best.values()][:MOST])]

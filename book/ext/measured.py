@@ -109,8 +109,7 @@ HEAD = (
     "network ｜ 网络",
     "weights, M ｜ 参数，M",
     "MACs, M ｜ MAC，M",
-    "ms, one thread ｜ 毫秒，单线程",
-    "ms, two ｜ 毫秒，双线程",
+    "ms; two threads ｜ 毫秒；双线程",
     "peak, MB ｜ 峰值，MB",
 )
 SCORE = {
@@ -118,7 +117,6 @@ SCORE = {
     "instance": "AP, % ｜ AP，%",
     "panoptic": "PQ, % ｜ PQ，%",
 }
-RANGE = "lowest, highest ｜ 最低、最高"
 
 
 class Compared(SphinxDirective):
@@ -127,32 +125,27 @@ class Compared(SphinxDirective):
     required_arguments = 1
 
     def run(self) -> list[nodes.Node]:
-        """Builds the table; with the range of the scores where there were several trainings."""
+        """Builds the table; a score is the mean of its trainings."""
         task = self.arguments[0]
         self.env.note_dependency(str(comparison.FILE))
         try:
             found = comparison.networks(task)
         except ValueError as error:
             raise self.error(f"compared: {error}") from error
-        head = [*HEAD, SCORE[task], RANGE]
-        rows = [[network.title, *numbers(network)] for network in found]
-        full = [place for place in range(len(head)) if any(cells[place] for cells in rows)]
-        lines = [row(cells[place] for place in full) for cells in (head, *rows)]
-        lines.insert(1, "|---" + "|--:" * (len(full) - 1) + "|")
+        lines = [row([*HEAD, SCORE[task]]), "|---" + "|--:" * len(HEAD) + "|"]
+        lines += [row([network.title, *numbers(network)]) for network in found]
         return self.parse_text_to_nodes("\n".join(lines))
 
 
 def numbers(network: comparison.Measured) -> list[str]:
-    """The cells beside its name; empty where nothing was measured."""
-    two, scores = network.ms_two_threads, network.scores
+    """The cells beside its name."""
+    times = [network.ms, network.ms_two_threads]
     return [
         f"{network.parameters / 1e6:.2f}",
         f"{network.macs / 1e6:,.0f}",
-        f"{network.ms:.1f}",
-        "" if two is None else f"{two:.1f}",
+        "; ".join(f"{time:.1f}" for time in times if time is not None),
         f"{network.megabytes:.1f}",
         f"{100 * network.score:.1f}",
-        f"{100 * min(scores):.1f}, {100 * max(scores):.1f}" if len(scores) > 1 else "",
     ]
 
 

@@ -109,8 +109,8 @@ HEAD = (
     "network ｜ 网络",
     "weights, M ｜ 参数，M",
     "MACs, M ｜ MAC，M",
-    "ms; two threads ｜ 毫秒；双线程",
-    "peak, MB ｜ 峰值，MB",
+    "ms ｜ 毫秒",
+    "MB",
 )
 SCORE = {
     "semantic": "mean IoU, % ｜ 平均 IoU，%",

@@ -30,7 +30,8 @@ for (const entry of document.querySelectorAll('[role="list"] > [role="doc-biblio
   entry.setAttribute("role", "listitem");
 }
 
-// The frames of an explorer are fetched when it comes near, so that the first drag does not flicker.
+// The frames of an explorer are fetched when it comes near, so that the first drag does not flicker;
+// the stills of a live network, too, since they are drawn on its panels and never in view themselves.
 const near = new IntersectionObserver(
   (entries) => {
     for (const { isIntersecting, target } of entries) {
@@ -41,7 +42,7 @@ const near = new IntersectionObserver(
   },
   { rootMargin: "400px" },
 );
-for (const explorer of document.querySelectorAll(".segedu-frames")) near.observe(explorer);
+for (const figure of document.querySelectorAll(".segedu-frames, .segedu-live")) near.observe(figure);
 
 // The theme looks which code and tables scroll, for the keyboard; fonts that come later are wider.
 document.fonts.addEventListener("loadingdone", () => window.dispatchEvent(new Event("resize")));
@@ -64,7 +65,6 @@ const OFF = "canvas[tabindex], .segedu-live-tools, .segedu-live-masks, .segedu-l
 function preview(figure) {
   const stills = figure.querySelectorAll(".segedu-live-still img");
   figure.querySelectorAll("canvas").forEach(async (canvas, i) => {
-    stills[i].loading = "eager"; // itself it is never in view
     await stills[i].decode();
     if (figure.segeduLive) return;
     canvas.getContext("2d").drawImage(stills[i], 0, 0, canvas.width, canvas.height);

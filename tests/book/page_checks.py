@@ -134,7 +134,8 @@ CUT_CODE = """() => [...document.querySelectorAll("article div.highlight pre")]
     .filter((e) => !getComputedStyle(e).backgroundImage.includes("gradient"))
     .map((e) => e.textContent.slice(0, 40))"""
 EAGER = """() => [...document.querySelectorAll("article img")]
-    .filter((e) => e.getAttribute("loading") !== "lazy" && !e.closest(".segedu-frames"))
+    .filter((e) => e.getAttribute("loading") !== "lazy")
+    .filter((e) => !e.closest(".segedu-frames, .segedu-live"))
     .map((e) => e.outerHTML.slice(0, 80))"""
 
 

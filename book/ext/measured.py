@@ -107,8 +107,8 @@ class Measured(SphinxDirective):
 
 HEAD = (
     "network ｜ 网络",
-    "weights, M ｜ 参数，M",
-    "MACs, M ｜ MAC，M",
+    "weights, M ｜ 参数，百万",
+    "MACs, M",
     "ms ｜ 毫秒",
     "MB",
 )

@@ -61,7 +61,8 @@ def test_halves_are_joined_by_themselves():
 def test_networks_of_every_task_are_compared():
     tasks = [line.split()[1] for line in PAGE.split("\n") if line.startswith("```{compared}")]
     assert tasks == list(comparison.METRIC) == list(SCORE)
-    assert all(halves(text) for text in (*HEAD, *SCORE.values()) if text != "MB")
+    alike = {"MACs, M", "MB"}  # in both languages
+    assert all(halves(text) for text in (*HEAD, *SCORE.values()) if text not in alike)
 
 
 def test_what_was_not_measured_is_left_out():

@@ -16,6 +16,7 @@ from PIL import Image
 from segedu.cli import main
 from segedu.clinic.cards import DATA_QUESTIONS, MODEL_QUESTIONS
 from segedu.tools.new_project import FILES, new_project
+from tests.once import once
 
 BOOK = Path(__file__).resolve().parents[2]
 
@@ -83,15 +84,21 @@ STAGES = (
 @pytest.fixture(scope="module")
 def finished(tmp_path_factory) -> tuple[Path, str]:
     """A painted project after ``python run.py``, and what that printed; its test is not there."""
-    folder = new_project(tmp_path_factory.mktemp("projects") / "my_cars")
-    done = run(folder, "run.py")
-    said = "run.py: there are no data yet: python paint.py paints those of the example\n"
-    assert (done.returncode, done.stderr) == (1, said)
-    assert run(folder, "paint.py").returncode == 0
-    (folder / "data" / "test").rename(folder.parent / "test")
-    done = run(folder, "run.py")
-    assert done.returncode == 0, done.stderr
-    return folder, done.stdout
+
+    def build() -> Path:
+        folder = new_project(tmp_path_factory.mktemp("projects") / "my_cars")
+        done = run(folder, "run.py")
+        said = "run.py: there are no data yet: python paint.py paints those of the example\n"
+        assert (done.returncode, done.stderr) == (1, said)
+        assert run(folder, "paint.py").returncode == 0
+        (folder / "data" / "test").rename(folder.parent / "test")
+        done = run(folder, "run.py")
+        assert done.returncode == 0, done.stderr
+        (folder.parent / "printed.txt").write_text(done.stdout, encoding="utf-8")
+        return folder
+
+    folder = once("new-project", tmp_path_factory, build)
+    return folder, (folder.parent / "printed.txt").read_text(encoding="utf-8")
 
 
 @pytest.fixture

@@ -21,7 +21,7 @@ from urllib.parse import unquote, urldefrag
 import yaml
 from browser import FLAGS, find_chromium, serve
 from editions import EDITIONS, ROOT, build_site
-from pikepdf import Array, Dictionary, Name, ObjectStreamMode, OutlineItem, Pdf
+from pikepdf import Array, Dictionary, Name, Object, ObjectStreamMode, OutlineItem, Pdf, Stream
 from playwright.sync_api import Browser, Page, Route, sync_playwright
 
 PATIENCE = 300_000  # milliseconds to load or to print one page of the site
@@ -106,18 +106,26 @@ class Book:
             opened.root.extend(outline)
         self.pdf.Root.PageMode = Name.UseOutlines
         self.pdf.docinfo["/Title"] = outline[0].title
-        share_glyphs(self.pdf)
+        share_streams(self.pdf)
         self.pdf.save(target, object_stream_mode=ObjectStreamMode.generate)
 
 
-def share_glyphs(pdf: Pdf) -> None:
-    """Each page of the site came with its own drawings of letters; keeps one of equal ones."""
-    kept: dict[bytes, object] = {}
-    for font in pdf.objects:
-        drawn = isinstance(font, Dictionary) and font.get("/Subtype") == Name.Type3
-        if drawn and "/Resources" not in font:  # that would give the same names other meanings
-            for name, glyph in font.CharProcs.items():
-                font.CharProcs[name] = kept.setdefault(glyph.read_raw_bytes(), glyph)
+def share_streams(pdf: Pdf) -> None:
+    """Each page of the site came with letters and masks of its own; keeps one of equal ones."""
+    kept: dict[bytes, Object] = {}
+
+    def share(owner: Object, name: str) -> None:
+        if isinstance(stream := owner.get(name), Stream):
+            owner[name] = kept.setdefault(stream.read_raw_bytes(), stream)
+
+    for thing in pdf.objects:
+        if not isinstance(thing, Dictionary | Stream):
+            continue
+        share(thing, "/ToUnicode")
+        share(thing, "/SMask")
+        if "/Resources" not in thing:  # else equal drawings could name unlike things
+            for name in thing.get("/CharProcs", {}):
+                share(thing.CharProcs, name)
 
 
 def set_formulas_only(route: Route) -> None:

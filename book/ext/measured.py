@@ -34,17 +34,18 @@ class Race(NamedTuple):
 
     work: tuple[str, ...]  #: keys of the record that lead to it
     milliseconds: float  #: of `segedu`, the median
-    ratios: dict[str, float]  #: of the medians of the others to it
+    ratios: dict[str, float]  #: how many times as long the others took, the median of the rounds
 
 
 def races(record: Mapping[str, Any], path: tuple[str, ...] = ()) -> Iterator[Race]:
     """All races of a record."""
     parts = {key: value for key, value in record.items() if isinstance(value, dict)}
-    medians = {key: v["median_ms"] for key, v in parts.items() if "median_ms" in v}
-    if OURS in medians:
-        ours = medians.pop(OURS)
+    times = {key: value for key, value in parts.items() if "median_ms" in value}
+    if OURS in times:
+        ours = times.pop(OURS)
         work = tuple(key for key in path if key not in LEVELS)
-        yield Race(work, ours, {key: time / ours for key, time in medians.items()})
+        ratios = {key: value["ratio"] / ours["ratio"] for key, value in times.items()}
+        yield Race(work, ours["median_ms"], ratios)
         return
     if "peer" in record:  # our network and a library's, called ours and theirs
         name = record["peer"].split(":")[0] + ("\\*" if record.get("difference") else "")
@@ -62,16 +63,21 @@ def machines(record: Mapping[str, Any]) -> set[tuple[str, str]]:
     found = set()
     if "machine" in record:
         machine = record["machine"]
-        cores, threads = machine["cores"], machine["threads"]
-        text = (
-            f"{machine['cpu']}, {cores} cores, {threads} threads, torch {machine['torch']} ｜ "
-            f"{machine['cpu']}，{cores} 个核心，{threads} 个线程，torch {machine['torch']}"
-        )
-        found.add((text, record["clock"]))
+        found.add((described(machine), record["clock"]))
     for value in record.values():
         if isinstance(value, dict):
             found |= machines(value)
     return found
+
+
+def described(machine: Mapping[str, Any]) -> str:
+    """A machine, and how many programs wanted its cores just before, in both languages."""
+    name, torch, load = machine.get("cpu") or machine["device"], machine["torch"], machine["load"]
+    cores, threads = machine["cores"], machine["threads"]
+    return (
+        f"{name}, {cores} cores, threads: {threads}, load {load}, torch {torch} {BAR} "
+        f"{name}，{cores} 个核心，线程数 {threads}，负载 {load}，torch {torch}"
+    )
 
 
 class Measured(SphinxDirective):
@@ -93,7 +99,10 @@ class Measured(SphinxDirective):
         head = [self.words[key] for key in ("work", "segedu, ms", "others")]
         lines = [row(head), "|---|--:|---|"]
         for race in found:
-            others = [f"{self.said(name)} {ratio:.2f}×" for name, ratio in race.ratios.items()]
+            others = [
+                joined([self.said(name), f"{ratio:.2f}×"], " ")
+                for name, ratio in race.ratios.items()
+            ]
             work, time = joined(map(self.said, race.work)), f"{race.milliseconds:,.1f}"
             lines.append(row([work, time, joined(others)]))
         for machine, clock in sorted(machines(record)):
@@ -134,6 +143,7 @@ class Compared(SphinxDirective):
             raise self.error(f"compared: {error}") from error
         lines = [row([*HEAD, SCORE[task]]), "|---" + "|--:" * len(HEAD) + "|"]
         lines += [row([network.title, *numbers(network)]) for network in found]
+        lines += ["", described(comparison.machine())]
         return self.parse_text_to_nodes("\n".join(lines))
 
 
@@ -154,10 +164,10 @@ def row(cells: Iterable[str]) -> str:
     return f"| {' | '.join(cells)} |"
 
 
-def joined(texts: Iterable[str]) -> str:
+def joined(texts: Iterable[str], between: str = " · ") -> str:
     """Texts one after the other, each half by itself: ``a · b ｜ 甲 · 乙``."""
     split = [halves(text) or dict.fromkeys(LANGUAGES, text) for text in texts]
-    english, chinese = (" · ".join(one[language] for one in split) for language in LANGUAGES)
+    english, chinese = (between.join(one[language] for one in split) for language in LANGUAGES)
     return english if english == chinese else f"{english} {BAR} {chinese}"
 
 

@@ -16,25 +16,28 @@ FILES = [line.split()[1] for line in PAGE.split("\n") if line.startswith("```{me
 RECORDS = [json.loads((ROOT / "book" / file).read_text(encoding="utf-8")) for file in FILES]
 
 
-def times(**medians):
-    return {name: {"median_ms": time, "ratio": 7} for name, time in medians.items()}
+def times(**found):
+    """Median and ratio to the first, of each."""
+    return {name: {"median_ms": ms, "ratio": ratio} for name, (ms, ratio) in found.items()}
 
 
 def test_races_by_hand():
     record = {
         "machine": {},
-        "losses": {"Dice": times(segedu=2.0, smp=5.0)},
+        "losses": {"Dice": times(segedu=(2.0, 1.0), smp=(5.0, 2.4))},
         "note": "",
-        "own": times(a=1),
+        "own": times(a=(1, 1)),
     }
-    assert list(races(record)) == [Race(("Dice",), 2.0, {"smp": 2.5})]
+    assert list(races(record)) == [Race(("Dice",), 2.0, {"smp": 2.4})]
     peer = {
         "peer": "smp: FPN",
         "difference": "",
-        "forward": times(ours=4.0, theirs=2.0),
+        "forward": times(theirs=(2.0, 1.0), ours=(4.0, 1.6)),
         "peak_bytes": {"ours": 1},
     }
-    assert list(races({"models": {"fpn": peer}})) == [Race(("fpn", "forward"), 4.0, {"smp": 0.5})]
+    assert list(races({"models": {"fpn": peer}})) == [
+        Race(("fpn", "forward"), 4.0, {"smp": 1 / 1.6})
+    ]
 
 
 @pytest.mark.parametrize("record", RECORDS, ids=FILES)
@@ -51,6 +54,10 @@ def test_no_word_is_left_over():
         used |= {word for race in races(record) for word in (*race.work, *race.ratios)}
         used |= {clock for _, clock in machines(record)}
     assert set(WORDS) <= used
+
+
+def test_both_halves_of_a_name_have_its_ratio():
+    assert joined(["by torch ｜ 借助 torch", "1.22×"], " ") == "by torch 1.22× ｜ 借助 torch 1.22×"
 
 
 def test_halves_are_joined_by_themselves():

@@ -3,7 +3,7 @@
 import io
 import os
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
@@ -54,6 +54,20 @@ def read(tmp_path: Path) -> Callable[[str, str], tuple[nodes.document, str]]:
             return app.env.get_doctree("index"), warnings.getvalue()
 
     return read_page
+
+
+@pytest.fixture
+def width() -> int:
+    """Of the window of `page`, in pixels; a test may name another."""
+    return 900
+
+
+@pytest.fixture
+def page(browser, width: int) -> Iterator:
+    """An empty page, of which nothing is left after the test."""
+    context = browser.new_context(viewport={"width": width, "height": 900})
+    yield context.new_page()
+    context.close()
 
 
 @pytest.fixture(scope="session")

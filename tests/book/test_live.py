@@ -111,13 +111,6 @@ def address(folder) -> Iterator[str]:
         yield address
 
 
-@pytest.fixture
-def page(browser: Browser) -> Iterator[Page]:
-    context = browser.new_context(viewport={"width": 900, "height": 900})
-    yield context.new_page()
-    context.close()
-
-
 @pytest.fixture(scope="module")
 def running(browser: Browser, address: str) -> Iterator[Page]:
     """The page with one network, which runs."""
@@ -144,6 +137,16 @@ def press(page: Page) -> Locator:
     page.click('[data-control="start"]')
     page.wait_for_selector(".segedu-live-stage:not([hidden])", timeout=60_000)
     return page.locator(".segedu-live")
+
+
+def hint_of(page: Page, url: str) -> Locator:
+    """What to do first, which is not said before the network runs."""
+    page.goto(url)
+    hint = page.locator(".segedu-live-hint")
+    page.wait_for_selector(".segedu-live.is-ready")
+    assert hint.is_hidden()
+    press(page)
+    return hint
 
 
 STILL = """() => [...document.querySelectorAll(".segedu-live canvas")].every((canvas) => {
@@ -551,9 +554,7 @@ GREEN = """() => {
 
 @pytest.mark.parametrize("width", [390, 900])
 @pytest.mark.parametrize("name", ["one", "two", "ct"])
-def test_before_it_runs_it_looks_as_it_will(browser, address, name, width):
-    context = browser.new_context(viewport={"width": width, "height": 844})
-    page = context.new_page()
+def test_before_it_runs_it_looks_as_it_will(page, address, name):
     page.goto(f"{address}{name}-light.html", wait_until="networkidle")  # with its fonts
     page.wait_for_function(STILL)
     places, greens = page.evaluate(PANELS), np.array(page.evaluate(GREEN), int)
@@ -567,7 +568,6 @@ def test_before_it_runs_it_looks_as_it_will(browser, address, name, width):
     # the same pictures in the same order, but for how many colours a still has
     assert (np.abs(greens - now) > 40).mean() < 0.1
     assert off and not page.locator(".segedu-live-controls").evaluate("(part) => part.inert")
-    context.close()
 
 
 FAR = "<p style='height: 6000px'>x</p>"
@@ -593,13 +593,10 @@ def far(folder) -> Path:
     return folder
 
 
-def colours(page: Page, selector: str) -> list[int]:
-    """How many there are in what is seen of each."""
-    shots = [place.screenshot() for place in page.locator(selector).all() if place.is_visible()]
-    return [
-        len(np.unique(np.asarray(Image.open(io.BytesIO(s)).convert("RGB")).reshape(-1, 3), axis=0))
-        for s in shots
-    ]
+def are_seen(stills: Locator) -> bool:
+    """Whether there are two, and pictures in them: not one colour, nor those of a border alone."""
+    shots = [colours_of(place) for place in stills.all() if place.is_visible()]
+    return len(shots) == 2 and all(len(np.unique(s.reshape(-1, 3), axis=0)) > 20 for s in shots)
 
 
 @pytest.mark.parametrize("scripts", [True, False])
@@ -616,21 +613,19 @@ def test_far_down_a_page_the_stills_stand_there(browser, far, address, theme, wi
     for _ in range(14):
         page.mouse.wheel(0, 400)
         page.wait_for_timeout(20)
-    shown = ".segedu-live-panels canvas" if scripts else ".segedu-live-still img"
-    page.locator(shown).first.scroll_into_view_if_needed()
-    for _ in range(2):  # and they still stand there after a while
-        page.wait_for_timeout(400)
-        found = colours(page, shown)
-        assert len(found) == 2 and min(found) > 20
+    stills = page.locator(".segedu-live-panels canvas" if scripts else ".segedu-live-still img")
+    stills.first.scroll_into_view_if_needed()
+    for _ in range(50):  # however long it takes to fetch them
+        if are_seen(stills):
+            break
+        page.wait_for_timeout(200)
+    page.wait_for_timeout(400)  # and they still stand there after a while
+    assert are_seen(stills)
     context.close()
 
 
 def test_what_to_do_first_is_said_until_it_is_done(page, address):
-    page.goto(f"{address}one-light.html")
-    hint = page.locator(".segedu-live-hint")
-    page.wait_for_selector(".segedu-live.is-ready")
-    assert hint.is_hidden()
-    press(page)
+    hint = hint_of(page, f"{address}one-light.html")
     assert "mouse or finger" in hint.inner_text() and "鼠标或手指" in hint.inner_text()
     page.locator("label", has_text="noise").first.click()  # a brush: still to be used
     assert hint.is_visible()
@@ -653,20 +648,16 @@ def test_what_is_less_than_all_does_not_read_one(live):
 
 
 @pytest.mark.parametrize("width", [390, 900])
-def test_sliders_stand_in_a_column(browser, address, width):
-    context = browser.new_context(viewport={"width": width, "height": 900})
-    page = context.new_page()
+def test_sliders_stand_in_a_column(page, address):
     page.goto(f"{address}one-light.html")
     page.wait_for_selector(".segedu-live.is-ready")
     sliders = page.locator("input[type=range]").all()
     places = {(round(s.bounding_box()["x"]), round(s.bounding_box()["width"])) for s in sliders}
     assert len(sliders) > 4 and len(places) == 1
-    context.close()
 
 
-def test_the_page_stays_where_it_is_if_the_picture_is_seen(browser, address):
-    context = browser.new_context(viewport={"width": 390, "height": 844})
-    page = context.new_page()
+@pytest.mark.parametrize("width", [390])
+def test_the_page_stays_where_it_is_if_the_picture_is_seen(page, address):
     page.goto(f"{address}one-light.html")
     page.locator("h1").evaluate("(title) => (title.style.height = '1200px')")
     panel = page.locator('[data-panel="picture"]')
@@ -675,7 +666,6 @@ def test_the_page_stays_where_it_is_if_the_picture_is_seen(browser, address):
     press(page)
     page.wait_for_timeout(300)
     assert page.evaluate("scrollY") == before > 500
-    context.close()
 
 
 ROOM = """() => {
@@ -686,23 +676,18 @@ ROOM = """() => {
 
 @pytest.mark.parametrize("width", [390, 900])
 @pytest.mark.parametrize("name", ["one", "two", "ct"])
-def test_nothing_below_moves_when_it_starts(browser, address, name, width):
-    context = browser.new_context(viewport={"width": width, "height": 900})
-    page = context.new_page()
+def test_nothing_below_moves_when_it_starts(page, address, name):
     page.goto(f"{address}{name}-light.html", wait_until="networkidle")  # with its fonts
     page.wait_for_selector(".segedu-live.is-ready")
     before = page.evaluate(ROOM)
     assert page.locator('[data-control="start"]').is_visible()
     press(page)
     assert page.evaluate(ROOM) == before
-    context.close()
 
 
 @pytest.mark.parametrize("width", [390, 900])
 @pytest.mark.parametrize("name", ["one", "two"])
-def test_long_numbers_move_nothing(browser, address, name, width):
-    context = browser.new_context(viewport={"width": width, "height": 900})
-    page = context.new_page()
+def test_long_numbers_move_nothing(page, address, name):
     page.goto(f"{address}{name}-light.html")
     press(page)
     before = page.evaluate(ROOM)
@@ -716,7 +701,6 @@ def test_long_numbers_move_nothing(browser, address, name, width):
     )
     assert all(fits)
     assert page.evaluate(ROOM) == before
-    context.close()
 
 
 def test_the_brush_has_the_size_of_its_slider(live, scene):

@@ -19,7 +19,16 @@ from segedu.models import get_model
 from segedu.models.trained import TrainedWeights
 from segedu.viz.clicks import COLOR, MAX_CLICKS, Clicking, live_clicks
 from tests.book.page_checks import OVERFLOW, Tab
-from tests.book.test_live import PAGE, ROOM, STATIC, heap, press, settle, shows_its_still
+from tests.book.test_live import (
+    PAGE,
+    ROOM,
+    STATIC,
+    heap,
+    hint_of,
+    press,
+    settle,
+    shows_its_still,
+)
 
 pytestmark = pytest.mark.browser
 SIZE = (96, 128)
@@ -67,13 +76,6 @@ def address(network, scene, other, tmp_path_factory) -> Iterator[str]:
         (site / f"{theme}.html").write_text(text, encoding="utf-8")
     with serve(site) as address:
         yield address
-
-
-@pytest.fixture
-def page(browser: Browser) -> Iterator[Page]:
-    context = browser.new_context(viewport={"width": 900, "height": 900})
-    yield context.new_page()
-    context.close()
 
 
 @pytest.fixture(scope="module")
@@ -249,11 +251,7 @@ def test_a_minus_before_any_plus_says_what_to_do(live, scene):
 
 
 def test_what_to_do_first_goes_away_with_the_first_click(page, address):
-    page.goto(f"{address}light.html")
-    hint = page.locator(".segedu-live-hint")
-    page.wait_for_selector(".segedu-live.is-ready")
-    assert hint.is_hidden()
-    press(page)
+    hint = hint_of(page, f"{address}light.html")
     assert "Click on an object" in hint.inner_text()
     click(page, 64, 48)
     assert hint.is_hidden()

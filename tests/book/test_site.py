@@ -51,10 +51,8 @@ def built(request: pytest.FixtureRequest) -> Iterator[Built]:
 
 
 @pytest.fixture
-def page(browser: Browser) -> Iterator[Page]:
-    context = browser.new_context(viewport={"width": 1360, "height": 900})
-    yield context.new_page()
-    context.close()
+def width() -> int:
+    return 1360
 
 
 @pytest.fixture(scope="module")

@@ -37,12 +37,14 @@ PAPER = """html {{ counter-reset: page {printed}; }}
 .bd-article h1:first-of-type {{ display: block !important; }}
 #jb-print-docs-body {{ display: none !important; }}
 div.highlight pre {{ font-size: 0.76rem; }}"""
-# Before a page is printed, colours are light, hints and solutions open, formulas set and pictures
-# loaded. Chromium keeps only the places that the page itself links to, so it gets a link to each.
+# Before a page is printed, colours are light, hints and solutions open and drawn (else Chromium may
+# leave their room empty), formulas set and pictures loaded. Chromium keeps only the places that the
+# page itself links to, so it gets a link to each.
 READY = """async () => {
   document.documentElement.dataset.theme = "light";
   const folds = document.querySelectorAll("details:not(.hide), .tag_solution > details");
   for (const fold of folds) fold.open = true;
+  await new Promise((drawn) => requestAnimationFrame(() => requestAnimationFrame(drawn)));
   await (window.MathJax?.startup?.promise ?? Promise.resolve());
   for (const image of document.images) image.loading = "eager";
   await Promise.all([...document.images].map((image) => image.decode().catch(() => {})));

@@ -181,3 +181,23 @@ def test_acceptance_counts_and_a_bad_group_fails_it(ready):
     assert (done.returncode, done.stderr) == (1, "acceptance: not met: worst_group\n")
     assert "test has been scored 2 times" in done.stdout
     assert len({entry["network"] for entry in lines(ready / "test-log.jsonl")}) == 1
+
+
+@pytest.mark.slow
+def test_what_a_project_does_not_have_is_said_and_the_run_goes_on(ready):
+    for kind in ("images", "masks"):
+        picture = ready / "data" / "second" / kind / "noon_000.png"
+        picture.rename(picture.with_name("other.png"))
+    done = run(ready, "run.py", "labels")
+    said = "labels: data/second: other is not in train\n"
+    assert (done.returncode, done.stderr) == (1, said)
+    shutil.rmtree(ready / "data" / "second")
+    shutil.rmtree(ready / "data" / "incoming")
+    done = run(ready, "run.py", "labels", "drift")
+    assert done.returncode == 0, done.stderr
+    assert "agreement: not measured; a second person labels some of train: data/second/" in (
+        done.stdout
+    )
+    assert (
+        "drift: not measured; pictures that come after the release: data/incoming/" in done.stdout
+    )

@@ -8,7 +8,7 @@ import torch
 from torch import Tensor, nn
 
 from segedu.engine.deployed import Deployed
-from segedu.engine.export import INPUT, OUTPUT
+from segedu.engine.export import OUTPUT
 
 
 class DeployedModel(nn.Module):
@@ -32,7 +32,7 @@ class DeployedModel(nn.Module):
         """Images (N,C,H,W), normalised -> logits (N,K,H,W).
 
         Raises:
-            ValueError: if the file takes images of another size.
+            ValueError: if the file takes images of another size; see also `Deployed.outputs`.
         """
         size = self.network.contract.size
         if size is not None and tuple(images.shape[2:]) != size:
@@ -40,8 +40,7 @@ class DeployedModel(nn.Module):
                 f"the file takes images of {size[0]} x {size[1]} pixels (height x width), got "
                 f"{images.shape[2]} x {images.shape[3]}"
             )
-        run = self.network.session.run
-        logits = [run([OUTPUT], {INPUT: image[None].numpy()})[0] for image in images]
+        logits = [self.network.outputs(image[None].numpy())[OUTPUT] for image in images]
         return torch.from_numpy(np.concatenate(logits))
 
 

@@ -205,13 +205,20 @@ class Deployed:
         """The outputs of the file for prepared pictures (N,C,h,w); of a detector, N is 1.
 
         Raises:
+            ValueError: as `outputs`.
+        """
+        return self.outputs(self.images(pictures))
+
+    def outputs(self, images: NDArray[np.float32]) -> dict[str, NDArray[Any]]:
+        """The outputs of the file for its input, as `images` makes it.
+
+        Raises:
             ValueError: if it fails, or gives numbers that are not finite.
         """
-        images = self.images(pictures)
         try:
             found = self.session.run(self._outputs, {INPUT: images})
         except Exception as error:  # onnxruntime has a class for each kind
-            size = " x ".join(map(str, pictures.shape[2:]))
+            size = " x ".join(map(str, images.shape[-2:]))
             raise ValueError(
                 f"the network cannot run on pictures of {size} pixels (height x width): "
                 f"{str(error).splitlines()[0]}"

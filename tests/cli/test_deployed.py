@@ -4,6 +4,7 @@ import json
 
 import numpy as np
 import pytest
+import torch
 from PIL import Image
 
 from segedu.cli import main
@@ -50,6 +51,18 @@ def test_masks_are_those_of_the_checkpoint(folder):
         masks.append([np.asarray(Image.open(file)) for file in sorted((out / "mask").iterdir())])
     assert len(masks[0]) == 5 and len(np.unique(masks[0])) == 2
     assert all(np.array_equal(*pair) for pair in zip(*masks, strict=True))
+
+
+def test_what_the_file_does_not_take_is_a_mistake_in_one_line(folder):
+    from segedu.cli.deployed import DeployedModel
+
+    model = DeployedModel(folder / "n.onnx")
+    with pytest.raises(ValueError, match="^the network cannot run on pictures of 64 x 96 pixels"):
+        model(torch.zeros(1, 4, 64, 96))
+    model.network.contract = model.network.contract._replace(size=(64, 96))
+    assert model(torch.zeros(2, 3, 64, 96)).shape == (2, 2, 64, 96)
+    with pytest.raises(ValueError, match=r"of 64 x 96 pixels \(height x width\), got 96 x 64"):
+        model(torch.zeros(1, 3, 96, 64))
 
 
 def test_what_is_for_checkpoints_is_refused(folder, capsys):

@@ -29,7 +29,7 @@ class Limits:
 
     @property
     def work(self) -> int:
-        """Pixels of all pictures that are decoded at once, but for a single one: bounds memory."""
+        """Pixels of all pictures that are decoded at once: bounds memory."""
         return LARGEST_AT_ONCE * self.pixels
 
     def __post_init__(self) -> None:

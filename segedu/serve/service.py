@@ -97,7 +97,7 @@ class Service:
         try:
             async with asyncio.timeout(self.limits.answer):
                 pixels = await self._thread(pixels_of, data, self.limits.pixels)
-                if self.pixels and self.pixels + pixels > self.limits.work:
+                if self.pixels + pixels > self.limits.work:
                     raise Refused(429, "large pictures are in work; try again in a second")
                 self.pixels += pixels
                 try:

@@ -11,6 +11,9 @@ import pytest
 # grammar of URIs at import, for seconds in every process.
 sys.modules.setdefault("rfc3987_syntax", None)
 
+# No test can cut the power: that a file outlives it costs a wait for the disk a thousand times.
+os.fsync = lambda file: None
+
 
 @pytest.hookimpl(wrapper=True)
 def pytest_collection() -> Iterator[None]:

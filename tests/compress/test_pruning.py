@@ -46,7 +46,11 @@ def test_a_pruned_network_is_the_one_in_which_nobody_reads_what_went(name):
 
 
 @pytest.mark.slow  # networks of their published size
-@pytest.mark.parametrize("name", ["segnet_basic", "enet", "fc_densenet56", "hrnet_w18"])
+@pytest.mark.parametrize(
+    "name",
+    ["enet", "hrnet_w18"]
+    + [pytest.param(name, marks=pytest.mark.weekly) for name in ("segnet_basic", "fc_densenet56")],
+)
 def test_networks_of_other_kinds_are_pruned_as_rightly(name):
     """Pooling with indices, dilation and uneven kernels, dense blocks, four strides at once."""
     torch.manual_seed(0)

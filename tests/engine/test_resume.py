@@ -150,8 +150,9 @@ def compare(cut: Path, whole: Path) -> None:
     assert not list(cut.glob(".segedu-tmp-*"))
 
 
-def test_killed_many_times_and_continued_in_a_new_interpreter(tmp_path, server):
-    kill_and_continue(tmp_path, lambda folder: Forked(server, folder), start, kills=20)
+@pytest.mark.parametrize("kills", [5, pytest.param(40, marks=pytest.mark.weekly)])
+def test_killed_many_times_and_continued_in_a_new_interpreter(tmp_path, server, kills):
+    kill_and_continue(tmp_path, lambda folder: Forked(server, folder), start, kills)
 
 
 def test_two_processes_equal_one(tmp_path):

@@ -166,7 +166,7 @@ def test_a_scan_at_half_the_voxel_size_scores_as_well(run, data, tmp_path):
     assert dice((1.0, 2.0, 1.5)) > 0.7
 
 
-@pytest.mark.slow  # draws eight thoraxes and trains a network
+@pytest.mark.weekly  # draws eight thoraxes and trains a network; above, balls stand for them
 def test_the_phantom_at_half_the_voxel_size_scores_as_well(tmp_path):
     """Without resampling its Dice falls from 0.97 to 0.27."""
 

@@ -10,8 +10,9 @@ from tests.engine.test_resume import ENVIRONMENT, ROOT, Forked, kill_and_continu
 from tests.medical.tiny_training import write_scans
 
 
-@pytest.mark.slow  # kills a training ten times
-def test_killed_many_times_and_continued_bit_by_bit(tmp_path):
+@pytest.mark.slow  # trains in other processes
+@pytest.mark.parametrize("kills", [3, pytest.param(20, marks=pytest.mark.weekly)])
+def test_killed_many_times_and_continued_bit_by_bit(tmp_path, kills):
     """No checkpoint is ever unreadable, and history and weights are those of a training in one."""
     write_scans(tmp_path / "data")
     command = [sys.executable, "-m", "tests.medical.tiny_training", str(tmp_path / "data")]
@@ -21,5 +22,5 @@ def test_killed_many_times_and_continued_bit_by_bit(tmp_path):
         def begin(out: Path) -> Forked:
             return Forked(server, out)
 
-        kill_and_continue(tmp_path, begin, begin, kills=10)
+        kill_and_continue(tmp_path, begin, begin, kills)
         server.stdin.close()

@@ -29,7 +29,7 @@ def test_compiles_without_a_graph_break(name):
 QUICK = {"cpp.vec_isa_ok": False, "cpp_cache_precompile_headers": False, "compile_threads": 1}
 
 
-@pytest.mark.slow  # generates and compiles C++
+@pytest.mark.weekly  # generates and compiles C++; whether networks can be is asked above
 @pytest.mark.skipif(shutil.which(COMPILER) is None, reason=f"no C++ compiler: {COMPILER}")
 @pytest.mark.skipif(not HEADER.exists(), reason=f"no headers of Python: {HEADER}")
 @torch.no_grad()

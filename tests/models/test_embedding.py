@@ -128,6 +128,6 @@ def test_bad_images_samples_and_settings_are_named():
         embedding_enet(4, things=(7,))
 
 
-@pytest.mark.slow  # a training of 130 steps
+@pytest.mark.weekly  # a training of 130 steps; a few are in test_tasks.py
 def test_the_tiny_network_learns_scenes_by_heart():
     assert quality_by_heart(embedding_tiny, 130, compute_loss) > 0.7

@@ -69,12 +69,12 @@ def test_bad_settings_are_refused(network, settings, message):
         small(network, **settings)
 
 
-@pytest.mark.slow  # a training for each network
+@pytest.mark.weekly  # trainings of over 100 steps; a few are in test_tasks.py
 @pytest.mark.parametrize(
     ("name", "steps"),
     [
         ("maskformer_tiny", 130),
-        pytest.param("mask2former_tiny", 120, marks=pytest.mark.weekly),
+        ("mask2former_tiny", 120),
     ],
 )
 def test_two_scenes_are_learnt_by_heart(name, steps):

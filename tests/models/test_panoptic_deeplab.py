@@ -149,6 +149,6 @@ def test_bad_targets_and_settings_are_named():
         small(things=(4,))
 
 
-@pytest.mark.slow  # a training of 100 steps
+@pytest.mark.weekly  # a training of 100 steps; a few are in test_tasks.py
 def test_the_tiny_network_learns_scenes_by_heart():
     assert quality_by_heart(panoptic_deeplab_tiny, 100, summed) > 0.7

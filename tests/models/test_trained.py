@@ -15,6 +15,10 @@ from segedu.tasks import Instance, Panoptic, Promptable, Semantic
 from tests.book.conftest import ROOT
 
 KEPT = [(which, name) for name in list_models() for which in trained_weights(name)]
+QUICK = [
+    one if one[1].startswith(("unet", "mask")) else pytest.param(*one, marks=pytest.mark.weekly)
+    for one in KEPT
+]  # of the others the chapters show how good they are
 OBJECTS = [name for which, name in KEPT if list_models()[name].task != "semantic"]
 MB = 1_000_000
 CLASSES = ["background", "tree", "car"]
@@ -148,7 +152,7 @@ def held_out(name, count, split="test", which="scenes", folder=None):
 
 
 @pytest.mark.slow  # it judges each on 32 scenes
-@pytest.mark.parametrize(("which", "name"), KEPT)
+@pytest.mark.parametrize(("which", "name"), QUICK)
 def test_weights_are_as_good_as_they_are_said_to_be(which, name, tmp_path):
     """On a quarter of the scenes of the record; a few differ from all by a few hundredths."""
     loader, task, about = held_out(name, 32, which=which, folder=tmp_path)

@@ -131,7 +131,7 @@ def left() -> list[str]:
     return found
 
 
-FEW = ("right", "loops when called", "forks", "writes outside", "is equal to all")
+FEW = ("loops when called", "forks", "writes outside")
 
 
 @pytest.mark.slow  # submissions, each in a new Python with torch

@@ -13,6 +13,7 @@ from PIL import Image
 from segedu import viz
 from segedu.data import scenes
 from segedu.models import get_model
+from segedu.viz import live_frame
 from segedu.viz.explorers import LIVE
 from segedu.viz.live_figures import BRUSH, OUTSIDE, SLIDERS, Hounsfield, changed
 
@@ -24,6 +25,22 @@ WINDOW = Hounsfield(-1350, 650, level=-600, width=1500)
 @pytest.fixture(scope="module")
 def network():
     return get_model("unet", weights="scenes")
+
+
+@pytest.fixture(scope="module", autouse=True)
+def pictures_are_encoded_once():
+    """Of the same few pictures each figure would spend a second on making them small."""
+    encode, known = live_frame.data_uri, {}
+
+    def remember(pixels: np.ndarray) -> str:
+        key = pixels.shape, pixels.tobytes()
+        if key not in known:
+            known[key] = encode(pixels)
+        return known[key]
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(live_frame, "data_uri", remember)
+        yield
 
 
 @pytest.fixture(scope="module")

@@ -10,7 +10,17 @@ const KEYS = {
   paint: ["Keys: arrows move the brush, space or Enter paints", "按键：方向键移动画笔，空格或回车涂抹"],
   move: ["Keys: arrows move the object", "按键：方向键移动物体"],
 };
-const AWAY = ["The object is outside: make the picture smaller.", "物体在画面之外：请缩小图片。"];
+const HELP = { // more than the figure has
+  alone: ["Drag what has the white outline.", "拖动有白色轮廓的物体。"],
+  away: ["The object is outside: make the picture smaller.", "物体在画面之外：请缩小图片。"],
+};
+const LOOKS = {
+  paint: [
+    "a picture to paint on: arrow keys move the brush, space paints",
+    "可以涂抹的图片：方向键移动画笔，空格键涂抹",
+  ],
+  move: ["a picture with an object: arrow keys move it", "有一个物体的图片：方向键移动它"],
+};
 
 // The parts of a picture as the figure needs them.
 function prepared({ width, height, rgb, parts }) {
@@ -175,10 +185,18 @@ class Figure extends live.Figure {
     }
     this.start = { ...this.values };
     this.marks = true;
-    const away = Object.assign(document.createElement("span"), { hidden: true });
-    away.dataset.help = "away";
-    away.append(...live.bilingual(AWAY));
-    this.find(".segedu-live-help").append(away);
+    for (const [key, words] of Object.entries(HELP)) {
+      const text = Object.assign(document.createElement("span"), { hidden: true });
+      text.dataset.help = key;
+      text.append(...live.bilingual(words));
+      this.find(".segedu-live-help").append(text);
+    }
+    for (const answer of answers) {
+      answer.name = Object.assign(document.createElement("span"), { className: "segedu-live-class", hidden: true });
+      answer.name.ariaLive = "polite";
+      answer.canvas.after(answer.name);
+    }
+    this.names = [...this.find(".segedu-live-legend > div").children].map((entry) => [...entry.childNodes].slice(1));
     this.choose(0);
     this.take(0);
     this.listen();
@@ -194,6 +212,7 @@ class Figure extends live.Figure {
     this.painted = new Uint8Array(width * height);
     this.noise = normals(3 * width * height);
     for (const answer of this.answers) answer.before = null;
+    this.name(null);
     this.offer();
   }
 
@@ -201,14 +220,14 @@ class Figure extends live.Figure {
     return this.patterns[this.brush] === "move";
   }
 
-  // Where nothing can be moved, the tool for it cannot be chosen.
+  // Where nothing can be moved, the tool for it cannot be chosen, and without paint none is taken away.
   offer() {
     const brushes = [...this.root.querySelectorAll('[data-control="brush"]')];
     brushes.forEach((radio, i) => {
       radio.disabled = this.patterns[i] === "move" && !this.picture.mask;
       radio.parentElement.title = radio.disabled ? radio.nextElementSibling.dataset.off : "";
     });
-    if (!brushes[this.brush]?.disabled) return;
+    if (this.patterns[this.brush] !== "erase" && !brushes[this.brush]?.disabled) return;
     brushes[0].checked = true;
     this.take(0);
   }
@@ -218,8 +237,10 @@ class Figure extends live.Figure {
     this.brush = number;
     this.cursor = null;
     this.canvas.classList.toggle("moves", this.moves);
-    this.say(this.moves ? "move" : "paint");
-    this.tellKeys(KEYS[this.moves ? "move" : "paint"]);
+    const kind = this.moves ? "move" : "paint";
+    this.say(kind);
+    this.tellKeys(KEYS[kind]);
+    this.canvas.ariaLabel = LOOKS[kind].join(" ｜ ");
   }
 
   // Where the object that can be moved is seen.
@@ -231,11 +252,20 @@ class Figure extends live.Figure {
     return Uint8Array.from(this.from, (place) => place >= 0 && there[place]);
   }
 
+  // The middle one of its pixels, if it has any.
+  get middle() {
+    const { width } = this.picture;
+    const pixels = [...this.object.keys()].filter((i) => this.object[i]);
+    const i = pixels[pixels.length >> 1];
+    return pixels.length ? { x: i % width, y: Math.floor(i / width) } : null;
+  }
+
   // It has an outline while that tool is chosen, white inside and black around it.
   outline({ data }) {
     const { width, height } = this.picture;
     const { object } = this;
-    this.say(object.includes(1) ? "move" : "away");
+    const found = this.painted.includes(1) ? "move" : "alone";
+    this.say(object.includes(1) ? found : "away");
     object.forEach((inside, i) => {
       if (isEdge(object, i, width, height)) data.fill(inside ? 255 : 0, 4 * i, 4 * i + 3);
     });
@@ -412,12 +442,18 @@ class Figure extends live.Figure {
     };
   }
 
+  // Whether all is as it was; the size of the brush changes nothing.
+  get untouched() {
+    if (this.dx || this.dy || this.painted.includes(1)) return false;
+    return Object.keys(this.values).every((name) => name === "size" || this.values[name] === this.start[name]);
+  }
+
   show(panel, before, now, changed) {
     for (const place of panel.querySelectorAll("[data-shows]")) {
       const key = place.dataset.shows;
-      const [first, text] = [before, now].map((numbers) => rounded(numbers[key]));
-      const both = text === first ? text : `${first} → ${text}`;
-      place.textContent = key === "changed" ? grouped(changed) : both;
+      const both = rounded(before[key], now[key]);
+      const text = this.untouched || both.every((one) => one === "–") ? both[1] : both.join(" → ");
+      place.textContent = key === "changed" ? grouped(changed) : text;
     }
   }
 
@@ -432,6 +468,34 @@ class Figure extends live.Figure {
     const image = live.overlaid(this.seen, shown, palette, all ? ALPHA : ERROR_ALPHA, this.picture);
     if (all && this.marks) this.mark(image, answer.changed);
     answer.canvas.getContext("2d").putImageData(image, 0, 0);
+    answer.shown = shown;
+    this.name();
+  }
+
+  // Says on each answer what its colour means at a place of the picture, the last one if none is
+  // given; nothing where that is null, or where no class has its colour.
+  name(place = this.named) {
+    this.named = place;
+    const { width, height } = this.picture;
+    const x = place && within(Math.floor(place.x), [0, width - 1]);
+    const y = place && within(Math.floor(place.y), [0, height - 1]);
+    for (const answer of this.answers) {
+      const { name, shown } = answer;
+      const words = place && shown && this.meaning(shown[y * width + x], y * width + x);
+      name.hidden = !words;
+      if (!words) continue;
+      name.classList.toggle("is-below", y < 0.3 * height);
+      name.style.setProperty("--x", (x + 0.5) / width);
+      name.style.setProperty("--y", (y + 0.5) / height);
+      if (answer.words !== words) name.replaceChildren(...words.map((node) => node.cloneNode(true)));
+      answer.words = words;
+    }
+  }
+
+  // What the legend says of what is drawn at a pixel.
+  meaning(label, i) {
+    if (this.from[i] < 0) return this.names.at(-1);
+    return this.names[this.about.target === null ? label : label - 1];
   }
 
   // Hit, false alarm, miss, ignored: 1 to 4; 0 where both say no, or paint hides the truth.
@@ -507,6 +571,14 @@ class Figure extends live.Figure {
         if (event.pointerType !== "mouse" || !this.holds(this.place(event))) this.point(null);
       });
     }
+    for (const { canvas } of this.answers) {
+      for (const kind of ["pointerdown", "pointermove"]) {
+        canvas.addEventListener(kind, (event) => this.name(this.place(event, canvas)));
+      }
+    }
+    for (const canvas of this.root.querySelectorAll(".segedu-live-panels canvas")) {
+      canvas.addEventListener("pointerleave", ({ pointerType }) => pointerType === "mouse" && this.name(null));
+    }
     this.canvas.addEventListener("keydown", (event) => this.press(event));
     for (const end of ["blur", "pointerleave"]) this.canvas.addEventListener(end, () => this.point(null));
     this.root.addEventListener("input", (event) => this.change(event.target));
@@ -519,9 +591,10 @@ class Figure extends live.Figure {
     return x >= 0 && x < width && y >= 0 && y < height;
   }
 
-  // Where the brush is, if it is to be seen.
+  // Where the brush is, if it is to be seen; what is said there is named, also when a finger is gone.
   point(place) {
     this.cursor = place;
+    if (place) this.name(place);
     if (this.seen) this.drawPicture();
   }
 
@@ -531,10 +604,11 @@ class Figure extends live.Figure {
     event.preventDefault();
     this.source = null;
     const [dx, dy] = this.moveCursor(event.key);
-    if (!paints && !this.moves) return this.drawPicture();
+    if (!paints && !this.moves) return this.point(this.cursor);
     this.keys.hidden = true; // the reader has found out
     if (paints) this.act(this.cursor, this.cursor);
     else this.act({ x: 0, y: 0 }, { x: dx, y: dy });
+    this.name(this.moves ? this.middle : this.cursor);
   }
 
   change(control) {

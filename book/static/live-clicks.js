@@ -6,7 +6,6 @@ const { firstChannel, isArrow, rounded } = live;
 const ALPHA = 0.5; // of the mask, as segedu.viz.overlay_instances has it
 const RGB = [[0, 0, 0], [1, 1, 1]]; // the network itself takes off mean and deviation
 const KEYS = ["Keys: arrows move the cross, Enter clicks", "按键：方向键移动十字，回车点击"];
-const TRIES = 3; // clicks, after which the true outline is shown
 
 class Figure extends live.Figure {
   constructor(root, pictures, encoder, decoder) {
@@ -137,11 +136,11 @@ class Figure extends live.Figure {
     this.drawPicture();
     const shown = {
       estimate: answer ? expected(answer.ious[answer.chosen]) : "–",
-      iou: answer ? rounded(this.iou(mask)) : "–",
+      iou: answer ? rounded(this.iou(mask))[0] : "–",
       clicks: `${count}`,
     };
     for (const place of this.root.querySelectorAll("[data-shows]")) place.textContent = shown[place.dataset.shows];
-    this.offer(count === 1 ? answer : null);
+    this.offer();
     this.advise();
     for (const name of ["undo", "reset"]) this.find(`[data-control="${name}"]`).disabled = !count;
   }
@@ -155,15 +154,17 @@ class Figure extends live.Figure {
     this.say(!this.object ? "nothing" : count === 1 ? "choose" : "more");
   }
 
-  // The masks that a first click may mean, or none; their room stays.
-  offer(answer) {
-    this.find(".segedu-live-masks").classList.toggle("is-off", !answer);
-    if (!answer) return;
+  // The masks that the first click may mean; more clicks mean one of them, then none can be chosen.
+  offer() {
+    const [answer] = this.answers;
+    const { rgb, width, height } = this.picture;
     this.masks.forEach((radio, number) => {
-      const image = live.overlaid(this.picture.rgb, this.maskOf(answer, number), [null, this.about.color], ALPHA, this.picture);
+      const mask = answer ? this.maskOf(answer, number) : new Uint8Array(width * height);
+      const image = live.overlaid(rgb, mask, [null, this.about.color], ALPHA, this.picture);
       radio.nextElementSibling.getContext("2d").putImageData(image, 0, 0);
-      radio.checked = number === answer.chosen;
-      radio.parentElement.querySelector("b").textContent = expected(answer.ious[number]);
+      radio.checked = number === answer?.chosen;
+      radio.disabled = this.answers.length !== 1;
+      radio.parentElement.querySelector("b").textContent = answer ? expected(answer.ious[number]) : "–";
     });
   }
 
@@ -186,7 +187,7 @@ class Figure extends live.Figure {
       }
       context.stroke();
     };
-    const outline = this.answers.length < TRIES ? [] : this.outline().map((side) => side.map((place) => zoom * place));
+    const outline = this.outline().map((side) => side.map((place) => zoom * place));
     for (const [colour, wide] of [["#000", 4], ["#fff", 2]]) line(colour, wide, ...outline);
     for (const { x: column, y: row, label } of this.clicks) {
       const [x, y] = [zoom * (column + 0.5), zoom * (row + 0.5)];
@@ -272,7 +273,7 @@ class Figure extends live.Figure {
 }
 
 // An IoU that the network expects: it may guess one below 0, where none is.
-const expected = (iou) => rounded(Math.max(0, iou));
+const expected = (iou) => rounded(Math.max(0, iou))[0];
 
 // The upper left part of a square map.
 function corner(map, side, width, height) {

@@ -159,11 +159,14 @@ export const within = (value, [low, high]) => Math.min(high, Math.max(low, value
 export const signed = (value) => value.replace("-", "−"); // a minus, no hyphen
 export const grouped = (value) => value.toLocaleString("en"); // 16,667
 
-// Two digits of a share; what is less than all never reads 1.00.
-export function rounded(value) {
-  if (isNaN(value)) return "–";
-  const text = value.toFixed(2);
-  return value < 1 && text === "1.00" ? `${Math.floor(1000 * value) / 1000}` : text;
+// Two digits of shares, or three where less than all would read 1.00.
+export function rounded(...values) {
+  const digits = values.some((value) => value < 1 && value.toFixed(2) === "1.00") ? 3 : 2;
+  return values.map((value) => {
+    if (isNaN(value)) return "–";
+    const text = value.toFixed(digits);
+    return value < 1 && text === "1.000" ? "0.999" : text;
+  });
 }
 
 // [English, Chinese] as segedu.viz.grids.bilingual has it.
@@ -237,9 +240,9 @@ export class Figure {
     for (const text of this.root.querySelectorAll("[data-help]")) text.hidden = text.dataset.help !== key;
   }
 
-  // Where in the picture a pointer is, in pixels.
-  place(event) {
-    const box = this.canvas.getBoundingClientRect();
+  // Where in the picture a pointer is, in pixels; it may point at an answer.
+  place(event, canvas = this.canvas) {
+    const box = canvas.getBoundingClientRect();
     return {
       x: ((event.clientX - box.left) / box.width) * this.picture.width,
       y: ((event.clientY - box.top) / box.height) * this.picture.height,

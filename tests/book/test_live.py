@@ -19,6 +19,7 @@ from browser import serve
 from editions import ROOT
 from PIL import Image
 from playwright.sync_api import Browser, Locator, Page
+from scipy import ndimage
 from self_contained import lazy_figures
 
 from benchmarks.live import by_turns
@@ -317,6 +318,21 @@ def test_blur_and_noise_can_be_painted(live, network, scene):
         np.testing.assert_array_equal(seen(live), scene.image)
 
 
+def test_as_it_was_paints_again_and_numbers_say_what_they_are_compared_with(live):
+    shown = live.locator('[data-shows="iou"]')
+    assert "→" not in shown.inner_text()
+    live.locator("label", has_text="noise").first.click()
+    drag(live, (0.02, 0.03), (0.02, 0.03))  # a corner of the sky
+    first, now = shown.inner_text().split(" → ")
+    assert first == now  # both without the paint
+    live.locator("label", has_text="take paint away").click()
+    live.click('[data-control="reset"]')
+    settle(live)
+    assert "→" not in shown.inner_text()
+    drag(live, (0.3, 0.6), (0.6, 0.6))
+    assert array(live, "painted").any()
+
+
 def test_an_object_is_moved(live, network, scene):
     live.locator("label", has_text="move the person").click()
     drag(live, (0.5, 0.5), (0.25, 0.5))
@@ -355,7 +371,7 @@ def test_what_can_be_moved_is_outlined_and_where_nothing_can_the_tool_is_off(liv
     tool.click()
     settle(live)
     assert live.evaluate(WHITE) > none + 20
-    assert "white outline" in said.inner_text()
+    assert "white outline" in said.inner_text() and "Paint stays" not in said.inner_text()
     looks = "(label) => getComputedStyle(label).opacity"
     assert tool.evaluate(looks) == "1"
     live.locator("label", has_text="b 乙").click()
@@ -637,14 +653,61 @@ def test_what_to_do_first_is_said_until_it_is_done(page, address):
     assert hint.is_hidden()
 
 
+def at(page: Page, x: int, y: int) -> dict[str, float]:
+    """Where a pixel of a picture 192 wide is on the page, from the corner of a panel."""
+    scale = page.locator('[data-panel="picture"]').bounding_box()["width"] / 192
+    return {"x": (x + 0.5) * scale, "y": (y + 0.5) * scale}
+
+
+def test_the_class_at_the_pointer_is_named(live):
+    name, (answer, picture) = live.locator(".segedu-live-class"), live.locator("canvas").all()[::-1]
+    live.mouse.move(0, 0)
+    assert name.is_hidden()
+    names, shape = [*COLORS], seen(live).shape[:2]
+    [(labels, _)] = drawn(live, shape)
+    plain = ndimage.maximum_filter(labels, 5) == ndimage.minimum_filter(labels, 5)
+    plain[:, :4] = plain[:, -4:] = False  # the corners are round
+    places = np.argwhere(plain)
+    for y, x in places[[0, 183, len(places) // 2, -184, -1]].tolist():
+        for panel in (answer, picture):
+            panel.hover(position=at(live, x, y), force=True)
+            assert name.inner_text().split() == names[labels[y, x]].replace("｜", "").split()
+            box, around = name.bounding_box(), answer.bounding_box()
+            assert around["x"] - 1 <= box["x"]
+            assert box["x"] + box["width"] <= around["x"] + around["width"] + 1
+    live.mouse.move(0, 0)
+    assert name.is_hidden()
+    picture.focus()  # the keyboard begins in the middle
+    for key, (x, y) in (("ArrowLeft", (92, 64)), ("ArrowDown", (92, 68))):
+        live.keyboard.press(key)
+        assert name.inner_text().split() == names[labels[y, x]].replace("｜", "").split()
+    live.locator("label", has_text="move the person").click()
+    picture.focus()
+    live.keyboard.press("ArrowLeft")
+    assert "move it" in picture.get_attribute("aria-label")
+    [(labels, _)] = drawn(live, shape)
+    pixels = np.argwhere(array(live, "object"))
+    wanted = names[labels[tuple(pixels[len(pixels) // 2])]]  # of what is moved
+    assert name.inner_text().split() == wanted.replace("｜", "").split()
+    live.locator('input[data-control="scale"]').fill("0.5")
+    settle(live)
+    answer.hover(position=at(live, 5, 5), force=True)
+    assert "outside the picture" in name.inner_text()
+    live.click('[data-control="reset"]')
+    settle(live)
+    assert name.is_hidden() and live.locator(".segedu-live-help", has_text="Paint stays").count()
+
+
 def test_what_is_less_than_all_does_not_read_one(live):
     shown = live.evaluate(
         """async () => {
         const { rounded, signed } = await import("./_static/live.js");
-        return [...[1, 0.9999, 0.9962, 0.994, 0.5, NaN].map(rounded), signed("-600"), signed("4")];
+        const shares = [1, 0.9999, 0.9962, 0.994, 0.5, NaN].flatMap((share) => rounded(share));
+        return [...shares, ...rounded(0.99, 0.9962), signed("-600"), signed("4")];
     }"""
     )
-    assert shown == ["1.00", "0.999", "0.996", "0.99", "0.50", "–", "−600", "4"]
+    # two that are compared have equally many digits
+    assert shown == ["1.00", "0.999", "0.996", "0.99", "0.50", "–", "0.990", "0.996", "−600", "4"]
 
 
 @pytest.mark.parametrize("width", [390, 900])
@@ -654,6 +717,25 @@ def test_sliders_stand_in_a_column(page, address):
     sliders = page.locator("input[type=range]").all()
     places = {(round(s.bounding_box()["x"]), round(s.bounding_box()["width"])) for s in sliders}
     assert len(sliders) > 4 and len(places) == 1
+
+
+LINES = """() => {
+    const box = (part) => part.getBoundingClientRect();
+    const [english, chinese] = document.querySelectorAll('[data-control="start"] span');
+    const values = [...document.querySelectorAll("[data-shows]")];
+    return [
+        box(english).bottom - box(chinese).top,
+        ...values.map((value) => box(value).bottom - box(value.previousElementSibling).bottom),
+    ];
+}"""
+
+
+@pytest.mark.parametrize("width", [390])
+def test_each_language_of_the_button_has_a_line_and_numbers_end_their_names(page, address):
+    page.goto(f"{address}one-light.html")
+    page.wait_for_selector(".segedu-live.is-ready")
+    between, *below = page.evaluate(LINES)
+    assert between <= 1 and np.abs(below).max() <= 4
 
 
 @pytest.mark.parametrize("width", [390])
@@ -850,6 +932,7 @@ def test_a_finger_shows_what_the_brush_covers(browser, address):
     assert page.evaluate(finger, "pointerdown")
     assert page.evaluate(finger, "pointermove")
     assert not page.evaluate(finger, "pointerup")
+    assert page.locator(".segedu-live-class").is_visible()  # of the place that it touched last
     context.close()
 
 
@@ -891,6 +974,10 @@ def test_the_threshold_trades_precision_for_recall(page, address, network, scene
     for labels, picture in drawn(page, truth.shape):
         wanted = viz.binary_errors(scene.image, labels, truth)
         assert np.abs(picture - wanted).max() <= 1
+    y, x = np.argwhere((labels == 1) & truth)[0]
+    page.locator("canvas").last.hover(position=at(page, x, y))
+    said = page.locator(".segedu-live-class").all_inner_texts()
+    assert len(said) == 2 and all("hit: car" in text for text in said)
     numbers = page.locator('[data-shows="precision"]').all_inner_texts()
     assert len(numbers) == 2 and numbers[0] == numbers[1]  # both networks answer
 

@@ -29,7 +29,7 @@ from segedu.languages import BAR, LANGUAGES, halves
 LINK = re.compile(r"\]\(([^)#\s]+\.ipynb)")
 NAME = {"en": "Chapters and what they need", "zh": "各章与所需的前置章节"}
 NEEDS = {"en": "needs: ", "zh": "需要："}
-ROW, PART, LEFT = 24, 40, 150  # heights of the rows, width of the arcs
+ROW, PART, LEFT = 24, 40, 150  # heights of the rows, width of the arcs; headings may lie on them
 EM = 14  # size of the letters
 
 
@@ -95,15 +95,13 @@ def draw(all_chapters: Sequence[Chapter], edition: str, address: Callable[[str],
         address: page -> what a link to it reads.
     """
     needs, titles = direct(all_chapters), {c.page: shown(c.title, edition) for c in all_chapters}
-    height, places, parts, drawn = 0, {}, [], []
+    height, places, parts, heads, drawn = 0, {}, [], [], []
     for chapter in all_chapters:
         name = shown(chapter.part, edition)
         if name not in parts:
             parts.append(name)
             height += PART
-            drawn.append(
-                f'<text class="part" x="{LEFT + 14}" y="{height - 5}">{marked(name)}</text>'
-            )
+            heads.append(f'<text class="part" y="{height - 5}">{marked(name)}</text>')
         height += ROW
         places[chapter.page] = height - ROW / 2
     for chapter in all_chapters:
@@ -116,11 +114,13 @@ def draw(all_chapters: Sequence[Chapter], edition: str, address: Callable[[str],
             f'<circle cx="{LEFT}" cy="{y:g}" r="4"/>'
             f'<text x="{LEFT + 14}" y="{y + 5:g}">{marked(titles[chapter.page])}</text></a></g>'
         )
-    width = LEFT + 20 + EM * max(map(breadth, [*parts, *titles.values()]))
+    titles_end = LEFT + 14 + EM * max(map(breadth, titles.values()))
+    width = 6 + max(titles_end, EM * max(map(breadth, parts)))
     return (
-        f'<div class="chapter-map"><svg viewBox="0 0 {width:.0f} {height + 8}" '
+        '<div class="chapter-map"><div tabindex="0">'
+        f'<svg viewBox="0 0 {width:.0f} {height + 8}" '
         f'width="{width:.0f}" role="group" aria-label="{escape(label(NAME, edition))}">'
-        f"{''.join(drawn)}</svg></div>"
+        f"{''.join(drawn + heads)}</svg></div></div>"
     )
 
 

@@ -47,15 +47,14 @@ for (const figure of document.querySelectorAll(".segedu-frames, .segedu-live")) 
 // The theme looks which code and tables scroll, for the keyboard; fonts that come later are wider.
 document.fonts.addEventListener("loadingdone", () => window.dispatchEvent(new Event("resize")));
 
-// A drawing of a network that is wider than the page says that it can be moved.
+// A drawing of a network, or the map, that is wider than the page says that it can be moved.
 const widths = new ResizeObserver((entries) => {
   for (const { target } of entries) {
     target.parentElement.classList.toggle("is-wide", target.scrollWidth > target.clientWidth);
   }
 });
-for (const drawing of document.querySelectorAll(".segedu-architecture > [tabindex]")) {
-  widths.observe(drawing);
-}
+const drawings = ":is(.segedu-architecture, .chapter-map) > [tabindex]";
+for (const drawing of document.querySelectorAll(drawings)) widths.observe(drawing);
 
 // A network that runs in the page: its script, and all else, is fetched when its button is pressed.
 // Until it runs, its panels show the still pictures, the button stands below the picture that one will

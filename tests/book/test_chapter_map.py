@@ -19,7 +19,7 @@ BOOK = chapters(ROOT)
 
 
 def svg(html):
-    return ElementTree.fromstring(html)[0]
+    return ElementTree.fromstring(html)[0][0]
 
 
 def test_the_map_holds_every_chapter_of_the_contents():
@@ -110,9 +110,11 @@ def test_an_edition_shows_its_languages(edition):
 
 def test_no_text_is_cut_off():
     long = Chapter("chapters/01-a/01-long", "W" * 20 + " ｜ " + "长" * 40, "P ｜ 部", ())
+    heading = Chapter("chapters/01-a/01-short", "短 ｜ 短", f"P ｜ {'部' * 40}", ())
     for edition in ("both", "zh"):
-        width = float(svg(draw([long], edition, str)).get("viewBox").split()[2])
-        assert width > 150 + 14 + 14 * 40
+        for one, left in ((long, 150 + 14), (heading, 0)):
+            width = float(svg(draw([one], edition, str)).get("viewBox").split()[2])
+            assert width > left + 14 * 40
     assert breadth("长") == 1 and breadth("W") == 0.6
 
 
@@ -136,3 +138,8 @@ def test_the_directive_links_from_its_page(small):
     assert links[-1].get("href") == "../chapters/02-b/02-four.html"
     assert [link.find("text").text for link in links] == ["一", "U-Net", "三", "四"]
     assert 'href="../chapters/02-b/01-three.html"' in (small / "_build/book/map.html").read_text()
+
+
+def test_on_a_phone_the_map_of_a_language_fits_without_moving_it():
+    width = float(svg(draw(BOOK, "zh", str)).get("viewBox").split()[2])
+    assert width <= 358

@@ -21,6 +21,8 @@ from collections.abc import Callable, Iterator
 from contextlib import suppress
 from dataclasses import dataclass, field
 from functools import cache, cached_property
+from html import unescape
+from itertools import chain
 from pathlib import Path
 from urllib.parse import unquote, urlsplit
 
@@ -315,6 +317,39 @@ def packed_size(file: Path) -> int:
     return len(data if file.suffix in (".woff", ".woff2", ".png") else gzip.compress(data))
 
 
+def has_the_numbers_of_the_other(visit: Visit) -> Iterator[str]:
+    """The tables of an English page hold the numbers of the Chinese one."""
+    if visit.edition != visit.site / "en":
+        return
+    chinese = visit.site / "zh" / Path(visit.name).relative_to("en")
+    yield from unequal_tables(
+        (visit.site / visit.name).read_text("utf-8"), chinese.read_text("utf-8")
+    )
+
+
+def unequal_tables(english: str, chinese: str) -> Iterator[str]:
+    """The cells of tables whose numbers differ from those of the same cell of another page."""
+    pages = [list(map(cells_of, TABLE.findall(page))) for page in (english, chinese)]
+    sizes = [list(map(len, tables)) for tables in pages]
+    if sizes[0] != sizes[1]:
+        yield f"cells of its tables: {sizes[0]} in English, {sizes[1]} in Chinese"
+        return
+    for one, other in zip(*(chain.from_iterable(tables) for tables in pages), strict=True):
+        if set(NUMBER.findall(one)) != set(NUMBER.findall(other)):
+            yield f"other numbers in English than in Chinese: {one!r}, {other!r}"
+
+
+def cells_of(table: str) -> list[str]:
+    """The texts of the cells of a table."""
+    return [unescape(TAG.sub("", cell)).strip() for cell in CELL.findall(table)]
+
+
+TABLE = re.compile(r"<table.*?</table>", re.S)
+CELL = re.compile(r"<t[hd]\b[^>]*>(.*?)(?=</?t[hdr]\b|</t)", re.S)
+TAG = re.compile(r"<[^>]*>")
+NUMBER = re.compile(r"\d+(?:[.,]\d+)*(?!-D)")  # in Chinese 3-D is a word
+
+
 # ---- as narrow as a phone
 
 
@@ -373,6 +408,7 @@ VIEWS: tuple[tuple[tuple[int, int], str, tuple[Check, ...]], ...] = (
             loads_figures_late,
             names_what_can_be_followed,
             names_in_its_language,
+            has_the_numbers_of_the_other,
             is_well_laid_out,
             is_light,
             is_accessible,  # the last: it empties the page

@@ -11,7 +11,14 @@ from browser import serve
 from editions import ROOT
 from playwright.sync_api import Browser, BrowserContext, Page
 
-from tests.book.page_checks import MAX_PAGE, Tab, look_at, pages_in, pages_of
+from tests.book.page_checks import (
+    MAX_PAGE,
+    Tab,
+    look_at,
+    pages_in,
+    pages_of,
+    unequal_tables,
+)
 
 pytestmark = pytest.mark.browser
 
@@ -241,6 +248,31 @@ def test_colours_are_judged_where_they_stand(context, tmp_path, article, fault):
     with serve(tmp_path) as address:
         found = look_at(Tab(context.new_page(), address), tmp_path, "page.html", "en", set())
     assert found and all(problem.startswith(fault) for problem in found)
+
+
+def test_numbers_that_a_table_has_in_one_language_alone_are_noticed(context, tmp_path):
+    row = "<table><tr><th>{}</th><td>1,000</td><td>{}</td></tr></table>"
+    cells = {"en": ("three of 5", "0.81–0.9"), "zh": ("5 个中的三个", "0.81–0.9")}
+    for edition, (name, range_) in cells.items():
+        (tmp_path / edition).mkdir()
+        for page, text in (("same", range_), ("other", range_ if edition == "zh" else "0.81")):
+            (tmp_path / edition / f"{page}.html").write_text(
+                "<!doctype html><html lang=en><link rel=icon href=data:,><title>x</title>"
+                f"<main><h1>x</h1>{row.format(name, text)}</main></html>"
+            )
+    with serve(tmp_path) as address:
+        tab = Tab(context.new_page(), address)
+        same, other = (
+            look_at(tab, tmp_path, f"en/{page}.html", "en", set()) for page in ("same", "other")
+        )
+    assert same == []
+    assert other == [
+        "other numbers in English than in Chinese: '0.81', '0.81–0.9' (light, 1280 px)"
+    ]
+    row = "<table><td>1</table>"
+    assert list(unequal_tables(row, row + row)) == [
+        "cells of its tables: [1] in English, [1, 1] in Chinese"
+    ]
 
 
 def test_a_page_weighs_the_same_after_others(context, tmp_path):

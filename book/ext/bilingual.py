@@ -38,6 +38,8 @@ LANG_ATTRIBUTE = {"en": "en", "zh": "zh-CN"}
 CLOSING = "，。；：、！？）》”’"  # marks that must not start a line
 FULL_WIDTH = "，。；：、！？（）《》"
 SPACES = re.compile(f"(?<=[{FULL_WIDTH}])[ \\n]+|[ \\n]+(?=[{FULL_WIDTH}])")
+SHORT_CODE = 10  # characters, that fit in a column of a phone
+JOINT = re.compile(r"(?<=\w[_./])(?=\w)|(?<=[a-z])(?=[A-Z])|(?<=\w)(?=[\[(])")  # of names
 # U-Net, nnU-Net, R-CNN; FCN-8s, ResNet-50.
 NAME = re.compile(r"(?<![\w-])(\w{0,3}[A-Z]-[A-Z][\w+]*|[A-Z]\w+-\d\w*)(?![\w-])")
 
@@ -289,6 +291,25 @@ def keep_names(tree: nodes.Element) -> None:
             parent.replace(text, pieces)
 
 
+class BreakCode(SphinxTransform):
+    """Where code in a table may be broken: short code nowhere, else after a joint of a name."""
+
+    default_priority = 207
+
+    def apply(self, **kwargs: Any) -> None:
+        """Goes through the cells of all tables."""
+        for cell in self.document.findall(nodes.entry):
+            for code in list(cell.findall(nodes.literal)):
+                text = code.astext()
+                if len(text) <= SHORT_CODE:
+                    code["classes"].append("unbroken")
+                    continue
+                first, *others = map(nodes.Text, JOINT.split(text))
+                code[:] = [first]
+                for other in others:
+                    code += [nodes.raw("", "<wbr>", format="html"), other]
+
+
 class KeepPunctuation(SphinxTransform):
     """Ties a Chinese mark to the formula before it: a browser may break the line there."""
 
@@ -439,6 +460,7 @@ def setup(app: Sphinx) -> dict[str, Any]:
     app.add_transform(DropSpaces)
     app.add_transform(KeepNames)
     app.add_post_transform(KeepNamesOfWorks)
+    app.add_transform(BreakCode)
     app.add_transform(KeepPunctuation)
     app.connect("doctree-resolved", shorten_references)
     app.connect("doctree-resolved", translate_citations)

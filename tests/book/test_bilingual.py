@@ -218,3 +218,18 @@ def test_attributes_of_pages_speak_the_language_of_the_edition():
         '<img alt="圆盘" src="a.png"><svg aria-label="一"></svg>'
         '<b title="题" data-label="标" data-alt="x" data-code="C ｜ 码" halt="H ｜ 停">'
     )
+
+
+def test_code_in_a_table_is_broken_at_the_joints_of_its_names(read):
+    row = "| `folders` | `runs/a_b.txt`, `mask_rcnn --out x`, `FocalLoss(x)` |"
+    tree, _ = read(f"# T\n\n| a | b |\n|---|---|\n{row}\n\n`mask_rcnn_resnet50`\n", "en")
+    codes = list(tree.findall(nodes.literal))
+    assert ["unbroken" in code["classes"] for code in codes] == [True, False, False, False, False]
+    parts = [[text.astext() for text in code] for code in codes]
+    assert parts == [
+        ["folders"],
+        ["runs/", "<wbr>", "a_", "<wbr>", "b.", "<wbr>", "txt"],
+        ["mask_", "<wbr>", "rcnn --out x"],
+        ["Focal", "<wbr>", "Loss", "<wbr>", "(x)"],
+        ["mask_rcnn_resnet50"],
+    ]

@@ -7,6 +7,8 @@ A notebook keeps both languages. For a page the extension
 - splits the lines of printed text and the texts of HTML and SVG outputs;
 - ties the parts of names and ranges in tables and in captions of pictures: a browser may break them
   at their dashes;
+- marks the two halves of a text of a table or of a note below a drawing, so that the style sheet
+  keeps each of them whole;
 - sets charts (``image/svg+xml``, alone or as the pictures of a slider) into the page itself: black
   becomes the colour of the text, the white ground is left out, and ids get the chart's own prefix.
 """
@@ -23,7 +25,7 @@ from typing import Any
 from bilingual import NAME
 from sphinx.application import Sphinx
 
-from segedu.languages import BAR
+from segedu.languages import BAR, halves
 from segedu.tools.languages import split_code, split_html, split_lines
 
 COLOUR = re.compile(r"<text\b[^>]*>|#(?:000000|ffffff)\b")
@@ -42,6 +44,8 @@ SET_LABEL = re.compile(
 LAST_LETTER = re.compile(r'.*<tspan x="([-\d.]+)"[^>]*font-size: ([\d.]+)px', re.S)
 RANGE = re.compile(r"[(（]?\d[\d.,]*–\d[\d.,]*[)）]?")
 TEXT = re.compile(r">([^<>]+)<")
+# A text of a page in two languages; of a drawing, <text> and <title> hold nothing but text.
+PAIR = re.compile(rf"(<(?:td|th|caption|div|span)\b[^>]*>)([^<>]*{BAR}[^<>]*)(?=<)")
 COMMAND = re.compile(r"\\([A-Za-z]+)")
 SVG_TAG = re.compile(r"<svg\b[^>]*>")
 SIZE = re.compile(r'\b(width|height)="([\d.]+)pt"')
@@ -115,6 +119,17 @@ def unbroken(match: re.Match[str]) -> str:
     return f">{text}<"
 
 
+def marked(match: re.Match[str]) -> str:
+    """A text in two languages, each half in an element of its own."""
+    text = halves(match[2])
+    if text["en"] == text["zh"]:
+        return match[1] + text["en"]
+    return (
+        f'{match[1]}<span class="lang-en" lang="en">{text["en"]}</span> '
+        f'<span class="lang-zh" lang="zh-CN">{text["zh"]}</span>'
+    )
+
+
 def convert_cell(cell: dict[str, Any], edition: str) -> None:
     """Code and outputs of a cell, in place."""
     cell["source"] = split_code("".join(cell["source"]), edition)
@@ -125,6 +140,8 @@ def convert_cell(cell: dict[str, Any], edition: str) -> None:
         data = output.get("data", {})
         if html := data.get("text/html"):
             data["text/html"] = inline_slider_charts("".join(html), edition)
+            if edition == "both" and re.search("segedu-(?:table|architecture)", data["text/html"]):
+                data["text/html"] = PAIR.sub(marked, data["text/html"])
         for kind, convert in (
             ("text/plain", split_lines),
             ("text/html", split_html),

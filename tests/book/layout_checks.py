@@ -50,6 +50,25 @@ CHECKS = {
         r"/[A-Za-z]{2,}|\d[\d.,–]*\d/g",
         but="a, code, mjx-container",
     ),
+    "a Chinese word of a table is broken": """() => {
+        if (innerWidth < 992) return [];  // on a phone a column may be narrower than a word
+        const words = new Intl.Segmenter("zh", {granularity: "word"}), broken = [];
+        for (const cell of document.querySelectorAll("article table:not(.dataframe) :is(td, th)")) {
+            const walker = document.createTreeWalker(cell, NodeFilter.SHOW_TEXT);
+            while (walker.nextNode()) {
+                const node = walker.currentNode;
+                for (const {segment, index} of words.segment(node.data)) {
+                    if (!/^\\p{Script=Han}{2,}$/u.test(segment)) continue;
+                    const range = document.createRange();
+                    range.setStart(node, index);
+                    range.setEnd(node, index + segment.length);
+                    const tops = [...range.getClientRects()].map((r) => Math.round(r.top));
+                    if (new Set(tops).size > 1) broken.push(`${segment} in ${node.data}`);
+                }
+            }
+        }
+        return broken.map((text) => text.slice(0, 60));
+    }""",
     "the number of a wide formula is out of sight": """() =>
         [...document.querySelectorAll("article div.math .eqno")].filter((e) => {
             const box = e.closest("div.math"), left = box.getBoundingClientRect().left;
@@ -69,10 +88,15 @@ CHECKS = {
             return first && first.getBoundingClientRect().left < left - 1;
         }).map((e) => e.textContent.slice(0, 30))""",
     "a wide drawing does not say that it scrolls": """() =>
-        [...document.querySelectorAll("article .segedu-architecture > [tabindex]")].filter((e) => {
+        [...document.querySelectorAll(
+            "article :is(.segedu-architecture, .chapter-map) > [tabindex]")].filter((e) => {
             const hint = getComputedStyle(e.parentElement, "::before").content;
             return e.scrollWidth > e.clientWidth && hint === "none";
         }).map((e) => e.textContent.slice(0, 30))""",
+    "a slider has the colour of the browser": """() =>
+        [...document.querySelectorAll("article input[type=range]")]
+            .filter((e) => getComputedStyle(e).accentColor === "auto")
+            .map((e) => e.outerHTML.slice(0, 60))""",
     "a space beside a full-width mark": r"""() => {
         const stray = /.{0,8}(?:[，。；：！？、）][ \n]+(?=\S)|[ \n][，。；：！？、）]).{0,8}/;
         return [...document.querySelectorAll("article :is(p, li, h1, h2, h3, td, th, figcaption)")]

@@ -15,6 +15,8 @@ BROKEN = {
     "a table is cut": "<div style='width:80px'><table><td>aaaaaaaaaaaaaaaaaaaaa</table></div>",
     "a word of a table is broken": '<table style="table-layout:fixed;width:60px">'
     '<td style="overflow-wrap:anywhere">parameters</table>',
+    "a Chinese word of a table is broken": '<table style="table-layout:fixed;'
+    'width:30px"><td>准确率</table>',
     "the number of a wide formula is out of sight": '<div class="math" style="width:60px;'
     'display:flex;overflow:auto;background:linear-gradient(red, white)">'
     '<span style="flex:none;width:90px">x</span><span class="eqno">(1)</span></div>',
@@ -25,6 +27,7 @@ BROKEN = {
     '<span style="flex:none;width:90px">x</span></div>',
     "a wide drawing does not say that it scrolls": '<div class="segedu-architecture">'
     '<div tabindex="0" style="width:60px;overflow:auto"><svg width="90"></svg></div></div>',
+    "a slider has the colour of the browser": '<input type="range">',
     "a space beside a full-width mark": "<p><b>标题。</b> 正文</p>",
     "the other language in code, output or figure": "<script>document.body.dataset.edition = 'en'"
     '</script><div class="cell_output"><pre>轮次</pre></div>',

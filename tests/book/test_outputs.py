@@ -5,6 +5,7 @@ from types import SimpleNamespace
 import matplotlib.pyplot as plt
 import pytest
 from outputs import (
+    convert_cell,
     convert_notebook,
     inline_chart,
     inline_slider_charts,
@@ -177,3 +178,24 @@ def test_a_notebook_is_converted(chart):
         for output in converted["outputs"][2:]
     ]
     assert whole == [["1–2", "U-Net++", "(30.5–32.3)"], ["FCN-32s"]]
+
+
+def test_both_halves_of_a_cell_and_of_a_note_are_elements():
+    table = viz.table([["a–b, x ｜ 甲", "1"], ["U-Net ｜ U-Net", "2"]], ["name ｜ 名称", "n"])
+    drawing = '<div class="segedu-architecture"><svg><text>in ｜ 入</text></svg><div>{}</div></div>'
+    html = [table._repr_html_(), drawing.format("Box. ｜ 方框。")]
+    for edition in ("both", "zh"):
+        data = [{"text/html": [text]} for text in html]
+        outputs = [{"output_type": "display_data", "data": each} for each in data]
+        cell = {"metadata": {}, "source": [], "outputs": outputs}
+        convert_cell(cell, edition)
+        shown = "".join(each["text/html"] for each in data)
+        if edition == "zh":
+            assert ">甲</th>" in shown and ">方框。</div>" in shown and "lang-en" not in shown
+            continue
+        for english, chinese in (("a–b, x", "甲"), ("name", "名称"), ("Box.", "方框。")):
+            assert (
+                f'<span class="lang-en" lang="en">{english}</span> '
+                f'<span class="lang-zh" lang="zh-CN">{chinese}</span></'
+            ) in shown
+        assert "<text>in · 入</text>" in shown and re.search(">U-Net<(?!.*U-Net)", shown)

@@ -51,8 +51,8 @@ _HELP = {
     "你的第一个 + 没有点中物体：请撤销。",
     "choose": "Which of the three do you mean? Or click again. ｜ "
     "三个掩膜中你指的是哪一个？也可以再点一次。",
-    "more": "Click where the mask misses something; where it is too much, beside the object. ｜ "
-    "掩膜缺了哪里，就点哪里；多了哪里，就在物体外点哪里。",
+    "more": "Something missing? Choose + and click there. Too much? Choose − and click there. ｜ "
+    "漏掉了？选“+”，点漏掉的地方。多出了？选“−”，点多出的地方。",
     "full": "Twenty clicks are enough: take some back. ｜ 二十次点击已经足够：请撤销几次。",
 }
 _MASKS = [f"mask {number} ｜ 掩膜 {number}" for number in (1, 2, 3)]

@@ -615,10 +615,17 @@ def are_seen(stills: Locator) -> bool:
     return len(shots) == 2 and all(len(np.unique(s.reshape(-1, 3), axis=0)) > 20 for s in shots)
 
 
-@pytest.mark.parametrize("scripts", [True, False])
-@pytest.mark.parametrize("width", [390, 1280])
-@pytest.mark.parametrize("theme", ["light", "dark"])
-@pytest.mark.parametrize("disk", [False, True])
+@pytest.mark.parametrize(
+    ("theme", "width", "scripts", "disk"),
+    [  # every two of the choices meet
+        ("light", 390, True, False),
+        ("light", 1280, False, True),
+        ("dark", 390, False, False),
+        ("dark", 1280, True, True),
+        ("dark", 390, True, True),
+        ("light", 1280, False, False),
+    ],
+)
 def test_far_down_a_page_the_stills_stand_there(browser, far, address, theme, width, scripts, disk):
     context = browser.new_context(
         viewport={"width": width, "height": 844}, java_script_enabled=scripts
@@ -1077,9 +1084,11 @@ def test_it_runs_in_every_edition_of_the_book(site, page, folder):
         if "segedu-live" in path.read_text(encoding="utf-8")
     }
     assert len(pages) >= 6
+    # what leaving out a language changes, two pages show
+    opened = sorted(pages)[: 2 if folder else None]
     with serve(site) as address:
         tab = Tab(page, address)
-        for name in sorted(pages):
+        for name in opened:
             tab.open(name)
             figure = press(page).first
             assert figure.locator("canvas").count() >= 2

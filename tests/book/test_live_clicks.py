@@ -251,7 +251,7 @@ def test_a_minus_before_any_plus_says_what_to_do(live, scene):
     assert "Only − so far" in helped(live)
     live.locator("label", has_text="on the object").click()
     click(live, x, y)
-    assert "Click where the mask misses" in helped(live)
+    assert "Something missing?" in helped(live)
     assert shown(live)["iou"] != "–"
 
 

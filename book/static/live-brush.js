@@ -14,13 +14,7 @@ const HELP = { // more than the figure has
   alone: ["Drag what has the white outline.", "拖动有白色轮廓的物体。"],
   away: ["The object is outside: make the picture smaller.", "物体在画面之外：请缩小图片。"],
 };
-const LOOKS = {
-  paint: [
-    "a picture to paint on: arrow keys move the brush, space paints",
-    "可以涂抹的图片：方向键移动画笔，空格键涂抹",
-  ],
-  move: ["a picture with an object: arrow keys move it", "有一个物体的图片：方向键移动它"],
-};
+const MOVED = ["a picture with an object: arrow keys move it", "有一个物体的图片：方向键移动它"];
 
 // The parts of a picture as the figure needs them.
 function prepared({ width, height, rgb, parts }) {
@@ -185,6 +179,7 @@ class Figure extends live.Figure {
     }
     this.start = { ...this.values };
     this.marks = true;
+    this.label = this.canvas.ariaLabel; // of a picture to paint on
     for (const [key, words] of Object.entries(HELP)) {
       const text = Object.assign(document.createElement("span"), { hidden: true });
       text.dataset.help = key;
@@ -240,7 +235,7 @@ class Figure extends live.Figure {
     const kind = this.moves ? "move" : "paint";
     this.say(kind);
     this.tellKeys(KEYS[kind]);
-    this.canvas.ariaLabel = LOOKS[kind].join(" ｜ ");
+    this.canvas.ariaLabel = this.moves ? live.label(MOVED) : this.label;
   }
 
   // Where the object that can be moved is seen.

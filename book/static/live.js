@@ -176,6 +176,11 @@ export function bilingual([english, chinese]) {
   return [half("lang-en", "en", english), " ", half("lang-zh", "zh-CN", chinese)];
 }
 
+// The same for an attribute, which holds text alone: in the languages of the edition.
+export function label([english, chinese]) {
+  return { en: english, zh: chinese }[document.body.dataset.edition] ?? `${english} ｜ ${chinese}`;
+}
+
 // A canvas forgets what it shows when its sides are set.
 export function resize(canvas, width, height) {
   if (canvas.width !== width || canvas.height !== height) Object.assign(canvas, { width, height });

@@ -717,6 +717,22 @@ def test_what_is_less_than_all_does_not_read_one(live):
     assert shown == ["1.00", "0.999", "0.996", "0.99", "0.50", "–", "0.990", "0.996", "−600", "4"]
 
 
+def test_a_label_speaks_the_languages_of_the_edition(live):
+    said = live.evaluate(
+        """async () => {
+        const { label } = await import("./_static/live.js"), { dataset } = document.body;
+        const before = dataset.edition;
+        const texts = ["both", "en", "zh"].map((edition) => {
+            dataset.edition = edition;
+            return label(["a", "甲"]);
+        });
+        dataset.edition = before;
+        return texts;
+    }"""
+    )
+    assert said == ["a ｜ 甲", "a", "甲"]
+
+
 @pytest.mark.parametrize("width", [390, 900])
 def test_sliders_stand_in_a_column(page, address):
     page.goto(f"{address}one-light.html")
